@@ -1,0 +1,1 @@
+//! What any picolet must show to a real kube-apiserver.

@@ -1,0 +1,2 @@
+//! Kubernetes on the wire, sans-IO.
+#![no_std]

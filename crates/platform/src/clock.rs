@@ -1,0 +1,31 @@
+//! Time: how long the device has been up, and what time it is elsewhere.
+
+use core::future::Future;
+use core::time::Duration;
+
+/// Microseconds since 1970-01-01T00:00:00Z, leap seconds not counted (as POSIX does).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixMicros(pub u64);
+
+impl UnixMicros {
+    /// Whole seconds since the epoch.
+    pub const fn seconds(self) -> u64 {
+        self.0 / 1_000_000
+    }
+}
+
+/// A monotonic clock, a wall clock that may not be known yet, and sleep.
+pub trait Clock {
+    /// Time since the device (or the process) started. Never goes backwards.
+    fn uptime(&self) -> Duration;
+
+    /// The time of day, or `None` as long as nobody has told it.
+    fn now(&self) -> Option<UnixMicros>;
+
+    /// Tells the time of day, learnt from a time server or from an API server's `Date`. A platform with a clock of its
+    /// own (Linux) ignores it.
+    fn set_now(&self, now: UnixMicros);
+
+    /// Completes once `duration` has passed. Dropping the future cancels it.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
+}

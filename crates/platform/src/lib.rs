@@ -1,0 +1,34 @@
+//! The traits that a board implements, and nothing else.
+//!
+//! The node agent knows no chip, socket or operating system: all that it asks of one is here. The same agent runs on
+//! a Pico W, on a Pico 2 W and as a Linux process, alone or a thousand times in one process, so an implementation
+//! holds no globals and every method takes `&self`: what changes lives in cells, since a node runs on one thread.
+//!
+//! This crate never contains logic that decides anything about Kubernetes, and never an implementation for real
+//! hardware: those are in `boards/` and in `host/`.
+#![no_std]
+
+mod clock;
+mod entropy;
+mod log;
+mod memory;
+mod network;
+mod pins;
+mod records;
+mod sensors;
+mod system;
+
+pub use clock::{Clock, UnixMicros};
+pub use entropy::Entropy;
+pub use log::{Level, Log};
+pub use memory::{HeapFigures, Memory};
+pub use network::{AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures};
+pub use pins::{Led, LedMode, PinError, PinMode, PinReading, PinSet, Pins};
+pub use records::{Record, RecordError, Records};
+pub use sensors::Sensors;
+pub use system::{Machine, ResetReason, System};
+
+/// All that a node agent needs of the machine it runs on, under one name.
+pub trait Platform: Clock + Entropy + Log + Memory + Pins + Led + Sensors + System + Records {}
+
+impl<T: Clock + Entropy + Log + Memory + Pins + Led + Sensors + System + Records> Platform for T {}

@@ -1,0 +1,25 @@
+//! How much heap there is.
+
+/// Figures of the heap that a node may use, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeapFigures {
+    /// The whole pool.
+    pub total: u32,
+    /// Handed out now.
+    pub used: u32,
+    /// The most that was ever handed out at once.
+    pub peak: u32,
+}
+
+impl HeapFigures {
+    /// What is left.
+    pub const fn free(&self) -> u32 {
+        self.total.saturating_sub(self.used)
+    }
+}
+
+/// Tells how much heap there is. Drives MemoryPressure, admission and `/metrics`.
+pub trait Memory {
+    /// The figures of this moment.
+    fn heap(&self) -> HeapFigures;
+}

@@ -1,0 +1,132 @@
+//! Connections that are already secure.
+//!
+//! TCP, TLS, addresses and certificates are the wiring's business; the agent only sees streams, and who is at the
+//! other end. One implementation serves one node.
+
+use core::fmt;
+use core::future::Future;
+use embedded_io_async::{Read, Write};
+
+/// A connection to the API server that is up.
+pub struct Dialled<S> {
+    /// The plaintext stream.
+    pub stream: S,
+    /// Whether a TLS session was resumed (a full handshake otherwise, or no TLS at all).
+    pub resumed: bool,
+}
+
+/// Why the API server could not be reached. The text for a person is in the platform's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// No network: the link is down or there is no address.
+    NoNetwork,
+    /// The server's name has no address.
+    Name,
+    /// Nobody answered, or the connection was refused.
+    Connect,
+    /// TLS failed: a certificate that is not accepted, on either side.
+    Tls,
+    /// It took longer than the wiring allows.
+    Timeout,
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoNetwork => "the network is down",
+            Self::Name => "the API server's name does not resolve",
+            Self::Connect => "the API server does not answer",
+            Self::Tls => "TLS with the API server failed",
+            Self::Timeout => "connecting to the API server took too long",
+        })
+    }
+}
+
+impl core::error::Error for DialError {}
+
+/// What a caller of the kubelet API showed when its connection was set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing.
+    None,
+    /// A client certificate that was verified against the client CA.
+    Certificate,
+    /// The connection came in on the read-only port of lab mode.
+    ReadOnlyPort,
+}
+
+/// A connection that somebody opened to the kubelet port, its handshake done.
+pub struct Accepted<S> {
+    /// The plaintext stream.
+    pub stream: S,
+    /// What the peer showed.
+    pub credential: Credential,
+    /// The peer's address, as the log shows it and as its rate is limited by.
+    pub peer: core::net::IpAddr,
+}
+
+/// Why no connection could be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptError {
+    /// There is no serving certificate yet, or the port could not be opened. Try again later.
+    NotListening,
+    /// One peer's handshake failed. The next may do better.
+    Handshake,
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotListening => "the kubelet port is not open",
+            Self::Handshake => "a peer's TLS handshake failed",
+        })
+    }
+}
+
+impl core::error::Error for AcceptError {}
+
+/// Counters of the wiring, for `/metrics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkFigures {
+    /// TLS handshakes completed towards the API server, without a ticket.
+    pub handshakes_client_full: u32,
+    /// The same, resumed by a ticket.
+    pub handshakes_client_resumed: u32,
+    /// TLS handshakes completed with callers of the kubelet API.
+    pub handshakes_server: u32,
+    /// TLS handshakes that failed, in either direction.
+    pub handshakes_failed: u32,
+}
+
+/// How a node reaches its API server and is reached.
+pub trait Network {
+    /// A stream to the API server.
+    type Outbound: Read + Write;
+    /// A stream from a caller of the kubelet API.
+    type Inbound: Read + Write;
+
+    /// Opens a connection to the API server: the one that worked last, else the next of those configured.
+    ///
+    /// # Errors
+    /// Says which step failed; details are in the platform's log.
+    fn dial(&self) -> impl Future<Output = Result<Dialled<Self::Outbound>, DialError>>;
+
+    /// Waits for the next caller, its handshake included. May be called by several workers at once; each call yields
+    /// one connection, and a peer that is slow to shake hands keeps only its own worker waiting.
+    ///
+    /// # Errors
+    /// Says whether the port is closed or just this peer failed.
+    fn accept(&self) -> impl Future<Output = Result<Accepted<Self::Inbound>, AcceptError>>;
+
+    /// The `Host` of the API server in use, with its port where that is not the scheme's own.
+    fn with_host<R>(&self, use_it: impl FnOnce(&str) -> R) -> R;
+
+    /// The address at which the node can be reached now, or `None` while there is none.
+    fn address(&self) -> Option<core::net::IpAddr>;
+
+    /// The radio's signal strength in dBm, or `None` where there is no radio or no link.
+    fn rssi_dbm(&self) -> Option<i8>;
+
+    /// What was counted since boot.
+    fn figures(&self) -> NetworkFigures;
+}

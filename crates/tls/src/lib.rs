@@ -1,0 +1,2 @@
+//! TLS 1.3 for the node.
+#![no_std]
