@@ -1,0 +1,14 @@
+//! A Pico W that runs on a desk without one: RP2040 and CYW43439, booting the very image that a user flashes.
+//!
+//! One module per block of the chip, each naming the section of the RP2040 datasheet whose rules it implements. What
+//! is not modelled stops the machine and says which register the firmware touched and from where: an emulator that
+//! guesses is worse than none.
+//!
+//! This crate knows nothing of Kubernetes, and never anything of the firmware that it runs: no address, symbol or
+//! string of an image is special to it.
+
+pub mod net;
+pub mod radio;
+mod time;
+
+pub use time::Time;
