@@ -1,0 +1,108 @@
+//! Where the servers listen: loopback, or a network that this process alone can see.
+//!
+//! The API server's node proxy refuses a node whose address is loopback, so some tests need another kind of address.
+//! A network namespace of our own has one, needs no root where the kernel allows user namespaces, and vanishes with
+//! its last process.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::thread::UnshareFlags;
+
+/// How many nodes can have an address of their own.
+const NODE_ADDRESSES: u8 = 64;
+
+/// The network that a control plane lives in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// 127.0.0.1 of the machine.
+    Loopback,
+    /// A network namespace that holds this process and its children, with 10.0.2.0/24 as an emulated board sees it:
+    /// the control plane at 10.0.2.2, nodes from 10.0.2.15 on.
+    Private,
+}
+
+impl Place {
+    /// Moves this process into a network namespace of its own.
+    ///
+    /// It must be called before the process has a second thread, since a namespace is entered thread by thread.
+    ///
+    /// # Errors
+    ///
+    /// When there is another thread already, when the kernel refuses (no root and no user namespaces), or when `ip` of
+    /// iproute2 is missing.
+    pub fn enter_private() -> Result<Self> {
+        let threads = fs::read_dir("/proc/self/task")
+            .context("cannot count the threads of this process")?
+            .count();
+        ensure!(
+            threads == 1,
+            "a private network must be entered before the process starts its second thread"
+        );
+        let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
+        let mut flags = UnshareFlags::NEWNET;
+        if !user.is_root() {
+            flags |= UnshareFlags::NEWUSER;
+        }
+        // SAFETY: neither flag touches file descriptors or memory; this is the process's only thread.
+        unsafe { rustix::thread::unshare_unsafe(flags) }.context(
+            "the kernel refuses a network namespace: run as root, or allow unprivileged user namespaces",
+        )?;
+        if !user.is_root() {
+            fs::write("/proc/self/setgroups", "deny").context("cannot give up setting groups")?;
+            fs::write("/proc/self/uid_map", format!("0 {} 1", user.as_raw()))
+                .context("cannot map the user")?;
+            fs::write("/proc/self/gid_map", format!("0 {} 1", group.as_raw()))
+                .context("cannot map the group")?;
+        }
+        // On the loopback interface an address of any kind works, without a kernel module for another interface.
+        ip(&["link", "set", "lo", "up"])?;
+        for host in std::iter::once(2).chain(15..15 + NODE_ADDRESSES) {
+            ip(&["address", "add", &format!("10.0.2.{host}/24"), "dev", "lo"])?;
+        }
+        Ok(Self::Private)
+    }
+
+    /// The address that the control plane listens on.
+    #[must_use]
+    pub fn server_address(self) -> IpAddr {
+        match self {
+            Self::Loopback => Ipv4Addr::LOCALHOST.into(),
+            Self::Private => Ipv4Addr::new(10, 0, 2, 2).into(),
+        }
+    }
+
+    /// An address for the node of this index; they repeat after 64.
+    #[must_use]
+    pub fn node_address(self, index: u8) -> IpAddr {
+        match self {
+            Self::Loopback => Ipv4Addr::new(127, 0, 77, 1 + index % NODE_ADDRESSES).into(),
+            Self::Private => Ipv4Addr::new(10, 0, 2, 15 + index % NODE_ADDRESSES).into(),
+        }
+    }
+
+    /// A port of [`Self::server_address`] that is free now.
+    pub(crate) fn free_port(self) -> Result<u16> {
+        let address = self.server_address();
+        let listener =
+            TcpListener::bind((address, 0)).with_context(|| format!("cannot listen on {address}"))?;
+        Ok(listener.local_addr()?.port())
+    }
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    let output = Command::new("ip")
+        .args(arguments)
+        .output()
+        .context("cannot run `ip`: install iproute2 (it lays the addresses of the private network)")?;
+    if !output.status.success() {
+        bail!(
+            "`ip {}` failed: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
