@@ -1,0 +1,200 @@
+//! Shaking hands: rustls's unbuffered state machine driven over an async stream, one record at a time.
+
+use crate::error::TlsError;
+use crate::record::{Direction, HEADER, Kernel, LONGEST, Records};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use embedded_io_async::{Error as _, Read, Write};
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
+use rustls::{Error, ExtractedSecrets, HandshakeKind};
+
+/// What a handshake came to.
+pub(crate) struct Established {
+    pub(crate) records: Box<Records>,
+    /// The end entity's certificate in DER.
+    pub(crate) peer: Option<Box<[u8]>>,
+    pub(crate) resumed: bool,
+}
+
+/// Bytes that wait on either side of the state machine.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    inbound: Vec<u8>,
+    outbound: Vec<u8>,
+}
+
+/// What the state machine wants next.
+pub(crate) enum Step {
+    /// Another record.
+    Receive,
+    /// Nothing: hands are shaken.
+    Done,
+}
+
+/// A client's or a server's state machine.
+pub(crate) trait Engine {
+    /// Works through what there is.
+    fn step(&mut self, buffers: &mut Buffers) -> Result<Step, TlsError>;
+    /// The peer's certificate and whether a session was resumed.
+    fn outcome(&self) -> (Option<Box<[u8]>>, bool);
+    /// Hands over the keys.
+    fn finish(self: Box<Self>) -> Result<(ExtractedSecrets, Kernel), Error>;
+}
+
+macro_rules! engine {
+    ($connection:ty, $side:ident) => {
+        impl Engine for $connection {
+            fn step(&mut self, buffers: &mut Buffers) -> Result<Step, TlsError> {
+                loop {
+                    let UnbufferedStatus { discard, state, .. } =
+                        self.process_tls_records(&mut buffers.inbound);
+                    let step = match state {
+                        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                            encode(&mut buffers.outbound, |place| data.encode(place)).map(|()| None)
+                        }
+                        Ok(ConnectionState::TransmitTlsData(data)) => {
+                            data.done();
+                            Ok(None)
+                        }
+                        Ok(ConnectionState::BlockedHandshake) => Ok(Some(Step::Receive)),
+                        Ok(ConnectionState::WriteTraffic(_)) => Ok(Some(Step::Done)),
+                        Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Err(TlsError::Truncated),
+                        // Early data is never offered or accepted, and other data is not read before the end.
+                        Ok(_) => Err(TlsError::Protocol),
+                        Err(error) => Err(error.into()),
+                    };
+                    buffers.inbound.drain(..discard);
+                    if buffers.inbound.is_empty() {
+                        buffers.inbound = Vec::new();
+                    }
+                    if let Some(step) = step? {
+                        return Ok(step);
+                    }
+                }
+            }
+
+            fn outcome(&self) -> (Option<Box<[u8]>>, bool) {
+                let peer = self
+                    .peer_certificates()
+                    .and_then(<[_]>::first)
+                    .map(|certificate| certificate.as_ref().into());
+                (peer, self.handshake_kind() == Some(HandshakeKind::Resumed))
+            }
+
+            fn finish(self: Box<Self>) -> Result<(ExtractedSecrets, Kernel), Error> {
+                let (secrets, kernel) = self.dangerous_into_kernel_connection()?;
+                Ok((secrets, Kernel::$side(kernel)))
+            }
+        }
+    };
+}
+engine!(UnbufferedClientConnection, Client);
+engine!(UnbufferedServerConnection, Server);
+
+/// Lets rustls put one record behind those that wait already.
+fn encode(
+    outbound: &mut Vec<u8>,
+    mut put: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> Result<(), TlsError> {
+    let Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size })) = put(&mut []) else {
+        return Err(TlsError::Internal);
+    };
+    let start = outbound.len();
+    outbound
+        .try_reserve_exact(required_size)
+        .map_err(|_| TlsError::Memory)?;
+    outbound.resize(start + required_size, 0);
+    put(&mut outbound[start..])
+        .map(|_| ())
+        .map_err(|_| TlsError::Internal)
+}
+
+/// Shakes hands over `stream`, taking records with payloads of up to `limit` bytes.
+///
+/// A future that is dropped before its end leaves nothing behind but the stream in an unknown state.
+pub(crate) async fn shake<S: Read + Write>(
+    mut engine: Box<dyn Engine + '_>,
+    stream: &mut S,
+    limit: usize,
+) -> Result<Established, TlsError> {
+    let limit = limit.min(LONGEST);
+    let mut buffers = Buffers::default();
+    loop {
+        let step = engine.step(&mut buffers);
+        if step.is_err() {
+            // What the peer did wrong is already queued as an alert; the second error would only be the same one. The
+            // inbound bytes stay, since rustls remembers where in them it was.
+            let _ = engine.step(&mut buffers);
+            let _ = flush(stream, &mut buffers.outbound).await;
+        }
+        let step = step?;
+        flush(stream, &mut buffers.outbound).await?;
+        match step {
+            Step::Receive => receive(stream, &mut buffers.inbound, limit).await?,
+            Step::Done if buffers.inbound.is_empty() => break,
+            Step::Done => return Err(TlsError::Protocol),
+        }
+    }
+    let (peer, resumed) = engine.outcome();
+    let (secrets, kernel) = engine.finish()?;
+    let records = Records::new(
+        kernel,
+        Direction::new(secrets.tx)?,
+        Direction::new(secrets.rx)?,
+        limit,
+    );
+    Ok(Established {
+        records: Box::new(records),
+        peer,
+        resumed,
+    })
+}
+
+async fn flush<S: Write>(stream: &mut S, outbound: &mut Vec<u8>) -> Result<(), TlsError> {
+    if outbound.is_empty() {
+        return Ok(());
+    }
+    stream
+        .write_all(outbound)
+        .await
+        .map_err(|error| TlsError::Io(error.kind()))?;
+    *outbound = Vec::new();
+    stream.flush().await.map_err(|error| TlsError::Io(error.kind()))
+}
+
+/// Appends one record. Messages may be split over records, so what is there already may be the beginning of one.
+async fn receive<S: Read>(stream: &mut S, inbound: &mut Vec<u8>, limit: usize) -> Result<(), TlsError> {
+    let mut header = [0; HEADER];
+    exact(stream, &mut header).await?;
+    let [kind, major, _, high, low] = header;
+    if !(20..=23).contains(&kind) || major != 3 {
+        return Err(TlsError::NotTls);
+    }
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let start = inbound.len() + HEADER;
+    if length > limit || start + length > 2 * limit {
+        return Err(TlsError::TooLarge);
+    }
+    inbound
+        .try_reserve_exact(HEADER + length)
+        .map_err(|_| TlsError::Memory)?;
+    inbound.extend_from_slice(&header);
+    inbound.resize(start + length, 0);
+    exact(stream, &mut inbound[start..]).await
+}
+
+async fn exact<S: Read>(stream: &mut S, mut place: &mut [u8]) -> Result<(), TlsError> {
+    while !place.is_empty() {
+        match stream
+            .read(place)
+            .await
+            .map_err(|error| TlsError::Io(error.kind()))?
+        {
+            0 => return Err(TlsError::Truncated),
+            count => place = place.get_mut(count..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Verifying what peers and certificate authorities signed: ECDSA on P-256, RSA of 2048 to 4096 bits.
+
+use super::arithmetic;
+use super::rsa::{self, HashKind};
+use super::sign::EcdsaSignature;
+use der::Decode;
+use rustls::SignatureScheme;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id};
+use sha2::Digest;
+
+/// What is accepted in certificates (`all`) and in handshakes (`mapping`; PKCS#1 v1.5 is for certificates only there).
+pub(crate) static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[
+        &EcdsaP256Sha256,
+        &RSA_PKCS1_SHA256,
+        &RSA_PKCS1_SHA384,
+        &RSA_PKCS1_SHA512,
+        &RSA_PSS_SHA256,
+        &RSA_PSS_SHA384,
+        &RSA_PSS_SHA512,
+    ],
+    mapping: &[
+        (SignatureScheme::ECDSA_NISTP256_SHA256, &[&EcdsaP256Sha256]),
+        (SignatureScheme::RSA_PSS_SHA256, &[&RSA_PSS_SHA256]),
+        (SignatureScheme::RSA_PSS_SHA384, &[&RSA_PSS_SHA384]),
+        (SignatureScheme::RSA_PSS_SHA512, &[&RSA_PSS_SHA512]),
+        (SignatureScheme::RSA_PKCS1_SHA256, &[&RSA_PKCS1_SHA256]),
+        (SignatureScheme::RSA_PKCS1_SHA384, &[&RSA_PKCS1_SHA384]),
+        (SignatureScheme::RSA_PKCS1_SHA512, &[&RSA_PKCS1_SHA512]),
+    ],
+};
+
+/// ECDSA on P-256 with SHA-256 (FIPS 186-5).
+#[derive(Debug)]
+pub(super) struct EcdsaP256Sha256;
+
+impl SignatureVerificationAlgorithm for EcdsaP256Sha256 {
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::ECDSA_P256
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::ECDSA_SHA256
+    }
+
+    fn verify_signature(
+        &self,
+        public: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        let signature = EcdsaSignature::from_der(signature)
+            .ok()
+            .and_then(|signature| signature.to_bytes())
+            .ok_or(InvalidSignature)?;
+        let digest = sha2::Sha256::digest(message).into();
+        arithmetic::p256_verify(public, &digest, &signature)
+            .then_some(())
+            .ok_or(InvalidSignature)
+    }
+}
+
+/// RSA with one hash and one padding (RFC 8017).
+#[derive(Debug)]
+pub(super) struct Rsa {
+    hash: HashKind,
+    padding: Padding,
+    signature: AlgorithmIdentifier,
+}
+
+/// How the digest is wrapped.
+#[derive(Debug)]
+enum Padding {
+    /// RSASSA-PKCS1-v1_5.
+    Pkcs1,
+    /// RSASSA-PSS, its mask and its salt by the same hash (the only form that X.509 and TLS 1.3 use).
+    Pss,
+}
+
+impl SignatureVerificationAlgorithm for Rsa {
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::RSA_ENCRYPTION
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.signature
+    }
+
+    fn verify_signature(
+        &self,
+        public: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        match self.padding {
+            Padding::Pkcs1 => rsa::verify_pkcs1(public, self.hash, message, signature),
+            Padding::Pss => rsa::verify_pss(public, self.hash, message, signature),
+        }
+        .then_some(())
+        .ok_or(InvalidSignature)
+    }
+}
+
+macro_rules! rsa {
+    ($name:ident, $hash:ident, $padding:ident) => {
+        pub(super) static $name: Rsa = Rsa {
+            hash: HashKind::$hash,
+            padding: Padding::$padding,
+            signature: alg_id::$name,
+        };
+    };
+}
+rsa!(RSA_PKCS1_SHA256, Sha256, Pkcs1);
+rsa!(RSA_PKCS1_SHA384, Sha384, Pkcs1);
+rsa!(RSA_PKCS1_SHA512, Sha512, Pkcs1);
+rsa!(RSA_PSS_SHA256, Sha256, Pss);
+rsa!(RSA_PSS_SHA384, Sha384, Pss);
+rsa!(RSA_PSS_SHA512, Sha512, Pss);

@@ -1,0 +1,11 @@
+//! Certificates as far as a node reads them and asks for them, and PEM.
+//!
+//! Nothing here verifies anything: that is done while shaking hands.
+
+mod certificate;
+mod pem;
+mod request;
+
+pub use certificate::{CertificateInfo, MalformedCertificate};
+pub use pem::{certificates_from_pem, pem};
+pub use request::{CertificateRequest, RequestError};
