@@ -1,6 +1,8 @@
 //! The project's own commands, one module each. Nothing here is part of the product.
 
+mod check;
 mod control_plane;
+mod test;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,6 +20,10 @@ struct Arguments {
 /// What can be asked for.
 #[derive(Subcommand)]
 enum Verb {
+    /// All that needs no test run: rustfmt, clippy on the host and both thumb targets, the core's builds, the docs.
+    Check,
+    /// Every test, the ones against a real control plane included, with a summary at the end.
+    Test(test::Arguments),
     /// A real Kubernetes control plane, built from Go modules, to develop against.
     #[command(subcommand)]
     ControlPlane(control_plane::Verb),
@@ -25,6 +31,8 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
+        Verb::Check => check::run(),
+        Verb::Test(arguments) => test::run(&arguments),
         Verb::ControlPlane(verb) => control_plane::run(&verb),
     };
     match result {
