@@ -1,2 +1,35 @@
-//! Kubernetes on the wire, sans-IO.
+//! Kubernetes on the wire, sans-IO: the few types that a node sends and reads, the requests that carry them, lists and
+//! watches, and the HTTP/1.1 around it.
+//!
+//! It is written for a device with 264 KB of memory. What comes in is decoded as a stream: a type says by a table
+//! ([`json::Shape`]) which of its fields it keeps, and everything else is read past, whatever its size. What goes out is
+//! written straight into the buffer that is sent. There is no tree of values anywhere.
+//!
+//! This crate never does I/O, never waits, never decides: it knows what a Lease looks like and not when to renew it.
 #![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod certificate;
+pub mod config_map;
+pub mod envelope;
+pub mod event;
+pub mod http;
+pub mod json;
+pub mod lease;
+pub mod metadata;
+pub mod node;
+pub mod pod;
+mod quantity;
+pub mod request;
+pub mod review;
+pub mod selector;
+pub mod status;
+mod text;
+mod time;
+
+pub use quantity::{Quantity, QuantityError};
+pub use text::Collector;
+pub use time::{MicroTime, Time, Timestamp};

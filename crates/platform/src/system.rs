@@ -62,7 +62,7 @@ pub trait System {
     /// Why it started.
     fn reset_reason(&self) -> ResetReason;
 
-    /// Seconds of processor time that the node has used since it started, in microseconds.
+    /// Microseconds of processor time that the node has used since it started.
     fn cpu_micros(&self) -> u64;
 
     /// Restarts the device. On Linux the process ends and whoever supervises it starts it again.

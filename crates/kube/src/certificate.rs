@@ -1,0 +1,154 @@
+//! `CertificateSigningRequest`: how a node asks for a certificate.
+
+use crate::envelope::Object;
+use crate::json::{Field, Shape, Sink, Writer};
+use crate::metadata::{self, Metadata};
+use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
+use crate::text::{Collector, keep};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+const CERTIFICATE: Field = Field(32);
+const CONDITION_TYPE: Field = Field(33);
+const CONDITION_MESSAGE: Field = Field(34);
+
+/// The longest certificate that is taken, in base64 of PEM: three certificates of an RSA-4096 CA.
+pub const CERTIFICATE_BYTES: usize = 12 * 1024;
+
+/// What the certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// To call the API server.
+    Client,
+    /// To be called at the kubelet port.
+    Serving,
+}
+
+impl Signer {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "kubernetes.io/kube-apiserver-client-kubelet",
+            Self::Serving => "kubernetes.io/kubelet-serving",
+        }
+    }
+}
+
+/// Writes the request: `request_base64` is the base64 of the PEM of a PKCS#10. `name_prefix` ends with `-`; the API
+/// server completes it.
+pub fn write(out: &mut String, name_prefix: &str, signer: Signer, request_base64: &str) {
+    let mut w = Writer::new(out);
+    w.object();
+    w.string_at("apiVersion", "certificates.k8s.io/v1");
+    w.string_at("kind", "CertificateSigningRequest");
+    w.object_at("metadata");
+    w.string_at("generateName", name_prefix);
+    w.end();
+    w.object_at("spec");
+    w.string_at("signerName", signer.name());
+    w.string_at("request", request_base64);
+    w.array_at("usages");
+    // For an elliptic key the signers want no "key encipherment".
+    w.string("digital signature");
+    w.string(if signer == Signer::Client {
+        "client auth"
+    } else {
+        "server auth"
+    });
+    w.end();
+    w.end();
+    w.end();
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Decision {
+    /// Nobody has decided.
+    #[default]
+    Pending,
+    /// Granted; the certificate may still be on its way.
+    Approved,
+    /// Refused, with the words of whoever did.
+    Denied(Box<str>),
+    /// Granted, but the signer could not sign.
+    Failed(Box<str>),
+}
+
+/// `certificates.k8s.io/v1.CertificateSigningRequest`, the part that is read.
+#[derive(Default)]
+pub struct CertificateSigningRequest {
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// Whether it was granted.
+    pub decision: Decision,
+    /// The base64 of the PEM chain; empty until it is there, and when it is longer than [`CERTIFICATE_BYTES`].
+    pub certificate: Vec<u8>,
+    too_long: bool,
+    condition: Box<str>,
+    collector: Collector,
+}
+
+impl Sink for CertificateSigningRequest {
+    fn text(&mut self, field: Field, piece: &[u8], last: bool) {
+        if field == CERTIFICATE {
+            self.too_long |= self.certificate.len() + piece.len() > CERTIFICATE_BYTES;
+            if self.too_long {
+                self.certificate = Vec::new();
+            } else {
+                self.certificate.extend_from_slice(piece);
+            }
+            return;
+        }
+        let Some(value) = self.collector.push(piece, last) else {
+            return;
+        };
+        if self.metadata.value(field, value) {
+            return;
+        }
+        match (field, &*self.condition) {
+            (CONDITION_TYPE, _) => {
+                self.condition = keep(value);
+                match (value, &self.decision) {
+                    (Some("Approved"), Decision::Pending) => self.decision = Decision::Approved,
+                    (Some("Denied"), _) => self.decision = Decision::Denied(Box::default()),
+                    (Some("Failed"), _) => self.decision = Decision::Failed(Box::default()),
+                    _ => {}
+                }
+            }
+            (CONDITION_MESSAGE, "Denied") => self.decision = Decision::Denied(keep(value)),
+            (CONDITION_MESSAGE, "Failed") => self.decision = Decision::Failed(keep(value)),
+            _ => {}
+        }
+    }
+}
+
+impl Object for CertificateSigningRequest {
+    const SHAPE: &'static Shape = &Shape::Object(&[
+        ("metadata", metadata::SHAPE),
+        (
+            "status",
+            Shape::Object(&[
+                ("certificate", Shape::Value(CERTIFICATE)),
+                (
+                    "conditions",
+                    Shape::List(&Shape::Object(&[
+                        ("type", Shape::Value(CONDITION_TYPE)),
+                        ("message", Shape::Value(CONDITION_MESSAGE)),
+                    ])),
+                ),
+            ]),
+        ),
+        CODE_ENTRY,
+        REASON_ENTRY,
+        MESSAGE_ENTRY,
+    ]);
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,9 @@
+//! JSON in and out: a tokenizer that never holds a value, tables of what is kept, a writer.
+
+mod shape;
+mod tokenizer;
+mod writer;
+
+pub use shape::{Decoder, Field, Shape, Sink};
+pub use tokenizer::{DEPTH, JsonError, KEY_BYTES, Token, Tokenizer};
+pub use writer::Writer;

@@ -1,0 +1,192 @@
+//! JSON out, straight into a string.
+
+use alloc::string::String;
+use core::fmt::{self, Display, Write as _};
+
+/// Writes one JSON value. Objects and arrays that were begun are ended in reverse order by [`Writer::end`]; commas and
+/// escapes are its business, balance is the caller's.
+pub struct Writer<'a> {
+    out: &'a mut String,
+    /// One bit a level: 1 for an object.
+    objects: u64,
+    comma: bool,
+}
+
+impl<'a> Writer<'a> {
+    /// Appends to `out`.
+    pub fn new(out: &'a mut String) -> Self {
+        Self {
+            out,
+            objects: 0,
+            comma: false,
+        }
+    }
+
+    fn separate(&mut self) {
+        if core::mem::replace(&mut self.comma, true) {
+            self.out.push(',');
+        }
+    }
+
+    fn key(&mut self, key: &str) {
+        self.separate();
+        self.out.push('"');
+        escape(self.out, key);
+        self.out.push_str("\":");
+    }
+
+    fn begin(&mut self, object: bool) {
+        self.out.push(if object { '{' } else { '[' });
+        self.objects = self.objects << 1 | u64::from(object);
+        self.comma = false;
+    }
+
+    /// Begins an object that is the whole value, or an element.
+    pub fn object(&mut self) {
+        self.separate();
+        self.begin(true);
+    }
+
+    /// Begins an array that is the whole value, or an element.
+    pub fn array(&mut self) {
+        self.separate();
+        self.begin(false);
+    }
+
+    /// Begins an object under `key`.
+    pub fn object_at(&mut self, key: &str) {
+        self.key(key);
+        self.begin(true);
+    }
+
+    /// Begins an array under `key`.
+    pub fn array_at(&mut self, key: &str) {
+        self.key(key);
+        self.begin(false);
+    }
+
+    /// Ends what was begun last.
+    pub fn end(&mut self) {
+        self.out.push(if self.objects & 1 == 1 { '}' } else { ']' });
+        self.objects >>= 1;
+        self.comma = true;
+    }
+
+    /// A string element.
+    pub fn string(&mut self, value: &str) {
+        self.separate();
+        self.out.push('"');
+        escape(self.out, value);
+        self.out.push('"');
+    }
+
+    /// A string under `key`.
+    pub fn string_at(&mut self, key: &str, value: &str) {
+        self.key(key);
+        self.comma = false;
+        self.string(value);
+    }
+
+    /// Anything with a text form, as a string under `key`.
+    pub fn text_at(&mut self, key: &str, value: impl Display) {
+        self.key(key);
+        self.out.push('"');
+        // Writing into a string does not fail.
+        let _ = write!(Escaped(self.out), "{value}");
+        self.out.push('"');
+    }
+
+    /// A number or anything else whose text form is JSON already, under `key`.
+    pub fn raw_at(&mut self, key: &str, value: impl Display) {
+        self.key(key);
+        let _ = write!(self.out, "{value}");
+    }
+
+    /// A boolean under `key`.
+    pub fn bool_at(&mut self, key: &str, value: bool) {
+        self.key(key);
+        self.out.push_str(if value { "true" } else { "false" });
+    }
+
+    /// `null` under `key`.
+    pub fn null_at(&mut self, key: &str) {
+        self.key(key);
+        self.out.push_str("null");
+    }
+}
+
+struct Escaped<'a>(&'a mut String);
+
+impl fmt::Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        escape(self.0, text);
+        Ok(())
+    }
+}
+
+fn escape(out: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+        out.push_str(&rest[..at]);
+        let byte = rest.as_bytes()[at];
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            _ => {
+                out.push_str("\\u00");
+                for nibble in [byte >> 4, byte & 15] {
+                    out.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+                }
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn nested() {
+        let mut out = String::new();
+        let mut w = Writer::new(&mut out);
+        w.object();
+        w.string_at("a", "\"\\\n\u{1}é");
+        w.array_at("b");
+        w.string("x");
+        w.object();
+        w.end();
+        w.array();
+        w.end();
+        w.end();
+        w.object_at("c");
+        w.raw_at("n", -5);
+        w.bool_at("t", true);
+        w.null_at("z");
+        w.text_at("d", 7u8);
+        w.end();
+        w.end();
+        let read: Value = serde_json::from_str(&out).expect("JSON");
+        assert_eq!(
+            read,
+            json!({"a": "\"\\\n\u{1}é", "b": ["x", {}, []], "c": {"n": -5, "t": true, "z": null, "d": "7"}})
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_string_comes_back(text in any::<String>()) {
+            let mut out = String::new();
+            let mut w = Writer::new(&mut out);
+            w.array();
+            w.string(&text);
+            w.end();
+            prop_assert_eq!(serde_json::from_str::<Value>(&out).expect("JSON"), json!([text]));
+        }
+    }
+}

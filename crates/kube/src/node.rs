@@ -1,0 +1,373 @@
+//! `Node`: how a node makes itself known, and how it finds itself again.
+
+use crate::envelope::Object;
+use crate::json::{Field, Shape, Sink, Writer};
+use crate::metadata::{self, LABELS, Metadata};
+use crate::selector::Taint;
+use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
+use crate::text::{Collector, keep};
+use crate::{Quantity, Timestamp};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+const BOOT_ID: Field = Field(32);
+const MACHINE_ID: Field = Field(33);
+const CONDITION: Field = Field(34);
+const CONDITION_TYPE: Field = Field(35);
+const CONDITION_STATUS: Field = Field(36);
+const CONDITION_TRANSITION: Field = Field(37);
+const TAINT: Field = Field(38);
+const TAINT_KEY: Field = Field(39);
+const TAINT_VALUE: Field = Field(40);
+const TAINT_EFFECT: Field = Field(41);
+
+/// More conditions, labels or taints than a node of this kind has are not kept.
+const KEPT: usize = 32;
+
+/// `v1.ConditionStatus`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// Nobody knows.
+    #[default]
+    Unknown,
+}
+
+impl Truth {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+/// A condition of the node as the API server has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Its type.
+    pub kind: Box<str>,
+    /// Whether it holds.
+    pub status: Truth,
+    /// Since when.
+    pub last_transition: Option<Timestamp>,
+}
+
+/// `v1.Node`, as far as a node reads its own.
+#[derive(Default)]
+pub struct Node {
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// Its labels.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// Its taints: who may not be here.
+    pub taints: Vec<Taint>,
+    /// The boot that reported last.
+    pub boot_id: Box<str>,
+    /// The machine that reported last.
+    pub machine_id: Box<str>,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+    key: Box<str>,
+    collector: Collector,
+}
+
+impl Node {
+    /// The value of a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels
+            .iter()
+            .find(|(name, _)| &**name == key)
+            .map(|(_, value)| &**value)
+    }
+
+    fn value(&mut self, field: Field, value: Option<&str>) {
+        if self.metadata.value(field, value) {
+            return;
+        }
+        match (field, self.conditions.last_mut(), self.taints.last_mut()) {
+            (LABELS, ..) => {
+                let key = core::mem::take(&mut self.key);
+                if self.labels.len() < KEPT {
+                    self.labels.push((key, keep(value)));
+                }
+            }
+            (BOOT_ID, ..) => self.boot_id = keep(value),
+            (MACHINE_ID, ..) => self.machine_id = keep(value),
+            (CONDITION_TYPE, Some(condition), _) => condition.kind = keep(value),
+            (CONDITION_STATUS, Some(condition), _) => {
+                condition.status = match value {
+                    Some("True") => Truth::True,
+                    Some("False") => Truth::False,
+                    _ => Truth::Unknown,
+                };
+            }
+            (CONDITION_TRANSITION, Some(condition), _) => {
+                condition.last_transition = value.and_then(Timestamp::parse)
+            }
+            (TAINT_KEY, _, Some(taint)) => taint.key = keep(value),
+            (TAINT_VALUE, _, Some(taint)) => taint.value = keep(value),
+            (TAINT_EFFECT, _, Some(taint)) => taint.effect = keep(value),
+            _ => {}
+        }
+    }
+}
+
+impl Sink for Node {
+    fn enter(&mut self, field: Field) {
+        match field {
+            CONDITION if self.conditions.len() < KEPT => self.conditions.push(Condition::default()),
+            TAINT if self.taints.len() < KEPT => {
+                self.taints.push(Taint {
+                    key: Box::default(),
+                    value: Box::default(),
+                    effect: Box::default(),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn key(&mut self, _field: Field, key: &str) {
+        self.key = key.into();
+    }
+
+    fn text(&mut self, field: Field, piece: &[u8], last: bool) {
+        let mut collector = core::mem::take(&mut self.collector);
+        if let Some(value) = collector.push(piece, last) {
+            self.value(field, value);
+        }
+        self.collector = collector;
+    }
+}
+
+impl Object for Node {
+    const SHAPE: &'static Shape = &Shape::Object(&[
+        ("metadata", metadata::SHAPE_WITH_LABELS),
+        (
+            "spec",
+            Shape::Object(&[(
+                "taints",
+                Shape::List(&Shape::Group(
+                    TAINT,
+                    &Shape::Object(&[
+                        ("key", Shape::Value(TAINT_KEY)),
+                        ("value", Shape::Value(TAINT_VALUE)),
+                        ("effect", Shape::Value(TAINT_EFFECT)),
+                    ]),
+                )),
+            )]),
+        ),
+        (
+            "status",
+            Shape::Object(&[
+                (
+                    "nodeInfo",
+                    Shape::Object(&[
+                        ("bootID", Shape::Value(BOOT_ID)),
+                        ("machineID", Shape::Value(MACHINE_ID)),
+                    ]),
+                ),
+                (
+                    "conditions",
+                    Shape::List(&Shape::Group(
+                        CONDITION,
+                        &Shape::Object(&[
+                            ("type", Shape::Value(CONDITION_TYPE)),
+                            ("status", Shape::Value(CONDITION_STATUS)),
+                            ("lastTransitionTime", Shape::Value(CONDITION_TRANSITION)),
+                        ]),
+                    )),
+                ),
+            ]),
+        ),
+        CODE_ENTRY,
+        REASON_ENTRY,
+        MESSAGE_ENTRY,
+    ]);
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// `v1.NodeSystemInfo`.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the names are Kubernetes' own, field by field")]
+pub struct SystemInfo<'a> {
+    pub machine_id: &'a str,
+    pub system_uuid: &'a str,
+    pub boot_id: &'a str,
+    pub kernel_version: &'a str,
+    pub os_image: &'a str,
+    pub container_runtime_version: &'a str,
+    pub kubelet_version: &'a str,
+    pub operating_system: &'a str,
+    pub architecture: &'a str,
+}
+
+/// A condition as the node reports it.
+#[derive(Clone, Copy, Debug)]
+pub struct ConditionReport<'a> {
+    /// Its type.
+    pub kind: &'a str,
+    /// Whether it holds.
+    pub status: Truth,
+    /// One word.
+    pub reason: &'a str,
+    /// For a person.
+    pub message: &'a str,
+    /// Since when.
+    pub last_transition: Timestamp,
+}
+
+/// The status of a node as it reports it.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusReport<'a> {
+    /// The node's name, which is its hostname too.
+    pub name: &'a str,
+    /// Its address, or empty while it has none.
+    pub address: &'a str,
+    /// The port of its API; `None` leaves it out (k3s then dials directly).
+    pub port: Option<u16>,
+    /// What there is.
+    pub capacity: &'a [(&'a str, Quantity)],
+    /// What pods may have of it.
+    pub allocatable: &'a [(&'a str, Quantity)],
+    /// Who it is.
+    pub info: SystemInfo<'a>,
+    /// How it is.
+    pub conditions: &'a [ConditionReport<'a>],
+    /// Now.
+    pub heartbeat: Timestamp,
+}
+
+impl StatusReport<'_> {
+    fn write(&self, w: &mut Writer<'_>) {
+        w.object_at("status");
+        w.array_at("addresses");
+        for (kind, address) in [("InternalIP", self.address), ("Hostname", self.name)] {
+            if !address.is_empty() {
+                w.object();
+                w.string_at("type", kind);
+                w.string_at("address", address);
+                w.end();
+            }
+        }
+        w.end();
+        if let Some(port) = self.port {
+            w.object_at("daemonEndpoints");
+            w.object_at("kubeletEndpoint");
+            w.raw_at("Port", port);
+            w.end();
+            w.end();
+        }
+        for (key, amounts) in [("capacity", self.capacity), ("allocatable", self.allocatable)] {
+            w.object_at(key);
+            for (resource, amount) in amounts {
+                w.text_at(resource, amount);
+            }
+            w.end();
+        }
+        w.object_at("nodeInfo");
+        for (key, value) in [
+            ("machineID", self.info.machine_id),
+            ("systemUUID", self.info.system_uuid),
+            ("bootID", self.info.boot_id),
+            ("kernelVersion", self.info.kernel_version),
+            ("osImage", self.info.os_image),
+            ("containerRuntimeVersion", self.info.container_runtime_version),
+            ("kubeletVersion", self.info.kubelet_version),
+            ("kubeProxyVersion", ""),
+            ("operatingSystem", self.info.operating_system),
+            ("architecture", self.info.architecture),
+        ] {
+            w.string_at(key, value);
+        }
+        w.end();
+        w.array_at("conditions");
+        for condition in self.conditions {
+            w.object();
+            w.string_at("type", condition.kind);
+            w.string_at("status", condition.status.as_str());
+            w.text_at("lastHeartbeatTime", self.heartbeat.time());
+            w.text_at("lastTransitionTime", condition.last_transition.time());
+            w.string_at("reason", condition.reason);
+            w.string_at("message", condition.message);
+            w.end();
+        }
+        w.end();
+        w.end();
+    }
+}
+
+/// Writes the Node that a node creates: taints can be set only here (NodeRestriction).
+pub fn write_node(out: &mut String, labels: &[(&str, &str)], taints: &[Taint], status: &StatusReport<'_>) {
+    let mut w = Writer::new(out);
+    w.object();
+    w.string_at("apiVersion", "v1");
+    w.string_at("kind", "Node");
+    w.object_at("metadata");
+    w.string_at("name", status.name);
+    write_labels(&mut w, labels);
+    w.end();
+    w.object_at("spec");
+    if !taints.is_empty() {
+        w.array_at("taints");
+        for taint in taints {
+            w.object();
+            w.string_at("key", &taint.key);
+            if !taint.value.is_empty() {
+                w.string_at("value", &taint.value);
+            }
+            w.string_at("effect", &taint.effect);
+            w.end();
+        }
+        w.end();
+    }
+    w.end();
+    status.write(&mut w);
+    w.end();
+}
+
+/// Writes the strategic merge patch that sets labels.
+pub fn write_labels_patch(out: &mut String, labels: &[(&str, &str)]) {
+    let mut w = Writer::new(out);
+    w.object();
+    w.object_at("metadata");
+    write_labels(&mut w, labels);
+    w.end();
+    w.end();
+}
+
+/// Writes the strategic merge patch of the node's `status`.
+pub fn write_status_patch(out: &mut String, status: &StatusReport<'_>) {
+    let mut w = Writer::new(out);
+    w.object();
+    status.write(&mut w);
+    w.end();
+}
+
+fn write_labels(w: &mut Writer<'_>, labels: &[(&str, &str)]) {
+    w.object_at("labels");
+    for (key, value) in labels {
+        w.string_at(key, value);
+    }
+    w.end();
+}

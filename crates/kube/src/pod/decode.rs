@@ -1,0 +1,415 @@
+//! How a Pod is read.
+
+use super::{CONTAINERS, Container, Phase, Pod, Requests, RestartPolicy};
+use crate::envelope::Object;
+use crate::json::{Field, Shape, Sink};
+use crate::metadata::{self, ANNOTATIONS, Metadata};
+use crate::selector::{Expression, Operator, Term, Toleration};
+use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
+use crate::text::keep;
+use crate::{Quantity, Timestamp};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+const NODE_NAME: Field = Field(33);
+const OS: Field = Field(34);
+const RESTART_POLICY: Field = Field(35);
+const GRACE: Field = Field(36);
+const DEADLINE: Field = Field(37);
+const NODE_SELECTOR: Field = Field(38);
+const AFFINITY: Field = Field(39);
+const TERM: Field = Field(40);
+const LABEL_EXPRESSION: Field = Field(41);
+const FIELD_EXPRESSION: Field = Field(42);
+const EXPRESSION_KEY: Field = Field(43);
+const EXPRESSION_OPERATOR: Field = Field(44);
+const EXPRESSION_VALUE: Field = Field(45);
+const TOLERATION: Field = Field(46);
+const TOLERATION_KEY: Field = Field(47);
+const TOLERATION_OPERATOR: Field = Field(48);
+const TOLERATION_VALUE: Field = Field(49);
+const TOLERATION_EFFECT: Field = Field(50);
+const INIT_CONTAINER: Field = Field(51);
+const CONTAINER: Field = Field(52);
+const CONTAINER_NAME: Field = Field(53);
+const CONTAINER_IMAGE: Field = Field(54);
+const CONTAINER_REQUESTS: Field = Field(55);
+const POD_REQUESTS: Field = Field(56);
+const OVERHEAD: Field = Field(57);
+const VOLUME: Field = Field(58);
+const VOLUME_NAME: Field = Field(59);
+const VOLUME_PROJECTED: Field = Field(60);
+const PHASE: Field = Field(61);
+const START_TIME: Field = Field(62);
+
+/// Features from here on: what no picolet does. The name is told when the group is there, or the value is `true` or a
+/// port other than 0.
+const FEATURE: u8 = 64;
+const FEATURES: [&str; 15] = [
+    "spec.hostNetwork",
+    "spec.hostPID",
+    "spec.hostIPC",
+    "spec.ephemeralContainers",
+    "spec.resourceClaims",
+    "spec.containers[].ports[].hostPort",
+    "spec.containers[].lifecycle",
+    "spec.containers[].securityContext.privileged",
+    "an exec or grpc probe",
+    "spec.containers[].volumeDevices",
+    "spec.initContainers[].restartPolicy",
+    "spec.volumes other than the service account's token",
+    "a spec of more containers, tolerations or selectors than a device of this size keeps",
+    "spec.containers[].stdin",
+    "spec.containers[].tty",
+];
+const TOO_MUCH: usize = 12;
+const VOLUMES: usize = 11;
+
+const fn feature(index: u8) -> Shape {
+    Shape::Value(Field(FEATURE + index))
+}
+
+const ANYTHING: Shape = Shape::Object(&[]);
+
+const EXPRESSION: Shape = Shape::Object(&[
+    ("key", Shape::Value(EXPRESSION_KEY)),
+    ("operator", Shape::Value(EXPRESSION_OPERATOR)),
+    ("values", Shape::List(&Shape::Value(EXPRESSION_VALUE))),
+]);
+
+const PROBE: Shape = Shape::Object(&[
+    ("exec", Shape::Group(Field(FEATURE + 8), &ANYTHING)),
+    ("grpc", Shape::Group(Field(FEATURE + 8), &ANYTHING)),
+]);
+
+macro_rules! container {
+    ($($extra:expr),*) => {
+        Shape::Object(&[
+            ("name", Shape::Value(CONTAINER_NAME)),
+            ("image", Shape::Value(CONTAINER_IMAGE)),
+            ("resources", Shape::Object(&[("requests", Shape::Map(CONTAINER_REQUESTS))])),
+            ("ports", Shape::List(&Shape::Object(&[("hostPort", feature(5))]))),
+            ("lifecycle", Shape::Group(Field(FEATURE + 6), &ANYTHING)),
+            ("securityContext", Shape::Object(&[("privileged", feature(7))])),
+            ("livenessProbe", PROBE),
+            ("readinessProbe", PROBE),
+            ("startupProbe", PROBE),
+            ("volumeDevices", Shape::List(&Shape::Group(Field(FEATURE + 9), &ANYTHING))),
+            ("stdin", feature(13)),
+            ("tty", feature(14)),
+            $($extra),*
+        ])
+    };
+}
+
+const SPEC: Shape = Shape::Object(&[
+    ("nodeName", Shape::Value(NODE_NAME)),
+    ("os", Shape::Object(&[("name", Shape::Value(OS))])),
+    ("restartPolicy", Shape::Value(RESTART_POLICY)),
+    ("terminationGracePeriodSeconds", Shape::Value(GRACE)),
+    ("activeDeadlineSeconds", Shape::Value(DEADLINE)),
+    ("nodeSelector", Shape::Map(NODE_SELECTOR)),
+    (
+        "affinity",
+        Shape::Object(&[(
+            "nodeAffinity",
+            Shape::Object(&[(
+                "requiredDuringSchedulingIgnoredDuringExecution",
+                Shape::Group(
+                    AFFINITY,
+                    &Shape::Object(&[(
+                        "nodeSelectorTerms",
+                        Shape::List(&Shape::Group(
+                            TERM,
+                            &Shape::Object(&[
+                                (
+                                    "matchExpressions",
+                                    Shape::List(&Shape::Group(LABEL_EXPRESSION, &EXPRESSION)),
+                                ),
+                                (
+                                    "matchFields",
+                                    Shape::List(&Shape::Group(FIELD_EXPRESSION, &EXPRESSION)),
+                                ),
+                            ]),
+                        )),
+                    )]),
+                ),
+            )]),
+        )]),
+    ),
+    (
+        "tolerations",
+        Shape::List(&Shape::Group(
+            TOLERATION,
+            &Shape::Object(&[
+                ("key", Shape::Value(TOLERATION_KEY)),
+                ("operator", Shape::Value(TOLERATION_OPERATOR)),
+                ("value", Shape::Value(TOLERATION_VALUE)),
+                ("effect", Shape::Value(TOLERATION_EFFECT)),
+            ]),
+        )),
+    ),
+    (
+        "initContainers",
+        Shape::List(&Shape::Group(
+            INIT_CONTAINER,
+            &container!(("restartPolicy", Shape::Value(Field(FEATURE + 10)))),
+        )),
+    ),
+    ("containers", Shape::List(&Shape::Group(CONTAINER, &container!()))),
+    (
+        "resources",
+        Shape::Object(&[("requests", Shape::Map(POD_REQUESTS))]),
+    ),
+    ("overhead", Shape::Map(OVERHEAD)),
+    (
+        "volumes",
+        Shape::List(&Shape::Group(
+            VOLUME,
+            &Shape::Object(&[
+                ("name", Shape::Value(VOLUME_NAME)),
+                ("projected", Shape::Group(VOLUME_PROJECTED, &ANYTHING)),
+            ]),
+        )),
+    ),
+    ("hostNetwork", feature(0)),
+    ("hostPID", feature(1)),
+    ("hostIPC", feature(2)),
+    (
+        "ephemeralContainers",
+        Shape::List(&Shape::Group(Field(FEATURE + 3), &ANYTHING)),
+    ),
+    (
+        "resourceClaims",
+        Shape::List(&Shape::Group(Field(FEATURE + 4), &ANYTHING)),
+    ),
+]);
+
+/// What is needed only while a Pod is being read.
+#[derive(Default)]
+pub(super) struct Building {
+    /// The key of the map entry that comes next.
+    key: Box<str>,
+    /// Where containers go that come now.
+    init: bool,
+    volume_projected: bool,
+    volume_is_token: bool,
+}
+
+/// Appends unless there are `most` already; returns whether it did.
+fn append<T>(list: &mut Vec<T>, most: usize, item: T) -> bool {
+    let room = list.len() < most;
+    if room {
+        list.push(item);
+    }
+    room
+}
+
+impl Pod {
+    fn refuse(&mut self, feature: usize) {
+        self.unsupported = self.unsupported.or(FEATURES.get(feature).copied());
+    }
+
+    fn append_or_refuse(&mut self, appended: bool) {
+        if !appended {
+            self.refuse(TOO_MUCH);
+        }
+    }
+
+    fn container(&mut self) -> Option<&mut Container> {
+        if self.building.init {
+            self.init_containers.last_mut()
+        } else {
+            self.containers.last_mut()
+        }
+    }
+
+    fn expression(&mut self) -> Option<&mut Expression> {
+        self.node_affinity.as_mut()?.last_mut()?.expressions.last_mut()
+    }
+
+    fn keep_request(&mut self, field: Field, amount: Option<&str>) {
+        let key = core::mem::take(&mut self.building.key);
+        let requests = match field {
+            POD_REQUESTS => Some(&mut self.requests),
+            OVERHEAD => Some(&mut self.overhead),
+            _ => self.container().map(|container| &mut container.requests),
+        };
+        let amount = amount.and_then(|text| Quantity::parse(text).ok());
+        let kept = match (requests, amount) {
+            (Some(Requests(list)), Some(amount)) => append(list, 16, (key, amount)),
+            _ => false,
+        };
+        self.append_or_refuse(kept);
+    }
+
+    fn value(&mut self, field: Field, value: Option<&str>) {
+        if self.metadata.value(field, value) {
+            return;
+        }
+        match field {
+            ANNOTATIONS => self.mirror |= &*self.building.key == "kubernetes.io/config.mirror",
+            NODE_NAME => self.node_name = keep(value),
+            OS => self.os = keep(value),
+            RESTART_POLICY => {
+                self.restart_policy = match value {
+                    Some("Never") => RestartPolicy::Never,
+                    Some("OnFailure") => RestartPolicy::OnFailure,
+                    _ => RestartPolicy::Always,
+                };
+            }
+            GRACE => self.termination_grace_seconds = value.and_then(|text| text.parse().ok()),
+            DEADLINE => self.active_deadline_seconds = value.and_then(|text| text.parse().ok()),
+            NODE_SELECTOR => {
+                let entry = (core::mem::take(&mut self.building.key), keep(value));
+                let kept = append(&mut self.node_selector, 16, entry);
+                self.append_or_refuse(kept);
+            }
+            EXPRESSION_KEY => {
+                if let Some(expression) = self.expression() {
+                    expression.key = keep(value);
+                }
+            }
+            EXPRESSION_OPERATOR => {
+                if let Some(expression) = self.expression() {
+                    expression.operator = Operator::parse(value.unwrap_or_default());
+                }
+            }
+            EXPRESSION_VALUE => {
+                let kept = self
+                    .expression()
+                    .is_none_or(|e| append(&mut e.values, 16, keep(value)));
+                self.append_or_refuse(kept);
+            }
+            TOLERATION_KEY | TOLERATION_OPERATOR | TOLERATION_VALUE | TOLERATION_EFFECT => {
+                if let Some(toleration) = self.tolerations.last_mut() {
+                    match field {
+                        TOLERATION_KEY => toleration.key = keep(value),
+                        TOLERATION_OPERATOR => toleration.exists = value == Some("Exists"),
+                        TOLERATION_VALUE => toleration.value = keep(value),
+                        _ => toleration.effect = keep(value),
+                    }
+                }
+            }
+            CONTAINER_NAME => {
+                if let Some(container) = self.container() {
+                    container.name = keep(value);
+                }
+            }
+            CONTAINER_IMAGE => {
+                if let Some(container) = self.container() {
+                    container.image = keep(value);
+                }
+            }
+            CONTAINER_REQUESTS | POD_REQUESTS | OVERHEAD => self.keep_request(field, value),
+            VOLUME_NAME => {
+                self.building.volume_is_token =
+                    value.is_some_and(|name| name.starts_with("kube-api-access-"));
+            }
+            PHASE => {
+                self.phase = match value {
+                    Some("Running") => Phase::Running,
+                    Some("Succeeded") => Phase::Succeeded,
+                    Some("Failed") => Phase::Failed,
+                    _ => Phase::Pending,
+                };
+            }
+            START_TIME => self.start_time = value.and_then(Timestamp::parse),
+            Field(number) if number >= FEATURE && !matches!(value, Some("false" | "0" | "")) => {
+                self.refuse(usize::from(number - FEATURE));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Sink for Pod {
+    fn enter(&mut self, field: Field) {
+        let kept = match field {
+            AFFINITY => {
+                self.node_affinity = Some(Vec::new());
+                true
+            }
+            TERM => self
+                .node_affinity
+                .as_mut()
+                .is_none_or(|terms| append(terms, 8, Term::default())),
+            LABEL_EXPRESSION | FIELD_EXPRESSION => {
+                let expression = Expression {
+                    on_field: field == FIELD_EXPRESSION,
+                    ..Expression::default()
+                };
+                let term = self.node_affinity.as_mut().and_then(|terms| terms.last_mut());
+                term.is_none_or(|term| append(&mut term.expressions, 8, expression))
+            }
+            TOLERATION => append(&mut self.tolerations, 32, Toleration::default()),
+            INIT_CONTAINER | CONTAINER => {
+                self.building.init = field == INIT_CONTAINER;
+                let list = if self.building.init {
+                    &mut self.init_containers
+                } else {
+                    &mut self.containers
+                };
+                append(list, CONTAINERS, Container::default())
+            }
+            VOLUME => {
+                self.building.volume_projected = false;
+                self.building.volume_is_token = false;
+                true
+            }
+            VOLUME_PROJECTED => {
+                self.building.volume_projected = true;
+                true
+            }
+            Field(number) if number >= FEATURE => {
+                self.refuse(usize::from(number - FEATURE));
+                true
+            }
+            _ => true,
+        };
+        self.append_or_refuse(kept);
+    }
+
+    fn leave(&mut self, field: Field) {
+        if field == VOLUME && !(self.building.volume_projected && self.building.volume_is_token) {
+            self.refuse(VOLUMES);
+        }
+    }
+
+    fn key(&mut self, _field: Field, key: &str) {
+        self.building.key = key.into();
+    }
+
+    fn text(&mut self, field: Field, piece: &[u8], last: bool) {
+        let mut collector = core::mem::take(&mut self.collector);
+        if let Some(value) = collector.push(piece, last) {
+            self.value(field, value);
+        }
+        self.collector = collector;
+    }
+}
+
+impl Object for Pod {
+    const SHAPE: &'static Shape = &Shape::Object(&[
+        ("metadata", metadata::SHAPE_WITH_ANNOTATIONS),
+        ("spec", SPEC),
+        (
+            "status",
+            Shape::Object(&[
+                ("phase", Shape::Value(PHASE)),
+                ("startTime", Shape::Value(START_TIME)),
+            ]),
+        ),
+        CODE_ENTRY,
+        REASON_ENTRY,
+        MESSAGE_ENTRY,
+    ]);
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,161 @@
+//! `Pod`: what a kubelet needs in order to admit, run and end it.
+//!
+//! A Pod is bounded on arrival: what is more than the device could ever serve is not kept, and what it cannot do is
+//! noted by name in [`Pod::unsupported`], so that admission can refuse it in words.
+
+mod decode;
+mod encode;
+
+use crate::metadata::Metadata;
+use crate::selector::{Term, Toleration};
+use crate::{Collector, Quantity, Timestamp};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+pub use encode::{ContainerState, ContainerStatus, StatusPatch, write_delete_options, write_pod};
+
+/// More containers than a device of this size can run in one pod.
+pub const CONTAINERS: usize = 8;
+
+/// `v1.Pod`, the part that is kept.
+#[derive(Default)]
+pub struct Pod {
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// Whether the node itself made it (annotation `kubernetes.io/config.mirror`).
+    pub mirror: bool,
+    /// `spec.nodeName`.
+    pub node_name: Box<str>,
+    /// `spec.os.name`, or empty.
+    pub os: Box<str>,
+    /// What is done when a container ends.
+    pub restart_policy: RestartPolicy,
+    /// Seconds that it is given to end.
+    pub termination_grace_seconds: Option<u32>,
+    /// Seconds that it may run in all.
+    pub active_deadline_seconds: Option<u32>,
+    /// `spec.nodeSelector`.
+    pub node_selector: Vec<(Box<str>, Box<str>)>,
+    /// The terms of `requiredDuringSchedulingIgnoredDuringExecution`; one of them must match. `None` where the pod has
+    /// no such affinity.
+    pub node_affinity: Option<Vec<Term>>,
+    /// `spec.tolerations`.
+    pub tolerations: Vec<Toleration>,
+    /// `spec.initContainers`.
+    pub init_containers: Vec<Container>,
+    /// `spec.containers`.
+    pub containers: Vec<Container>,
+    /// `spec.resources.requests`, which count instead of the containers' where they are given.
+    pub requests: Requests,
+    /// `spec.overhead`.
+    pub overhead: Requests,
+    /// The first part of the spec that asks for something that no picolet does, as a path with what it is.
+    pub unsupported: Option<&'static str>,
+    /// `status.phase`.
+    pub phase: Phase,
+    /// `status.startTime`.
+    pub start_time: Option<Timestamp>,
+    building: decode::Building,
+    collector: Collector,
+}
+
+/// `spec.restartPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Whatever happened.
+    #[default]
+    Always,
+    /// After a failure.
+    OnFailure,
+    /// Not at all.
+    Never,
+}
+
+/// `status.phase`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Accepted by the cluster, not yet running.
+    #[default]
+    Pending,
+    /// At least one container runs, or waits to be started again.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// All containers ended, at least one badly; or the node refused it.
+    Failed,
+}
+
+impl Phase {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// Whether a pod never leaves it.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// A container, init container included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its image; empty where it was longer than any that exists.
+    pub image: Box<str>,
+    /// What it asks for.
+    pub requests: Requests,
+}
+
+/// Amounts asked for, by resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests(pub Vec<(Box<str>, Quantity)>);
+
+impl Requests {
+    /// How much of `resource`, if it is mentioned.
+    pub fn get(&self, resource: &str) -> Option<Quantity> {
+        self.0
+            .iter()
+            .find(|(name, _)| &**name == resource)
+            .map(|(_, amount)| *amount)
+    }
+}
+
+impl Pod {
+    /// How much of `resource` the pod occupies: the containers together or the largest init container, whichever is
+    /// more, and the overhead (`k8s.io/component-helpers/resource`, `PodRequests`).
+    pub fn request(&self, resource: &str) -> Quantity {
+        let of = |container: &Container| container.requests.get(resource).unwrap_or_default();
+        let together = self
+            .containers
+            .iter()
+            .map(of)
+            .fold(Quantity::ZERO, Quantity::plus);
+        let initially = self.init_containers.iter().map(of).max().unwrap_or_default();
+        let containers = self.requests.get(resource).unwrap_or(together.max(initially));
+        containers.plus(self.overhead.get(resource).unwrap_or_default())
+    }
+
+    /// The names of all resources that it asks for, each once.
+    pub fn resources(&self) -> impl Iterator<Item = &str> {
+        let all = || {
+            let containers = self
+                .init_containers
+                .iter()
+                .chain(&self.containers)
+                .map(|c| &c.requests);
+            containers
+                .chain([&self.requests, &self.overhead])
+                .flat_map(|requests| &requests.0)
+        };
+        all()
+            .enumerate()
+            .filter(move |(at, (name, _))| !all().take(*at).any(|(n, _)| n == name))
+            .map(|(_, (name, _))| &**name)
+    }
+}

@@ -1,0 +1,239 @@
+//! Quantities: `64Ki`, `250m`, `1.5`, `2e3`.
+//!
+//! Source: `k8s.io/apimachinery/pkg/api/resource/quantity.go`. Kept in thousandths, rounded away from zero as there:
+//! enough for processors and bytes up to 9 petabytes, beyond which a value saturates.
+
+use core::fmt;
+
+/// An amount of a resource, in thousandths of its unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Quantity(i64);
+
+/// Why a text is no quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuantityError {
+    /// There is no number in front.
+    NoNumber,
+    /// What stands behind the number is no suffix: `m`, `k`, `M`, `G`, `T`, `P`, `E`, `Ki` … `Ei`, or an exponent.
+    Suffix,
+}
+
+impl fmt::Display for QuantityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoNumber => "a quantity begins with a number",
+            Self::Suffix => "a quantity ends with nothing, n, u, m, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei or an exponent",
+        })
+    }
+}
+
+impl core::error::Error for QuantityError {}
+
+impl Quantity {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// So many whole units.
+    pub const fn new(units: i64) -> Self {
+        Self(units.saturating_mul(1000))
+    }
+
+    /// So many thousandths.
+    pub const fn from_milli(milli: i64) -> Self {
+        Self(milli)
+    }
+
+    /// In thousandths.
+    pub const fn milli(self) -> i64 {
+        self.0
+    }
+
+    /// In whole units, rounded up.
+    pub const fn value(self) -> i64 {
+        self.0 / 1000 + (self.0 % 1000 > 0) as i64
+    }
+
+    /// Both together; saturates.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// Reads a quantity as the API server sends or a person writes it.
+    ///
+    /// # Errors
+    /// Says which part is wrong.
+    pub fn parse(text: &str) -> Result<Self, QuantityError> {
+        let (negative, unsigned) = match text.as_bytes().first() {
+            Some(b'-') => (true, &text[1..]),
+            Some(b'+') => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let number = unsigned
+            .bytes()
+            .take_while(|b| b.is_ascii_digit() || *b == b'.')
+            .count();
+        let (number, suffix) = unsigned.split_at(number);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+            return Err(QuantityError::NoNumber);
+        }
+        let scale = Scale::parse(suffix)?;
+        // The digits as one integer, and how many powers of ten it is too large. Digits beyond 18 cannot matter but
+        // for rounding up.
+        let mut digits: i128 = 0;
+        let mut exponent = scale.ten;
+        let mut lost = false;
+        for (digit, fractional) in whole
+            .bytes()
+            .map(|b| (b - b'0', false))
+            .chain(fraction.bytes().map(|b| (b - b'0', true)))
+        {
+            if digits < 1_000_000_000_000_000_000 {
+                digits = digits * 10 + i128::from(digit);
+                exponent -= i32::from(fractional);
+            } else {
+                lost |= digit != 0;
+                exponent += i32::from(!fractional);
+            }
+        }
+        digits <<= scale.two; // at most 10^19 · 2^60 < 2^124
+        exponent += 3;
+        while exponent > 0 && digits != 0 && digits < i128::from(i64::MAX) {
+            digits *= 10;
+            exponent -= 1;
+        }
+        while exponent < 0 && (digits != 0 || lost) {
+            lost |= digits % 10 != 0;
+            digits /= 10;
+            exponent += 1;
+            if digits == 0 {
+                break;
+            }
+        }
+        let milli = i64::try_from(digits + i128::from(lost)).unwrap_or(i64::MAX);
+        Ok(Self(if negative { -milli } else { milli }))
+    }
+}
+
+struct Scale {
+    ten: i32,
+    two: u32,
+}
+
+impl Scale {
+    fn parse(suffix: &str) -> Result<Self, QuantityError> {
+        let ten = |ten| Ok(Self { ten, two: 0 });
+        let two = |two| Ok(Self { ten: 0, two });
+        match suffix {
+            "" => ten(0),
+            "n" => ten(-9),
+            "u" => ten(-6),
+            "m" => ten(-3),
+            "k" => ten(3),
+            "M" => ten(6),
+            "G" => ten(9),
+            "T" => ten(12),
+            "P" => ten(15),
+            "E" => ten(18),
+            "Ki" => two(10),
+            "Mi" => two(20),
+            "Gi" => two(30),
+            "Ti" => two(40),
+            "Pi" => two(50),
+            "Ei" => two(60),
+            _ => {
+                let exponent = suffix.strip_prefix(['e', 'E']).ok_or(QuantityError::Suffix)?;
+                if exponent.len() > 5 {
+                    return Err(QuantityError::Suffix);
+                }
+                ten(exponent.parse().map_err(|_| QuantityError::Suffix)?)
+            }
+        }
+    }
+}
+
+/// In the shortest of the forms that Kubernetes itself would write: `264Ki`, `250m`, `8`.
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 % 1000 != 0 {
+            return write!(f, "{}m", self.0);
+        }
+        let mut value = self.0 / 1000;
+        let mut suffix = "";
+        for next in ["Ki", "Mi", "Gi", "Ti", "Pi"] {
+            if value == 0 || value % 1024 != 0 {
+                break;
+            }
+            value /= 1024;
+            suffix = next;
+        }
+        write!(f, "{value}{suffix}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{
+        format,
+        string::{String, ToString},
+    };
+
+    #[test]
+    fn what_kubernetes_writes() {
+        for (text, milli) in [
+            ("0", 0),
+            ("1", 1000),
+            ("250m", 250),
+            ("1.5", 1500),
+            (".5", 500),
+            ("5.", 5000),
+            ("64Ki", 65_536_000),
+            ("1.5Ki", 1_536_000),
+            ("2e3", 2_000_000),
+            ("1E", 1_000_000_000_000_000_000 / 1000 * 1000),
+            ("100n", 1),
+            ("1u", 1),
+            ("0.0001", 1),
+            ("-1.5", -1500),
+            ("+3k", 3_000_000),
+            ("12e-1", 1200),
+        ] {
+            let want = if text == "1E" { i64::MAX } else { milli };
+            assert_eq!(Quantity::parse(text).map(Quantity::milli), Ok(want), "{text}");
+        }
+        for bad in [
+            "", "Ki", "-", "1KiB", "1 ", "1.2.3", "1e", "1e999999", "0x10", "1mm", "é",
+        ] {
+            assert!(Quantity::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rounding_up_to_whole_units() {
+        assert_eq!(Quantity::parse("1001m").map(Quantity::value), Ok(2));
+        assert_eq!(Quantity::parse("-1500m").map(Quantity::value), Ok(-1));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(milli in any::<i64>().prop_filter("negating must not overflow", |m| *m != i64::MIN)) {
+            let quantity = Quantity::from_milli(milli);
+            prop_assert_eq!(Quantity::parse(&quantity.to_string()), Ok(quantity));
+        }
+
+        #[test]
+        fn a_larger_number_is_a_larger_quantity(a in 0u32.., b in 0u32.., suffix in prop::sample::select(std::vec!["", "m", "k", "Ki", "M", "Mi"])) {
+            let quantity = |n: u32| Quantity::parse(&format!("{n}{suffix}")).expect("valid");
+            prop_assert_eq!(quantity(a).cmp(&quantity(b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn no_text_panics(text in any::<String>(), number in "[0-9.+eE-]{0,60}[a-zA-Z]{0,3}") {
+            let _ = Quantity::parse(&text);
+            let _ = Quantity::parse(&number);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Requests to the API server: which path, which query, which head.
+
+use crate::http::Method;
+use crate::lease;
+use alloc::string::String;
+use core::fmt::{self, Write as _};
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant is the path that it names")]
+pub enum Resource<'a> {
+    Nodes,
+    Node(&'a str),
+    NodeStatus(&'a str),
+    Leases,
+    Lease(&'a str),
+    /// The pods of all namespaces.
+    Pods,
+    Pod {
+        namespace: &'a str,
+        name: &'a str,
+    },
+    PodStatus {
+        namespace: &'a str,
+        name: &'a str,
+    },
+    ConfigMaps {
+        namespace: &'a str,
+    },
+    Events {
+        namespace: &'a str,
+    },
+    Event {
+        namespace: &'a str,
+        name: &'a str,
+    },
+    TokenReviews,
+    SubjectAccessReviews,
+    CertificateSigningRequests,
+    CertificateSigningRequest(&'a str),
+}
+
+/// Writes its path.
+impl fmt::Display for Resource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CSRS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+        match self {
+            Self::Nodes => f.write_str("/api/v1/nodes"),
+            Self::Node(name) => write!(f, "/api/v1/nodes/{name}"),
+            Self::NodeStatus(name) => write!(f, "/api/v1/nodes/{name}/status"),
+            Self::Leases => write!(
+                f,
+                "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
+                lease::NAMESPACE
+            ),
+            Self::Lease(name) => write!(f, "{}/{name}", Self::Leases),
+            Self::Pods => f.write_str("/api/v1/pods"),
+            Self::Pod { namespace, name } => write!(f, "/api/v1/namespaces/{namespace}/pods/{name}"),
+            Self::PodStatus { namespace, name } => {
+                write!(f, "/api/v1/namespaces/{namespace}/pods/{name}/status")
+            }
+            Self::ConfigMaps { namespace } => write!(f, "/api/v1/namespaces/{namespace}/configmaps"),
+            Self::Events { namespace } => write!(f, "/api/v1/namespaces/{namespace}/events"),
+            Self::Event { namespace, name } => write!(f, "/api/v1/namespaces/{namespace}/events/{name}"),
+            Self::TokenReviews => f.write_str("/apis/authentication.k8s.io/v1/tokenreviews"),
+            Self::SubjectAccessReviews => f.write_str("/apis/authorization.k8s.io/v1/subjectaccessreviews"),
+            Self::CertificateSigningRequests => f.write_str(CSRS),
+            Self::CertificateSigningRequest(name) => write!(f, "{CSRS}/{name}"),
+        }
+    }
+}
+
+/// Which objects of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection<'a> {
+    /// The one of this name.
+    Name(&'a str),
+    /// The pods bound to this node.
+    NodeName(&'a str),
+    /// Those whose label `key` is one of two values.
+    LabelIn(&'a str, [&'a str; 2]),
+}
+
+impl Selection<'_> {
+    fn write(&self, out: &mut String) {
+        // Names and labels are of letters, digits, '-', '_', '.' and '/': only the punctuation around them is encoded.
+        let _ = match self {
+            Self::Name(name) => write!(out, "fieldSelector=metadata.name%3D{name}"),
+            Self::NodeName(node) => write!(out, "fieldSelector=spec.nodeName%3D{node}"),
+            Self::LabelIn(key, [a, b]) => write!(out, "labelSelector={key}+in+%28{a}%2C{b}%29"),
+        };
+    }
+}
+
+/// What is done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb<'a> {
+    /// Read it.
+    Get,
+    /// Read those that are selected.
+    List(Selection<'a>),
+    /// Be told of every change since a version.
+    Watch {
+        /// Of what.
+        selection: Selection<'a>,
+        /// Since when.
+        resource_version: &'a str,
+        /// How long, at most.
+        timeout_seconds: u32,
+    },
+    /// Make it.
+    Create,
+    /// Put it in place of what is there.
+    Replace,
+    /// Merge into it, lists by their keys.
+    StrategicMergePatch,
+    /// Merge into it (RFC 7396).
+    MergePatch,
+    /// Take it away.
+    Delete,
+}
+
+impl Verb<'_> {
+    const fn method(self) -> Method {
+        match self {
+            Self::Get | Self::List(_) | Self::Watch { .. } => Method::Get,
+            Self::Create => Method::Post,
+            Self::Replace => Method::Put,
+            Self::StrategicMergePatch | Self::MergePatch => Method::Patch,
+            Self::Delete => Method::Delete,
+        }
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::StrategicMergePatch => "application/strategic-merge-patch+json",
+            Self::MergePatch => "application/merge-patch+json",
+            _ => "application/json",
+        }
+    }
+
+    /// What it is called in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List(_) => "list",
+            Self::Watch { .. } => "watch",
+            Self::Create => "create",
+            Self::Replace => "update",
+            Self::StrategicMergePatch | Self::MergePatch => "patch",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Writes the head of a request. `body` is its length, for what has one. Every write asks the server to refuse fields
+/// that it does not know (`fieldValidation=Strict`): what we send must be right to the letter.
+pub fn write_head(
+    out: &mut String,
+    host: &str,
+    user_agent: &str,
+    resource: Resource<'_>,
+    verb: Verb<'_>,
+    body: usize,
+) {
+    let _ = write!(out, "{} {resource}", verb.method().as_str());
+    match verb {
+        Verb::Get | Verb::Delete => {}
+        Verb::List(selection) => {
+            out.push('?');
+            selection.write(out);
+        }
+        Verb::Watch {
+            selection,
+            resource_version,
+            timeout_seconds,
+        } => {
+            out.push_str("?watch=1&allowWatchBookmarks=true&");
+            selection.write(out);
+            let _ = write!(
+                out,
+                "&resourceVersion={resource_version}&timeoutSeconds={timeout_seconds}"
+            );
+        }
+        Verb::Create | Verb::Replace | Verb::StrategicMergePatch | Verb::MergePatch => {
+            out.push_str("?fieldValidation=Strict");
+        }
+    }
+    let _ = write!(
+        out,
+        " HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {user_agent}\r\nAccept: application/json\r\n"
+    );
+    if body > 0 {
+        let _ = write!(
+            out,
+            "Content-Type: {}\r\nContent-Length: {body}\r\n",
+            verb.content_type()
+        );
+    }
+    out.push_str("\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(resource: Resource<'_>, verb: Verb<'_>, body: usize) -> String {
+        let mut out = String::new();
+        write_head(&mut out, "api:6443", "picolet/1", resource, verb, body);
+        out
+    }
+
+    #[test]
+    fn heads() {
+        insta::assert_snapshot!(head(Resource::Nodes, Verb::Create, 12));
+        insta::assert_snapshot!(head(Resource::Lease("pico"), Verb::Replace, 7));
+        insta::assert_snapshot!(head(
+            Resource::Pods,
+            Verb::Watch {
+                selection: Selection::NodeName("pico"),
+                resource_version: "42",
+                timeout_seconds: 300
+            },
+            0
+        ));
+        insta::assert_snapshot!(head(
+            Resource::ConfigMaps { namespace: "default" },
+            Verb::List(Selection::LabelIn("picolet.dev/node", ["pico", "all"])),
+            0
+        ));
+        insta::assert_snapshot!(head(
+            Resource::Pod {
+                namespace: "a",
+                name: "b"
+            },
+            Verb::Delete,
+            3
+        ));
+    }
+}

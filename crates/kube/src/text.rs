@@ -1,0 +1,38 @@
+//! Values that are wanted whole.
+
+use alloc::boxed::Box;
+
+/// The longest value that is kept whole: twice the longest name, and an image with its digest.
+pub(crate) const VALUE_BYTES: usize = 512;
+
+/// Puts the pieces of one value together, up to 512 bytes.
+#[derive(Default)]
+pub struct Collector {
+    buffer: heapless::Vec<u8, VALUE_BYTES>,
+    overflow: bool,
+    done: bool,
+}
+
+impl Collector {
+    /// Takes a piece. With the last one returns the value: `Some(None)` where it was too long or no UTF-8.
+    pub fn push(&mut self, piece: &[u8], last: bool) -> Option<Option<&str>> {
+        if core::mem::take(&mut self.done) {
+            self.buffer.clear();
+            self.overflow = false;
+        }
+        self.overflow |= self.buffer.extend_from_slice(piece).is_err();
+        self.done = last;
+        last.then(|| {
+            if self.overflow {
+                None
+            } else {
+                core::str::from_utf8(&self.buffer).ok()
+            }
+        })
+    }
+}
+
+/// Copies a value that is kept; one that was too long becomes empty, which no name, image or version is.
+pub(crate) fn keep(value: Option<&str>) -> Box<str> {
+    value.unwrap_or_default().into()
+}
