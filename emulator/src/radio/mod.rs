@@ -3,8 +3,22 @@
 //! The board calls in with every change of those pins and with the passing of time; nothing here calls back. A board
 //! without a radio (a plain Pico) has [`NoRadio`].
 
+mod air;
+mod backplane;
+mod bus;
+mod cyw43439;
+mod event;
+mod firmware;
+mod gspi;
+mod scan;
+mod sdpcm;
+mod station;
+
 use std::any::Any;
 use std::time::Duration;
+
+pub use air::{AccessPoint, Air, Change, Security};
+pub use cyw43439::{Config, Cyw43439, Statistics};
 
 use crate::Time;
 
@@ -66,6 +80,12 @@ pub trait Radio: Send {
 
     /// What to show of the radio on a status line.
     fn status(&self) -> Status;
+
+    /// What the firmware did that the radio does not model, since the last call: the board stops and says it together
+    /// with the program counter.
+    fn take_fault(&mut self) -> Option<String> {
+        None
+    }
 
     /// Starts or stops the trace of what the radio does, one line each, to be taken with [`Radio::take_trace`].
     fn set_trace(&mut self, on: bool) {

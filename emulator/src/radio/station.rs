@@ -1,0 +1,739 @@
+//! The station: how the wireless firmware finds a network, joins it, loses it and roams within it.
+//!
+//! What is modelled is what a host can see of that: which events come, in which order and how far apart. There is no
+//! handshake on the air; the passphrase that the host gave is compared with that of the access point. The times are
+//! those of an uncrowded room and were not measured on silicon.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::air::{AccessPoint, Air, Change};
+use super::event::{Event, Kind, status};
+use crate::Time;
+
+/// Probing eleven channels for 20 ms each.
+const SEARCH: Duration = Duration::from_millis(220);
+/// Between two attempts to get back into a network that was lost.
+const SEARCH_AGAIN: Duration = Duration::from_secs(2);
+/// One exchange of management frames.
+const EXCHANGE: Duration = Duration::from_millis(5);
+/// The exchange of SAE, which takes elliptic curves.
+const SAE: Duration = Duration::from_millis(100);
+/// The four messages of the WPA2 handshake.
+const HANDSHAKE: Duration = Duration::from_millis(20);
+/// From one event to the next that follows at once.
+const STEP: Duration = Duration::from_millis(1);
+/// From a change of signal strength until the station has looked for something better.
+const ROAM_SCAN: Duration = Duration::from_millis(500);
+
+/// The key that the host gave for WPA2 (ioctl `WLC_SET_WSEC_PMK`).
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Psk {
+    /// A passphrase of 8 to 63 characters.
+    Passphrase(Vec<u8>),
+    /// The key that PBKDF2 makes of passphrase and name.
+    Key([u8; 32]),
+}
+
+impl core::fmt::Debug for Psk {
+    /// Which of the two it is: never the secret.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Passphrase(_) => "Passphrase",
+            Self::Key(_) => "Key",
+        })
+    }
+}
+
+impl Psk {
+    fn fits(&self, ap: &AccessPoint) -> bool {
+        let Some(passphrase) = ap.security.passphrase() else {
+            return false;
+        };
+        match self {
+            Self::Passphrase(given) => given == passphrase.as_bytes(),
+            // IEEE 802.11, annex J.4.1.
+            Self::Key(key) => {
+                pbkdf2::pbkdf2_hmac_array::<sha1::Sha1, 32>(passphrase.as_bytes(), ap.name(), 4096) == *key
+            }
+        }
+    }
+}
+
+/// What the host configured for joining.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Credentials {
+    pub(super) psk: Option<Psk>,
+    /// The passphrase for SAE (iovar `sae_password`).
+    pub(super) sae: Option<Vec<u8>>,
+    /// Which key managements are allowed (`WLC_SET_WPA_AUTH`).
+    pub(super) wpa_auth: u32,
+    /// Which ciphers are allowed (`WLC_SET_WSEC`); none is an open network.
+    pub(super) wsec: u32,
+    /// Protection of management frames: 2 requires it.
+    pub(super) mfp: u32,
+}
+
+/// How station and access point will prove the key to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Open,
+    Psk,
+    Sae,
+}
+
+/// Key managements in `wpa_auth`.
+const WPA2_PSK: u32 = 0x80;
+const WPA3_SAE: u32 = 0x4_0000;
+/// Reasons of a PRUNE event: an access point that was not considered.
+const PRUNE_ENCRYPTION: u32 = 1;
+const PRUNE_RSN: u32 = 8;
+/// States of the supplicant, which PSK_SUP carries as status, and its reason for giving up.
+const SUPPLICANT_KEYED: u32 = 6;
+const SUPPLICANT_WAITS_M3: u32 = 8;
+const HANDSHAKE_TIMEOUT: u32 = 15;
+/// Reasons of LINK with flag 0.
+const LINK_LOST: u32 = 1;
+const LINK_LEFT: u32 = 2;
+
+impl Credentials {
+    /// How to get into that access point, or why it is not considered.
+    fn method(&self, ap: &AccessPoint) -> Result<Method, u32> {
+        let open = self.wpa_auth == 0 && self.wsec == 0;
+        match ap.security.passphrase() {
+            None if open => return Ok(Method::Open),
+            None => return Err(PRUNE_ENCRYPTION),
+            Some(_) if open => return Err(PRUNE_ENCRYPTION),
+            Some(_) => {}
+        }
+        let sae = self.wpa_auth & WPA3_SAE != 0;
+        // A station that asked for SAE falls back to WPA2 where there is no SAE, if it has a key for it.
+        let psk = self.wpa_auth & WPA2_PSK != 0 || sae && self.psk.is_some();
+        if sae && ap.security.has_sae() {
+            Ok(Method::Sae)
+        } else if psk && ap.security.has_psk() && self.mfp < 2 {
+            Ok(Method::Psk)
+        } else {
+            Err(PRUNE_RSN)
+        }
+    }
+
+    fn fit(&self, ap: &AccessPoint, method: Method) -> bool {
+        match method {
+            Method::Open => true,
+            Method::Psk => self.psk.as_ref().is_some_and(|psk| psk.fits(ap)),
+            Method::Sae => self.sae.as_deref() == ap.security.passphrase().map(str::as_bytes),
+        }
+    }
+}
+
+/// Something that the station does by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Task {
+    /// Look for the network; `false`: nobody waits for the outcome.
+    Search(bool),
+    Authenticate([u8; 6], Method, bool),
+    Associate([u8; 6], Method, bool),
+    /// The handshake is over.
+    Handshake([u8; 6], Method, bool),
+    /// The handshake was waited for long enough.
+    HandshakeTimeout([u8; 6], bool),
+    BeaconTimeout,
+    Roam,
+    Report(Event),
+}
+
+/// The association.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Association {
+    bssid: [u8; 6],
+    /// Frames pass: on a network with a key, the handshake is done.
+    keyed: bool,
+    /// Since when no beacon came.
+    silent_since: Option<Time>,
+}
+
+/// The station.
+#[derive(Debug, Clone)]
+pub(super) struct Station {
+    pub(super) credentials: Credentials,
+    /// The network that the host wants.
+    wanted: Option<Vec<u8>>,
+    association: Option<Association>,
+    /// How long to wait for the handshake.
+    pub(super) handshake_timeout: Duration,
+    /// How long beacons may be missing.
+    pub(super) beacon_timeout: Duration,
+    /// Below this strength in dBm it looks for a better access point of the same network, which must be better by
+    /// `roam_delta` dB.
+    pub(super) roam_trigger: i32,
+    pub(super) roam_delta: i32,
+    pub(super) roams: bool,
+    /// Goes on looking for a network that it lost.
+    rejoins: bool,
+    tasks: BTreeMap<(Time, u64), Task>,
+    count: u64,
+}
+
+impl Default for Station {
+    fn default() -> Self {
+        Self {
+            credentials: Credentials::default(),
+            wanted: None,
+            association: None,
+            handshake_timeout: Duration::from_millis(2500),
+            beacon_timeout: Duration::from_secs(8),
+            roam_trigger: -75,
+            roam_delta: 20,
+            roams: true,
+            rejoins: false,
+            tasks: BTreeMap::new(),
+            count: 0,
+        }
+    }
+}
+
+impl Station {
+    /// A station that is in no network, and that goes on looking for one that it lost or does not.
+    pub(super) fn new(rejoins: bool) -> Self {
+        Self {
+            rejoins,
+            ..Self::default()
+        }
+    }
+
+    /// The access point it is associated with.
+    pub(super) fn bssid(&self) -> Option<[u8; 6]> {
+        self.association.as_ref().map(|association| association.bssid)
+    }
+
+    /// The access point that frames pass to and from.
+    pub(super) fn link(&self) -> Option<[u8; 6]> {
+        self.association
+            .as_ref()
+            .filter(|association| association.keyed)
+            .map(|association| association.bssid)
+    }
+
+    pub(super) fn next_event(&self) -> Option<Time> {
+        self.tasks.keys().next().map(|(at, _)| *at)
+    }
+
+    fn schedule(&mut self, at: Time, task: Task) {
+        self.count += 1;
+        self.tasks.insert((at, self.count), task);
+    }
+
+    fn report(&mut self, at: Time, event: Event) {
+        self.schedule(at, Task::Report(event));
+    }
+
+    /// Joins the network of that name, leaving the one it is in.
+    pub(super) fn join(&mut self, ssid: &[u8], now: Time) {
+        self.leave(now);
+        self.wanted = Some(ssid.to_vec());
+        self.schedule(now + SEARCH, Task::Search(true));
+    }
+
+    /// Leaves the network, or stops looking for it.
+    pub(super) fn leave(&mut self, now: Time) {
+        self.tasks.retain(|_, task| matches!(task, Task::Report(_)));
+        self.wanted = None;
+        if let Some(association) = self.association.take() {
+            self.report(
+                now + STEP,
+                Event::new(Kind::Disassoc, status::SUCCESS, association.bssid),
+            );
+            self.report(
+                now + STEP,
+                Event::new(Kind::Link, status::SUCCESS, association.bssid).reason(LINK_LEFT),
+            );
+        }
+    }
+
+    /// The air has changed.
+    pub(super) fn change(&mut self, change: &Change, air: &Air, now: Time) {
+        let Some(association) = &mut self.association else {
+            return;
+        };
+        let bssid = association.bssid;
+        if let Change::Deauthenticate(reason) = change {
+            let reason = u32::from(*reason);
+            self.association = None;
+            self.report(
+                now + STEP,
+                Event::new(Kind::DeauthIndication, status::SUCCESS, bssid).reason(reason),
+            );
+            self.report(
+                now + STEP,
+                Event::new(Kind::Link, status::SUCCESS, bssid).reason(LINK_LEFT),
+            );
+            self.look_again(now);
+            return;
+        }
+        if air.get(bssid).is_some_and(AccessPoint::is_heard) {
+            association.silent_since = None;
+        } else if association.silent_since.is_none() {
+            association.silent_since = Some(now);
+            self.schedule(now + self.beacon_timeout, Task::BeaconTimeout);
+        }
+        if self.roams {
+            self.schedule(now + ROAM_SCAN, Task::Roam);
+        }
+    }
+
+    fn look_again(&mut self, now: Time) {
+        if self.rejoins && self.wanted.is_some() {
+            self.schedule(now + SEARCH_AGAIN, Task::Search(false));
+        } else {
+            self.wanted = None;
+        }
+    }
+
+    /// Does what is due, and returns the events that come of it.
+    pub(super) fn advance(&mut self, air: &Air, now: Time) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(entry) = self.tasks.first_entry().filter(|entry| entry.key().0 <= now) {
+            let at = entry.key().0;
+            match entry.remove() {
+                Task::Report(event) => events.push(event),
+                Task::Search(asked) => self.search(asked, air, at),
+                Task::Authenticate(bssid, method, asked) => self.authenticate(bssid, method, asked, air, at),
+                Task::Associate(bssid, method, asked) => self.associate(bssid, method, asked, air, at),
+                Task::Handshake(bssid, method, asked) => self.finish(bssid, method, asked, at),
+                Task::HandshakeTimeout(bssid, asked) => self.give_up(bssid, asked, at),
+                Task::BeaconTimeout => self.beacon_timeout(air, at),
+                Task::Roam => self.roam(air, at),
+            }
+        }
+        events
+    }
+
+    fn search(&mut self, asked: bool, air: &Air, now: Time) {
+        let Some(wanted) = self.wanted.clone() else { return };
+        for ap in air.heard().into_iter().filter(|ap| ap.name() == wanted) {
+            match self.credentials.method(ap) {
+                Ok(method) => {
+                    let exchange = if method == Method::Sae { SAE } else { EXCHANGE };
+                    self.schedule(now + exchange, Task::Authenticate(ap.bssid, method, asked));
+                    return;
+                }
+                Err(reason) if asked => {
+                    self.report(
+                        now,
+                        Event::new(Kind::Prune, status::SUCCESS, ap.bssid).reason(reason),
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+        if asked {
+            self.report(now + STEP, Event::new(Kind::SetSsid, status::NO_NETWORKS, [0; 6]));
+            self.wanted = None;
+        } else {
+            self.look_again(now);
+        }
+    }
+
+    /// The end of a join that did not work out.
+    fn fail(&mut self, bssid: [u8; 6], asked: bool, now: Time) {
+        self.association = None;
+        if asked {
+            self.report(now + STEP, Event::new(Kind::SetSsid, status::FAIL, bssid));
+            self.wanted = None;
+        } else {
+            self.look_again(now);
+        }
+    }
+
+    fn authenticate(&mut self, bssid: [u8; 6], method: Method, asked: bool, air: &Air, now: Time) {
+        let ap = air.get(bssid).filter(|ap| ap.is_heard());
+        let auth_type = if method == Method::Sae { 3 } else { 0 };
+        let Some(ap) = ap else {
+            return self.fail(bssid, asked, now);
+        };
+        if method == Method::Sae && !self.credentials.fit(ap, method) {
+            let event = Event::new(Kind::Auth, status::FAIL, bssid)
+                .reason(16)
+                .auth_type(auth_type);
+            self.report(now, event);
+            return self.fail(bssid, asked, now);
+        }
+        self.report(
+            now,
+            Event::new(Kind::Auth, status::SUCCESS, bssid).auth_type(auth_type),
+        );
+        self.schedule(now + EXCHANGE, Task::Associate(bssid, method, asked));
+    }
+
+    fn associate(&mut self, bssid: [u8; 6], method: Method, asked: bool, air: &Air, now: Time) {
+        let Some(ap) = air.get(bssid).filter(|ap| ap.is_heard()) else {
+            return self.fail(bssid, asked, now);
+        };
+        self.association = Some(Association {
+            bssid,
+            keyed: method == Method::Open,
+            silent_since: None,
+        });
+        self.report(now, Event::new(Kind::Assoc, status::SUCCESS, bssid));
+        self.report(now + STEP, Event::new(Kind::Join, status::SUCCESS, bssid));
+        self.report(
+            now + 2 * STEP,
+            Event::new(Kind::Link, status::SUCCESS, bssid).flags(1),
+        );
+        match method {
+            Method::Open => self.schedule(now + 2 * STEP, Task::Handshake(bssid, method, asked)),
+            _ if self.credentials.fit(ap, method) => {
+                self.schedule(now + HANDSHAKE, Task::Handshake(bssid, method, asked));
+            }
+            _ => self.schedule(now + self.handshake_timeout, Task::HandshakeTimeout(bssid, asked)),
+        }
+    }
+
+    fn finish(&mut self, bssid: [u8; 6], method: Method, asked: bool, now: Time) {
+        if self.bssid() != Some(bssid) {
+            return;
+        }
+        if let Some(association) = &mut self.association {
+            association.keyed = true;
+        }
+        if method != Method::Open {
+            self.report(now, Event::new(Kind::PskSup, SUPPLICANT_KEYED, bssid));
+        }
+        if asked {
+            self.report(now + STEP, Event::new(Kind::SetSsid, status::SUCCESS, bssid));
+        }
+    }
+
+    fn give_up(&mut self, bssid: [u8; 6], asked: bool, now: Time) {
+        if self.bssid() != Some(bssid) {
+            return;
+        }
+        self.report(
+            now,
+            Event::new(Kind::PskSup, SUPPLICANT_WAITS_M3, bssid).reason(HANDSHAKE_TIMEOUT),
+        );
+        self.report(
+            now + STEP,
+            Event::new(Kind::Deauth, status::SUCCESS, bssid).reason(HANDSHAKE_TIMEOUT),
+        );
+        self.report(
+            now + STEP,
+            Event::new(Kind::Link, status::SUCCESS, bssid).reason(LINK_LEFT),
+        );
+        self.fail(bssid, asked, now + STEP);
+    }
+
+    fn beacon_timeout(&mut self, air: &Air, now: Time) {
+        let Some(association) = &self.association else {
+            return;
+        };
+        let silent = association
+            .silent_since
+            .is_some_and(|since| now >= since + self.beacon_timeout);
+        if !silent || self.roam_to(self.better(air, i32::MIN), now) {
+            return;
+        }
+        let bssid = association_of(self.association.take());
+        self.report(now, Event::new(Kind::BeaconLost, status::SUCCESS, bssid));
+        self.report(
+            now + STEP,
+            Event::new(Kind::Link, status::SUCCESS, bssid).reason(LINK_LOST),
+        );
+        self.look_again(now);
+    }
+
+    fn roam(&mut self, air: &Air, now: Time) {
+        let Some(ap) = self.link().and_then(|bssid| air.get(bssid)) else {
+            return;
+        };
+        let rssi = i32::from(ap.rssi);
+        if ap.is_heard() && rssi < self.roam_trigger {
+            self.roam_to(self.better(air, rssi + self.roam_delta), now);
+        }
+    }
+
+    /// The strongest other access point of the network that it can get into, of `least` dBm and more.
+    fn better(&self, air: &Air, least: i32) -> Option<[u8; 6]> {
+        let wanted = self.wanted.as_deref()?;
+        let fits = |ap: &&AccessPoint| {
+            ap.name() == wanted
+                && Some(ap.bssid) != self.bssid()
+                && i32::from(ap.rssi) >= least
+                && self
+                    .credentials
+                    .method(ap)
+                    .is_ok_and(|method| self.credentials.fit(ap, method))
+        };
+        air.heard().into_iter().find(fits).map(|ap| ap.bssid)
+    }
+
+    fn roam_to(&mut self, bssid: Option<[u8; 6]>, now: Time) -> bool {
+        let Some((bssid, association)) = bssid.zip(self.association.as_mut()) else {
+            return false;
+        };
+        let secure = self.credentials.wpa_auth != 0;
+        association.bssid = bssid;
+        association.silent_since = None;
+        self.report(now, Event::new(Kind::Auth, status::SUCCESS, bssid));
+        self.report(now + EXCHANGE, Event::new(Kind::Reassoc, status::SUCCESS, bssid));
+        self.report(now + EXCHANGE, Event::new(Kind::Roam, status::SUCCESS, bssid));
+        self.report(
+            now + EXCHANGE + STEP,
+            Event::new(Kind::Bssid, status::SUCCESS, bssid),
+        );
+        if secure {
+            self.report(
+                now + EXCHANGE + HANDSHAKE,
+                Event::new(Kind::PskSup, SUPPLICANT_KEYED, bssid),
+            );
+        }
+        true
+    }
+}
+
+fn association_of(association: Option<Association>) -> [u8; 6] {
+    association.map_or([0; 6], |association| association.bssid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::air::Security;
+    use super::*;
+
+    const NAME: &str = "picolet";
+    const PASSPHRASE: &str = "correct horse";
+
+    fn air(security: Security) -> Air {
+        Air::new(vec![AccessPoint::new(NAME, security)])
+    }
+
+    fn wpa2(passphrase: &str) -> Station {
+        let credentials = Credentials {
+            psk: Some(Psk::Passphrase(passphrase.as_bytes().to_vec())),
+            wpa_auth: WPA2_PSK,
+            wsec: 4,
+            ..Credentials::default()
+        };
+        Station {
+            credentials,
+            ..Station::default()
+        }
+    }
+
+    fn wpa3(passphrase: &str) -> Station {
+        let mut station = wpa2(passphrase);
+        station.credentials.sae = Some(passphrase.as_bytes().to_vec());
+        station.credentials.wpa_auth = WPA3_SAE;
+        station
+    }
+
+    /// Runs the station until `end`, applying the planned changes, and returns the events by kind and status.
+    fn run(station: &mut Station, air: &mut Air, end: Time) -> Vec<(Kind, u32)> {
+        let mut events = Vec::new();
+        while let Some(at) = [station.next_event(), air.next_change()]
+            .into_iter()
+            .flatten()
+            .min()
+        {
+            if at > end {
+                break;
+            }
+            while let Some(change) = air.change(at) {
+                station.change(&change, air, at);
+            }
+            events.extend(
+                station
+                    .advance(air, at)
+                    .into_iter()
+                    .map(|event| (event.kind, event.status)),
+            );
+        }
+        events
+    }
+
+    fn join(mut station: Station, air: &mut Air) -> (Station, Vec<(Kind, u32)>) {
+        station.join(NAME.as_bytes(), Time::ZERO);
+        let events = run(&mut station, air, Time::from_millis(5000));
+        (station, events)
+    }
+
+    const JOINED: [(Kind, u32); 6] = [
+        (Kind::Auth, 0),
+        (Kind::Assoc, 0),
+        (Kind::Join, 0),
+        (Kind::Link, 0),
+        (Kind::PskSup, 6),
+        (Kind::SetSsid, 0),
+    ];
+
+    #[test]
+    fn joins_with_the_passphrase() {
+        for (station, security) in [
+            (wpa2(PASSPHRASE), Security::Wpa2(PASSPHRASE.into())),
+            (wpa2(PASSPHRASE), Security::Wpa2Wpa3(PASSPHRASE.into())),
+            (wpa3(PASSPHRASE), Security::Wpa2(PASSPHRASE.into())),
+            (wpa3(PASSPHRASE), Security::Wpa3(PASSPHRASE.into())),
+            (wpa3(PASSPHRASE), Security::Wpa2Wpa3(PASSPHRASE.into())),
+        ] {
+            let (station, events) = join(station, &mut air(security));
+            assert_eq!(events, JOINED);
+            assert!(station.link().is_some());
+        }
+    }
+
+    #[test]
+    fn joins_with_the_key_that_pbkdf2_makes() {
+        // IEEE 802.11, annex J.4.2, test vector 1.
+        let key = *b"\xf4\x2c\x6f\xc5\x2d\xf0\xeb\xef\x9e\xbb\x4b\x90\xb3\x8a\x5f\x90\x2e\x83\xfe\x1b\x13\x5a\x70\xe2\x3a\xed\x76\x2e\x97\x10\xa1\x2e";
+        let ap = AccessPoint::new("IEEE", Security::Wpa2("password".into()));
+        assert!(Psk::Key(key).fits(&ap));
+        assert!(!Psk::Key(key).fits(&AccessPoint::new("IEEF", Security::Wpa2("password".into()))));
+    }
+
+    #[test]
+    fn joins_an_open_network_without_a_handshake() {
+        let (station, events) = join(Station::default(), &mut air(Security::Open));
+        assert_eq!(
+            events,
+            [
+                (Kind::Auth, 0),
+                (Kind::Assoc, 0),
+                (Kind::Join, 0),
+                (Kind::Link, 0),
+                (Kind::SetSsid, 0)
+            ]
+        );
+        assert!(station.link().is_some());
+    }
+
+    #[test]
+    fn a_wrong_passphrase_times_out_in_the_handshake() {
+        let (station, events) = join(wpa2("wrong one"), &mut air(Security::Wpa2(PASSPHRASE.into())));
+        assert_eq!(
+            events[3..],
+            [
+                (Kind::Link, 0),
+                (Kind::PskSup, 8),
+                (Kind::Deauth, 0),
+                (Kind::Link, 0),
+                (Kind::SetSsid, 1)
+            ]
+        );
+        assert_eq!(station.bssid(), None);
+    }
+
+    #[test]
+    fn a_wrong_passphrase_fails_authentication_in_wpa3() {
+        let (_, events) = join(wpa3("wrong one"), &mut air(Security::Wpa3(PASSPHRASE.into())));
+        assert_eq!(events, [(Kind::Auth, 1), (Kind::SetSsid, 1)]);
+    }
+
+    #[test]
+    fn an_unknown_network_is_not_found() {
+        let (_, events) = join(wpa2(PASSPHRASE), &mut Air::default());
+        assert_eq!(events, [(Kind::SetSsid, 3)]);
+    }
+
+    #[test]
+    fn a_network_with_other_security_is_passed_over() {
+        let (_, events) = join(Station::default(), &mut air(Security::Wpa2(PASSPHRASE.into())));
+        assert_eq!(events, [(Kind::Prune, 0), (Kind::SetSsid, 3)]);
+        let (_, events) = join(wpa2(PASSPHRASE), &mut air(Security::Open));
+        assert_eq!(events, [(Kind::Prune, 0), (Kind::SetSsid, 3)]);
+        let (_, events) = join(wpa2(PASSPHRASE), &mut air(Security::Wpa3(PASSPHRASE.into())));
+        assert_eq!(events, [(Kind::Prune, 0), (Kind::SetSsid, 3)]);
+    }
+
+    #[test]
+    fn an_access_point_that_falls_silent_is_lost_after_the_timeout() {
+        let mut air = air(Security::Open);
+        let bssid = air.access_points()[0].bssid;
+        let (mut station, _) = join(Station::default(), &mut air);
+        air.plan(Time::from_millis(6_000), Change::Present(bssid, false));
+        assert_eq!(run(&mut station, &mut air, Time::from_millis(13_900)), []);
+        assert_eq!(
+            run(&mut station, &mut air, Time::from_millis(20_000)),
+            [(Kind::BeaconLost, 0), (Kind::Link, 0)]
+        );
+        assert_eq!(station.link(), None);
+        assert_eq!(
+            station.next_event(),
+            None,
+            "it does not look again unless told to"
+        );
+    }
+
+    #[test]
+    fn a_short_silence_is_not_noticed() {
+        let mut air = air(Security::Open);
+        let bssid = air.access_points()[0].bssid;
+        let (mut station, _) = join(Station::default(), &mut air);
+        air.plan(Time::from_millis(6_000), Change::Present(bssid, false));
+        air.plan(Time::from_millis(9_000), Change::Present(bssid, true));
+        air.plan(Time::from_millis(13_000), Change::Present(bssid, false));
+        assert_eq!(run(&mut station, &mut air, Time::from_millis(20_000)), []);
+        assert!(station.link().is_some());
+    }
+
+    #[test]
+    fn a_station_told_to_rejoin_finds_the_access_point_again() {
+        let mut air = air(Security::Wpa2(PASSPHRASE.into()));
+        let bssid = air.access_points()[0].bssid;
+        let (mut station, _) = join(
+            Station {
+                rejoins: true,
+                ..wpa2(PASSPHRASE)
+            },
+            &mut air,
+        );
+        air.plan(Time::from_millis(6_000), Change::Present(bssid, false));
+        air.plan(Time::from_millis(30_000), Change::Present(bssid, true));
+        let events = run(&mut station, &mut air, Time::from_millis(40_000));
+        assert_eq!(events[..2], [(Kind::BeaconLost, 0), (Kind::Link, 0)]);
+        assert_eq!(events[2..], JOINED[..5]);
+        assert!(station.link().is_some());
+    }
+
+    #[test]
+    fn it_roams_to_a_better_access_point_of_the_network() {
+        let near = AccessPoint::new(NAME, Security::Wpa2(PASSPHRASE.into()));
+        let far = AccessPoint {
+            bssid: [2, 0, 0, 0, 0, 9],
+            rssi: -55,
+            ..near.clone()
+        };
+        let mut air = Air::new(vec![near.clone(), far.clone()]);
+        let (mut station, _) = join(wpa2(PASSPHRASE), &mut air);
+        assert_eq!(station.link(), Some(near.bssid));
+        air.plan(Time::from_millis(6_000), Change::Rssi(near.bssid, -70));
+        assert_eq!(run(&mut station, &mut air, Time::from_millis(8_000)), []);
+        air.plan(Time::from_millis(9_000), Change::Rssi(near.bssid, -80));
+        let events = run(&mut station, &mut air, Time::from_millis(12_000));
+        assert!(
+            events.contains(&(Kind::Roam, 0)) && events.contains(&(Kind::PskSup, 6)),
+            "{events:?}"
+        );
+        assert_eq!(station.link(), Some(far.bssid));
+    }
+
+    #[test]
+    fn thrown_out_it_says_so() {
+        let mut air = air(Security::Open);
+        let (mut station, _) = join(Station::default(), &mut air);
+        air.plan(Time::from_millis(6_000), Change::Deauthenticate(2));
+        assert_eq!(
+            run(&mut station, &mut air, Time::from_millis(7_000)),
+            [(Kind::DeauthIndication, 0), (Kind::Link, 0)]
+        );
+        assert_eq!(station.link(), None);
+    }
+
+    #[test]
+    fn leaving_ends_a_search() {
+        let mut station = Station::default();
+        station.join(b"x", Time::ZERO);
+        station.leave(Time::from_millis(1));
+        assert_eq!(station.next_event(), None);
+    }
+}
