@@ -1,0 +1,125 @@
+//! Constant time: how a secret chooses between values without a branch or an address.
+//!
+//! ARMv6-M has no conditional select, so LLVM turns a mask that it understands (`0 - (bit as u32)`, `if bit { a } else
+//! { b }`) back into a branch. Two habits prevent that here, and the address traces show that they hold with each
+//! compiler: a bit is made arithmetically, never from a `bool`; and a mask passes through [`hide`], after which the
+//! compiler knows nothing about it.
+
+use crate::words::Words;
+use core::sync::atomic::{Ordering, compiler_fence};
+use zeroize::Zeroize;
+
+/// Returns `x`, of which the compiler then knows nothing: not that it is 0 or 1, not that it is a mask.
+///
+/// An empty `asm!` where the processor is known, free of cost. Elsewhere `black_box`, which promises nothing.
+#[inline(always)]
+pub(crate) fn hide(x: u32) -> u32 {
+    #[cfg(any(
+        target_arch = "arm",
+        target_arch = "aarch64",
+        target_arch = "x86_64",
+        target_arch = "riscv32"
+    ))]
+    {
+        let mut hidden = x as usize; // as wide as a register, whatever the processor
+        // SAFETY: no instruction at all; the register comes out as it went in.
+        unsafe {
+            core::arch::asm!("/* {0} */", inout(reg) hidden, options(pure, nomem, nostack, preserves_flags));
+        }
+        hidden as u32
+    }
+    #[cfg(not(any(
+        target_arch = "arm",
+        target_arch = "aarch64",
+        target_arch = "x86_64",
+        target_arch = "riscv32"
+    )))]
+    core::hint::black_box(x)
+}
+
+/// All ones for bit 1, 0 for bit 0.
+#[inline(always)]
+pub(crate) fn mask(bit: u32) -> u32 {
+    hide(bit.wrapping_neg())
+}
+
+/// All ones if `x` is negative, else 0.
+#[inline(always)]
+pub(crate) fn sign_mask(x: i32) -> i32 {
+    hide((x >> 31) as u32) as i32
+}
+
+/// 1 if `x` is 0, else 0.
+#[inline(always)]
+pub(crate) fn is_zero(x: u32) -> u32 {
+    (hide(x | x.wrapping_neg()) >> 31) ^ 1
+}
+
+/// All ones if both are equal, else 0.
+#[inline(always)]
+#[cfg_attr(picolet_ec_armv6m, expect(dead_code, reason = "the assembly has its own"))]
+pub(crate) fn equal_mask(a: u32, b: u32) -> u32 {
+    mask(is_zero(a ^ b))
+}
+
+/// 1 if all words are 0, else 0. Reads all of them.
+#[inline(always)]
+pub(crate) fn all_zero(words: &[u32]) -> u32 {
+    is_zero(words.iter().fold(0, |all, word| all | word))
+}
+
+/// `a` where the mask is all ones, `b` where it is 0.
+#[inline(always)]
+pub(crate) fn select(mask: u32, a: &Words, b: &Words) -> Words {
+    core::array::from_fn(|i| b[i] ^ ((a[i] ^ b[i]) & mask))
+}
+
+/// Exchanges both where the mask is all ones.
+#[inline(always)]
+pub(crate) fn swap(mask: u32, a: &mut Words, b: &mut Words) {
+    for (a, b) in a.iter_mut().zip(b) {
+        let difference = (*a ^ *b) & mask;
+        *a ^= difference;
+        *b ^= difference;
+    }
+}
+
+/// Bytes of stack that [`with_clean_stack`] wipes: more than any operation on secrets uses, which a test measures on the
+/// simulated target. Frames elsewhere are larger.
+const WIPED: usize = if cfg!(picolet_ec_armv6m) { 3584 } else { 8192 };
+
+/// Runs an operation on secrets, then overwrites the stack that it used.
+///
+/// Values that the compiler moves or spills leave copies that no `Drop` reaches. All of them lie below the frame of this
+/// function: `operation` is called, not inlined, and the wipe that follows writes over the same addresses.
+#[inline(never)]
+pub(crate) fn with_clean_stack<R>(operation: impl FnOnce() -> R) -> R {
+    let result = called(operation);
+    wipe();
+    result
+}
+
+#[inline(never)]
+fn called<R>(operation: impl FnOnce() -> R) -> R {
+    operation()
+}
+
+#[inline(never)]
+fn wipe() {
+    const LENGTH: usize = WIPED / size_of::<usize>();
+    let mut stack = core::mem::MaybeUninit::<[usize; LENGTH]>::uninit();
+    for i in 0..LENGTH {
+        // SAFETY: within the array. Volatile, so that it happens though nothing reads it.
+        unsafe { stack.as_mut_ptr().cast::<usize>().add(i).write_volatile(0) };
+    }
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// A value that is overwritten when it goes out of scope.
+pub(crate) type Secret<T> = zeroize::Zeroizing<T>;
+
+/// Wraps a value so that it is overwritten when it goes out of scope.
+#[inline(always)]
+pub(crate) fn secret<T: Zeroize>(value: T) -> Secret<T> {
+    Secret::new(value)
+}

@@ -1,0 +1,143 @@
+//! picolet-ec's operations as functions that the simulator calls: each takes its input's address and its output's.
+//!
+//! Bytes in, bytes out, in the encodings of the crate. There is no entry point and no runtime.
+#![no_std]
+#![no_main]
+
+use core::cell::UnsafeCell;
+use picolet_ec::{p256, x25519};
+
+#[cfg(feature = "leak")]
+mod leak;
+#[cfg(feature = "rustcrypto")]
+mod rustcrypto;
+
+/// Where a panic ends: an undefined instruction, which the simulator reports.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: it does not return and touches nothing.
+    unsafe { core::arch::asm!("udf #0", options(noreturn)) }
+}
+
+/// Makes functions that the linker keeps and the simulator finds by name, of bodies on arrays.
+#[macro_export]
+macro_rules! operations {
+    ($(fn $name:ident($input:ident: [$in:expr], $output:ident: [$out:expr]) $body:block)*) => {$(
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = ".operations")]
+        extern "C" fn $name(input: *const [u8; $in], output: *mut [u8; $out]) {
+            // SAFETY: the simulator gives room for both, apart from each other and from everything else.
+            let ($input, $output) = unsafe { (&*input, &mut *output) };
+            $body
+        }
+        const _: () = {
+            // What keeps it through link-time optimization.
+            #[used]
+            static KEPT: extern "C" fn(*const [u8; $in], *mut [u8; $out]) = $name;
+        };
+    )*};
+}
+
+/// The `index`th part of 32 bytes.
+pub(crate) fn part(input: &[u8], index: usize) -> &[u8; 32] {
+    match input[32 * index..].first_chunk() {
+        Some(part) => part,
+        None => panic!(),
+    }
+}
+
+fn secret_key(bytes: &[u8; 32]) -> p256::SecretKey {
+    match p256::SecretKey::from_bytes(bytes) {
+        Ok(key) => key,
+        Err(_) => panic!(),
+    }
+}
+
+/// The one prepared key. The simulator calls one function at a time.
+struct Prepared(UnsafeCell<p256::PreparedKey>);
+// SAFETY: there is one thread.
+unsafe impl Sync for Prepared {}
+static PREPARED: Prepared = Prepared(UnsafeCell::new(p256::PreparedKey::EMPTY));
+
+operations! {
+    // key -> point
+    fn p256_public_key(input: [32], output: [65]) {
+        *output = secret_key(input).public_key().to_sec1_bytes();
+    }
+    // entropy -> key, point
+    fn p256_generate(input: [48], output: [97]) {
+        let key = p256::SecretKey::generate(input);
+        output[..32].copy_from_slice(&*key.to_bytes());
+        output[32..].copy_from_slice(&key.public_key().to_sec1_bytes());
+    }
+    // key, digest -> signature
+    fn p256_sign(input: [64], output: [64]) {
+        *output = secret_key(part(input, 0)).sign(part(input, 1)).to_bytes();
+    }
+    // key, digest, entropy -> signature
+    fn p256_sign_hedged(input: [96], output: [64]) {
+        *output = secret_key(part(input, 0)).sign_hedged(part(input, 1), part(input, 2)).to_bytes();
+    }
+    // digest, signature, point -> 1 if valid; 2 if the signature or the key is refused when read
+    fn p256_verify(input: [161], output: [1]) {
+        let (Some(signature), Ok(key)) = (signature(input), p256::PublicKey::from_sec1_bytes(&input[96..])) else {
+            output[0] = 2;
+            return;
+        };
+        output[0] = u8::from(key.verify(part(input, 0), &signature).is_ok());
+    }
+    // point -> 1 if valid
+    fn p256_prepare(input: [65], output: [1]) {
+        let key = p256::PublicKey::from_sec1_bytes(input);
+        if let Ok(key) = &key {
+            // SAFETY: nobody else uses it during this call.
+            unsafe { &mut *PREPARED.0.get() }.prepare(key);
+        }
+        output[0] = u8::from(key.is_ok());
+    }
+    // digest, signature -> 1 if valid for the key that was prepared; 2 as above
+    fn p256_verify_prepared(input: [96], output: [1]) {
+        // SAFETY: nobody else uses it during this call.
+        let key = unsafe { &*PREPARED.0.get() };
+        output[0] = signature(input).map_or(2, |signature| u8::from(key.verify(part(input, 0), &signature).is_ok()));
+    }
+    // key, point -> secret; zeros if the point is none
+    fn p256_diffie_hellman(input: [97], output: [32]) {
+        *output = p256::PublicKey::from_sec1_bytes(&input[32..])
+            .map_or([0; 32], |peer| *secret_key(part(input, 0)).diffie_hellman(&peer).as_bytes());
+    }
+    // 33 bytes -> 65 bytes; zeros if the point is none
+    fn p256_decompress(input: [33], output: [65]) {
+        *output = p256::PublicKey::from_sec1_bytes(input).map_or([0; 65], |key| key.to_sec1_bytes());
+    }
+    // the encodings that a TLS stack needs, to have them in the image's size: length and DER -> 1 if read
+    fn p256_decode(input: [256], output: [1]) {
+        let der = &input[1..][..usize::from(input[0])];
+        output[0] = match input[255] {
+            0 => u8::from(p256::SecretKey::from_pkcs8_der(der).is_ok()),
+            1 => u8::from(p256::SecretKey::from_sec1_der(der).is_ok()),
+            2 => u8::from(p256::PublicKey::from_spki_der(der).is_ok()),
+            _ => u8::from(p256::Signature::from_der(der).is_ok_and(|signature| signature.to_der().as_bytes() == der)),
+        };
+    }
+    // key -> point
+    fn x25519_public_key(input: [32], output: [32]) {
+        *output = *x25519::SecretKey::from_bytes(*input).public_key().as_bytes();
+    }
+    // key, point -> secret; zeros if refused
+    fn x25519_diffie_hellman(input: [64], output: [32]) {
+        let peer = x25519::PublicKey::from_bytes(*part(input, 1));
+        *output = x25519::SecretKey::from_bytes(*part(input, 0))
+            .diffie_hellman(&peer)
+            .map_or([0; 32], |secret| *secret.as_bytes());
+    }
+    // a block hashed, to tell what of a signature is hashing
+    fn sha256(input: [64], output: [32]) {
+        use sha2::Digest;
+        *output = sha2::Sha256::digest(input).into();
+    }
+}
+
+fn signature(input: &[u8]) -> Option<p256::Signature> {
+    p256::Signature::from_bytes(input[32..].first_chunk()?).ok()
+}
