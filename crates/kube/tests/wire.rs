@@ -13,7 +13,7 @@ use picolet_kube::event::{self, Reference, Severity};
 use picolet_kube::json::Writer;
 use picolet_kube::lease::{self, Lease};
 use picolet_kube::node::{self, ConditionReport, Node, StatusReport, SystemInfo, Truth};
-use picolet_kube::pod::{self, ContainerState, ContainerStatus, Phase, Pod, RestartPolicy, StatusPatch};
+use picolet_kube::pod::{self, ContainerState, ContainerStatus, Phase, Pod, PodReader, RestartPolicy, StatusPatch};
 use picolet_kube::review::{self, Access, SubjectAccessReview, TokenReview};
 use picolet_kube::selector::{Operator, Taint};
 use picolet_kube::{Quantity, Timestamp};
@@ -249,9 +249,9 @@ fn pod_value() -> Value {
 }
 
 fn read_pod(value: &Value) -> Pod {
-    let mut single = Single::<Pod>::default();
+    let mut single = Single::<PodReader>::default();
     single.feed(value.to_string().as_bytes()).expect("JSON");
-    single.finish().expect("whole")
+    single.finish().expect("whole").pod
 }
 
 #[test]
@@ -509,6 +509,6 @@ proptest! {
         let mut text = json!({"type": "ADDED", "object": pod_value()}).to_string().into_bytes();
         let at = at.index(text.len());
         text.splice(at..at, bytes);
-        let _ = Watch::new(Pod::default(), "").feed(&text, &mut |_| {});
+        let _ = Watch::new(PodReader::default(), "").feed(&text, &mut |_| {});
     }
 }

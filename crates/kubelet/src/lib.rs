@@ -1,2 +1,31 @@
-//! The node agent.
+//! The node agent: it makes a machine a node of a Kubernetes cluster and keeps it one.
+//!
+//! It registers the node, renews its Lease, reports its status, follows the ConfigMaps that drive the device and the
+//! pods that are bound to it, and answers the kubelet API. It is the same code on a microcontroller and on Linux:
+//! generic over the traits of `picolet-platform`, without globals, so that a thousand agents run in one process.
+//!
+//! It never opens a socket, never knows a certificate, never touches hardware; and no allocation in it grows with what
+//! the network sends.
 #![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod agent;
+mod backoff;
+mod client;
+pub mod configuration;
+mod events;
+mod lease;
+mod led;
+mod metrics;
+pub mod pods;
+mod register;
+pub mod server;
+mod settings;
+mod status;
+mod watch;
+
+pub use agent::Agent;
+pub use settings::{Capacity, Limits, Settings, StaticToken, VERSION};

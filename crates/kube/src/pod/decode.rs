@@ -7,7 +7,7 @@ use crate::metadata::{self, ANNOTATIONS, Metadata};
 use crate::selector::{Expression, Operator, Term, Toleration};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
 use crate::text::keep;
-use crate::{Quantity, Timestamp};
+use crate::{Collector, Quantity, Timestamp};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -185,15 +185,18 @@ const SPEC: Shape = Shape::Object(&[
     ),
 ]);
 
-/// What is needed only while a Pod is being read.
+/// Reads Pods, one after another.
 #[derive(Default)]
-pub(super) struct Building {
+pub struct PodReader {
+    /// The one that was read.
+    pub pod: Pod,
     /// The key of the map entry that comes next.
     key: Box<str>,
     /// Where containers go that come now.
     init: bool,
     volume_projected: bool,
     volume_is_token: bool,
+    collector: Collector,
 }
 
 /// Appends unless there are `most` already; returns whether it did.
@@ -205,9 +208,9 @@ fn append<T>(list: &mut Vec<T>, most: usize, item: T) -> bool {
     room
 }
 
-impl Pod {
+impl PodReader {
     fn refuse(&mut self, feature: usize) {
-        self.unsupported = self.unsupported.or(FEATURES.get(feature).copied());
+        self.pod.unsupported = self.pod.unsupported.or(FEATURES.get(feature).copied());
     }
 
     fn append_or_refuse(&mut self, appended: bool) {
@@ -217,22 +220,22 @@ impl Pod {
     }
 
     fn container(&mut self) -> Option<&mut Container> {
-        if self.building.init {
-            self.init_containers.last_mut()
+        if self.init {
+            self.pod.init_containers.last_mut()
         } else {
-            self.containers.last_mut()
+            self.pod.containers.last_mut()
         }
     }
 
     fn expression(&mut self) -> Option<&mut Expression> {
-        self.node_affinity.as_mut()?.last_mut()?.expressions.last_mut()
+        self.pod.node_affinity.as_mut()?.last_mut()?.expressions.last_mut()
     }
 
     fn keep_request(&mut self, field: Field, amount: Option<&str>) {
-        let key = core::mem::take(&mut self.building.key);
+        let key = core::mem::take(&mut self.key);
         let requests = match field {
-            POD_REQUESTS => Some(&mut self.requests),
-            OVERHEAD => Some(&mut self.overhead),
+            POD_REQUESTS => Some(&mut self.pod.requests),
+            OVERHEAD => Some(&mut self.pod.overhead),
             _ => self.container().map(|container| &mut container.requests),
         };
         let amount = amount.and_then(|text| Quantity::parse(text).ok());
@@ -244,25 +247,25 @@ impl Pod {
     }
 
     fn value(&mut self, field: Field, value: Option<&str>) {
-        if self.metadata.value(field, value) {
+        if self.pod.metadata.value(field, value) {
             return;
         }
         match field {
-            ANNOTATIONS => self.mirror |= &*self.building.key == "kubernetes.io/config.mirror",
-            NODE_NAME => self.node_name = keep(value),
-            OS => self.os = keep(value),
+            ANNOTATIONS => self.pod.mirror |= &*self.key == "kubernetes.io/config.mirror",
+            NODE_NAME => self.pod.node_name = keep(value),
+            OS => self.pod.os = keep(value),
             RESTART_POLICY => {
-                self.restart_policy = match value {
+                self.pod.restart_policy = match value {
                     Some("Never") => RestartPolicy::Never,
                     Some("OnFailure") => RestartPolicy::OnFailure,
                     _ => RestartPolicy::Always,
                 };
             }
-            GRACE => self.termination_grace_seconds = value.and_then(|text| text.parse().ok()),
-            DEADLINE => self.active_deadline_seconds = value.and_then(|text| text.parse().ok()),
+            GRACE => self.pod.termination_grace_seconds = value.and_then(|text| text.parse().ok()),
+            DEADLINE => self.pod.active_deadline_seconds = value.and_then(|text| text.parse().ok()),
             NODE_SELECTOR => {
-                let entry = (core::mem::take(&mut self.building.key), keep(value));
-                let kept = append(&mut self.node_selector, 16, entry);
+                let entry = (core::mem::take(&mut self.key), keep(value));
+                let kept = append(&mut self.pod.node_selector, 16, entry);
                 self.append_or_refuse(kept);
             }
             EXPRESSION_KEY => {
@@ -282,7 +285,7 @@ impl Pod {
                 self.append_or_refuse(kept);
             }
             TOLERATION_KEY | TOLERATION_OPERATOR | TOLERATION_VALUE | TOLERATION_EFFECT => {
-                if let Some(toleration) = self.tolerations.last_mut() {
+                if let Some(toleration) = self.pod.tolerations.last_mut() {
                     match field {
                         TOLERATION_KEY => toleration.key = keep(value),
                         TOLERATION_OPERATOR => toleration.exists = value == Some("Exists"),
@@ -303,18 +306,18 @@ impl Pod {
             }
             CONTAINER_REQUESTS | POD_REQUESTS | OVERHEAD => self.keep_request(field, value),
             VOLUME_NAME => {
-                self.building.volume_is_token =
+                self.volume_is_token =
                     value.is_some_and(|name| name.starts_with("kube-api-access-"));
             }
             PHASE => {
-                self.phase = match value {
+                self.pod.phase = match value {
                     Some("Running") => Phase::Running,
                     Some("Succeeded") => Phase::Succeeded,
                     Some("Failed") => Phase::Failed,
                     _ => Phase::Pending,
                 };
             }
-            START_TIME => self.start_time = value.and_then(Timestamp::parse),
+            START_TIME => self.pod.start_time = value.and_then(Timestamp::parse),
             Field(number) if number >= FEATURE && !matches!(value, Some("false" | "0" | "")) => {
                 self.refuse(usize::from(number - FEATURE));
             }
@@ -323,14 +326,14 @@ impl Pod {
     }
 }
 
-impl Sink for Pod {
+impl Sink for PodReader {
     fn enter(&mut self, field: Field) {
         let kept = match field {
             AFFINITY => {
-                self.node_affinity = Some(Vec::new());
+                self.pod.node_affinity = Some(Vec::new());
                 true
             }
-            TERM => self
+            TERM => self.pod
                 .node_affinity
                 .as_mut()
                 .is_none_or(|terms| append(terms, 8, Term::default())),
@@ -339,26 +342,26 @@ impl Sink for Pod {
                     on_field: field == FIELD_EXPRESSION,
                     ..Expression::default()
                 };
-                let term = self.node_affinity.as_mut().and_then(|terms| terms.last_mut());
+                let term = self.pod.node_affinity.as_mut().and_then(|terms| terms.last_mut());
                 term.is_none_or(|term| append(&mut term.expressions, 8, expression))
             }
-            TOLERATION => append(&mut self.tolerations, 32, Toleration::default()),
+            TOLERATION => append(&mut self.pod.tolerations, 32, Toleration::default()),
             INIT_CONTAINER | CONTAINER => {
-                self.building.init = field == INIT_CONTAINER;
-                let list = if self.building.init {
-                    &mut self.init_containers
+                self.init = field == INIT_CONTAINER;
+                let list = if self.init {
+                    &mut self.pod.init_containers
                 } else {
-                    &mut self.containers
+                    &mut self.pod.containers
                 };
                 append(list, CONTAINERS, Container::default())
             }
             VOLUME => {
-                self.building.volume_projected = false;
-                self.building.volume_is_token = false;
+                self.volume_projected = false;
+                self.volume_is_token = false;
                 true
             }
             VOLUME_PROJECTED => {
-                self.building.volume_projected = true;
+                self.volume_projected = true;
                 true
             }
             Field(number) if number >= FEATURE => {
@@ -371,13 +374,13 @@ impl Sink for Pod {
     }
 
     fn leave(&mut self, field: Field) {
-        if field == VOLUME && !(self.building.volume_projected && self.building.volume_is_token) {
+        if field == VOLUME && !(self.volume_projected && self.volume_is_token) {
             self.refuse(VOLUMES);
         }
     }
 
     fn key(&mut self, _field: Field, key: &str) {
-        self.building.key = key.into();
+        self.key = key.into();
     }
 
     fn text(&mut self, field: Field, piece: &[u8], last: bool) {
@@ -389,7 +392,7 @@ impl Sink for Pod {
     }
 }
 
-impl Object for Pod {
+impl Object for PodReader {
     const SHAPE: &'static Shape = &Shape::Object(&[
         ("metadata", metadata::SHAPE_WITH_ANNOTATIONS),
         ("spec", SPEC),
@@ -406,7 +409,7 @@ impl Object for Pod {
     ]);
 
     fn metadata(&self) -> &Metadata {
-        &self.metadata
+        &self.pod.metadata
     }
 
     fn reset(&mut self) {

@@ -8,16 +8,17 @@ mod encode;
 
 use crate::metadata::Metadata;
 use crate::selector::{Term, Toleration};
-use crate::{Collector, Quantity, Timestamp};
+use crate::{Quantity, Timestamp};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+pub use decode::PodReader;
 pub use encode::{ContainerState, ContainerStatus, StatusPatch, write_delete_options, write_pod};
 
 /// More containers than a device of this size can run in one pod.
 pub const CONTAINERS: usize = 8;
 
 /// `v1.Pod`, the part that is kept.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
     /// Its metadata.
     pub metadata: Metadata,
@@ -54,8 +55,6 @@ pub struct Pod {
     pub phase: Phase,
     /// `status.startTime`.
     pub start_time: Option<Timestamp>,
-    building: decode::Building,
-    collector: Collector,
 }
 
 /// `spec.restartPolicy`.

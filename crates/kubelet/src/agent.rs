@@ -1,0 +1,103 @@
+//! One node: what its tasks share, and how they run side by side.
+
+use crate::client::Client;
+use crate::configuration::Configuration;
+use crate::events::Events;
+use crate::led::Director;
+use crate::metrics::Metrics;
+use crate::pods::{Pods, Runtime};
+use crate::settings::Settings;
+use core::cell::RefCell;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::mutex::Mutex;
+use embassy_sync::signal::Signal;
+use picolet_kube::Timestamp;
+use picolet_kube::node::Node;
+use picolet_platform::{Network, Platform, UnixMicros};
+
+/// A node agent on one machine. Everything in it runs on one thread: what its tasks share is in cells, and no borrow is
+/// ever held across an `await`.
+pub struct Agent<P, N: Network, R> {
+    pub(crate) settings: Settings,
+    pub(crate) platform: P,
+    pub(crate) network: N,
+    /// What runs the containers of pods.
+    pub(crate) runtime: R,
+    /// The one connection for requests, used in turn.
+    pub(crate) client: Mutex<NoopRawMutex, Client<N::Outbound>>,
+    /// The Node as the API server had it last; its uid is empty until the node is registered.
+    pub(crate) node: RefCell<Node>,
+    pub(crate) configuration: RefCell<Configuration>,
+    pub(crate) pods: RefCell<Pods>,
+    pub(crate) led: RefCell<Director>,
+    pub(crate) events: RefCell<Events>,
+    pub(crate) metrics: Metrics,
+    pub(crate) signals: Signals,
+}
+
+/// How the tasks wake each other.
+#[derive(Default)]
+pub(crate) struct Signals {
+    /// Something that the status tells has changed, or the Node may be gone.
+    pub(crate) status: Signal<NoopRawMutex, ()>,
+    /// The node was registered (again).
+    pub(crate) registered: Signal<NoopRawMutex, ()>,
+    /// There is an event to send.
+    pub(crate) event: Signal<NoopRawMutex, ()>,
+    /// A pod has come, changed or gone, or its containers have.
+    pub(crate) pods: Signal<NoopRawMutex, ()>,
+    /// What the LED shows may have changed.
+    pub(crate) led: Signal<NoopRawMutex, ()>,
+}
+
+impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+    /// An agent that has not begun.
+    pub fn new(settings: Settings, platform: P, network: N, runtime: R) -> Self {
+        let pins = platform.pins();
+        Self {
+            settings,
+            platform,
+            network,
+            runtime,
+            client: Mutex::new(Client::default()),
+            node: RefCell::default(),
+            configuration: RefCell::new(Configuration::new(pins)),
+            pods: RefCell::default(),
+            led: RefCell::default(),
+            events: RefCell::default(),
+            metrics: Metrics::default(),
+            signals: Signals::default(),
+        }
+    }
+
+    /// Runs the node for ever: everything side by side, on the thread that polls it.
+    pub async fn run(&self) {
+        use embassy_futures::join::{join, join4};
+        join(
+            join4(crate::lease::run(self), crate::status::run(self), crate::configuration::run(self), crate::pods::run(self)),
+            join4(crate::server::run(self), crate::events::run(self), crate::led::run(self), core::future::ready(())),
+        )
+        .await;
+    }
+
+    /// The machine that the agent runs on.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// The network that the agent uses.
+    pub fn network(&self) -> &N {
+        &self.network
+    }
+
+    /// The time of day, or the time since boot counted from the date of the build, while nobody has told the time.
+    pub(crate) fn now(&self) -> Timestamp {
+        match self.platform.now() {
+            Some(UnixMicros(micros)) => Timestamp::from_micros(micros),
+            None => {
+                let up = self.platform.uptime();
+                Timestamp::from_micros(self.settings.built.micros() + u64::try_from(up.as_micros()).unwrap_or(u64::MAX))
+            }
+        }
+    }
+}

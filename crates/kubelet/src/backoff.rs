@@ -1,0 +1,36 @@
+//! Waiting longer after each failure, and never in step with other nodes.
+
+use core::time::Duration;
+use picolet_platform::{Clock, Entropy};
+
+/// A delay that doubles up to a limit.
+pub(crate) struct Backoff {
+    first: Duration,
+    limit: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    pub(crate) const fn new(first: Duration, limit: Duration) -> Self {
+        Self { first, limit, next: first }
+    }
+
+    /// Starts over, after a success.
+    pub(crate) fn reset(&mut self) {
+        self.next = self.first;
+    }
+
+    /// Waits the delay and up to half of it more.
+    pub(crate) async fn wait(&mut self, platform: &(impl Clock + Entropy)) {
+        let delay = self.next;
+        self.next = (delay * 2).min(self.limit);
+        platform.sleep(jittered(platform, delay, 50)).await;
+    }
+}
+
+/// `duration` and up to `percent` per cent more.
+pub(crate) fn jittered(platform: &impl Entropy, duration: Duration, percent: u32) -> Duration {
+    let mut random = [0; 2];
+    platform.fill(&mut random);
+    duration + duration * percent / 100 * u32::from(u16::from_le_bytes(random)) / 65536
+}
