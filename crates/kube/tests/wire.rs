@@ -13,7 +13,9 @@ use picolet_kube::event::{self, Reference, Severity};
 use picolet_kube::json::Writer;
 use picolet_kube::lease::{self, Lease};
 use picolet_kube::node::{self, ConditionReport, Node, StatusReport, SystemInfo, Truth};
-use picolet_kube::pod::{self, ContainerState, ContainerStatus, Phase, Pod, PodReader, RestartPolicy, StatusPatch};
+use picolet_kube::pod::{
+    self, ContainerState, ContainerStatus, Phase, Pod, PodReader, RestartPolicy, StatusPatch,
+};
 use picolet_kube::review::{self, Access, SubjectAccessReview, TokenReview};
 use picolet_kube::selector::{Operator, Taint};
 use picolet_kube::{Quantity, Timestamp};

@@ -74,8 +74,18 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     pub async fn run(&self) {
         use embassy_futures::join::{join, join4};
         join(
-            join4(crate::lease::run(self), crate::status::run(self), crate::configuration::run(self), crate::pods::run(self)),
-            join4(crate::server::run(self), crate::events::run(self), crate::led::run(self), core::future::ready(())),
+            join4(
+                crate::lease::run(self),
+                crate::status::run(self),
+                crate::configuration::run(self),
+                crate::pods::run(self),
+            ),
+            join4(
+                crate::server::run(self),
+                crate::events::run(self),
+                crate::led::run(self),
+                core::future::ready(()),
+            ),
         )
         .await;
     }
@@ -96,7 +106,9 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             Some(UnixMicros(micros)) => Timestamp::from_micros(micros),
             None => {
                 let up = self.platform.uptime();
-                Timestamp::from_micros(self.settings.built.micros() + u64::try_from(up.as_micros()).unwrap_or(u64::MAX))
+                Timestamp::from_micros(
+                    self.settings.built.micros() + u64::try_from(up.as_micros()).unwrap_or(u64::MAX),
+                )
             }
         }
     }

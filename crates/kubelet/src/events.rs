@@ -1,0 +1,250 @@
+//! Events: what the node tells a person through `kubectl describe`.
+//!
+//! They are queued and sent one after another; the same event again within the time that it is remembered is counted
+//! and not repeated. When too many come at once the newest are dropped and counted: an event is never worth more than
+//! the node.
+
+use crate::agent::Agent;
+use crate::backoff::Backoff;
+use crate::metrics::count;
+use crate::pods::Runtime;
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt::{self, Write as _};
+use core::time::Duration;
+use picolet_kube::Timestamp;
+use picolet_kube::event::{Event, Reference, Severity};
+use picolet_kube::request::{Resource, Verb};
+use picolet_platform::{Level, Network, Platform};
+
+/// Events that wait to be sent.
+const QUEUE: usize = 8;
+/// Events that are remembered, so that the same again is counted.
+const REMEMBERED: usize = 8;
+/// How long.
+const MEMORY: Duration = Duration::from_secs(600);
+/// The longest message, as Kubernetes takes it.
+const MESSAGE_BYTES: usize = 1024;
+
+/// One event, owned.
+struct Entry {
+    kind: &'static str,
+    namespace: Box<str>,
+    name: Box<str>,
+    uid: Box<str>,
+    severity: Severity,
+    reason: &'static str,
+    message: Box<str>,
+    first: Timestamp,
+    last: Timestamp,
+    count: u32,
+}
+
+impl Entry {
+    fn reference(&self) -> Reference<'_> {
+        Reference {
+            kind: self.kind,
+            namespace: &self.namespace,
+            name: &self.name,
+            uid: &self.uid,
+        }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.reference() == other.reference() && self.reason == other.reason && self.message == other.message
+    }
+
+    /// What tells events apart that were sent, without keeping all of their text: FNV-1a.
+    fn fingerprint(&self) -> u64 {
+        let texts = [
+            &*self.namespace,
+            &self.name,
+            &self.uid,
+            self.kind,
+            self.reason,
+            &self.message,
+        ];
+        texts
+            .iter()
+            .flat_map(|text| text.bytes().chain([0]))
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+            })
+    }
+}
+
+/// An event that the API server has.
+struct Sent {
+    fingerprint: u64,
+    event_name: Box<str>,
+    first: Timestamp,
+    count: u32,
+    at: Duration,
+}
+
+/// The queue and the memory.
+#[derive(Default)]
+pub(crate) struct Events {
+    queue: heapless::Deque<Entry, QUEUE>,
+    sent: heapless::Deque<Sent, REMEMBERED>,
+}
+
+/// Text up to a limit; what is beyond is cut off.
+struct Limited(String);
+
+impl fmt::Write for Limited {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MESSAGE_BYTES.saturating_sub(self.0.len());
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        Ok(())
+    }
+}
+
+impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+    /// Tells the cluster that something happened. Returns at once.
+    pub(crate) fn event(
+        &self,
+        about: Reference<'_>,
+        severity: Severity,
+        reason: &'static str,
+        message: fmt::Arguments<'_>,
+    ) {
+        let mut text = Limited(String::new());
+        let _ = text.write_fmt(message);
+        let level = if severity == Severity::Warning {
+            Level::Warn
+        } else {
+            Level::Info
+        };
+        self.platform.log(
+            level,
+            format_args!("{reason} ({} {}): {}", about.kind, about.name, text.0),
+        );
+        let now = self.now();
+        let entry = Entry {
+            kind: match about.kind {
+                "Pod" => "Pod",
+                "ConfigMap" => "ConfigMap",
+                _ => "Node",
+            },
+            namespace: about.namespace.into(),
+            name: about.name.into(),
+            uid: about.uid.into(),
+            severity,
+            reason,
+            message: text.0.into_boxed_str(),
+            first: now,
+            last: now,
+            count: 1,
+        };
+        let mut events = self.events.borrow_mut();
+        if let Some(waiting) = events.queue.iter_mut().find(|waiting| waiting.is_like(&entry)) {
+            waiting.count += 1;
+            waiting.last = entry.last;
+        } else if events.queue.push_back(entry).is_err() {
+            count(&self.metrics.events_dropped);
+        }
+        self.signals.event.signal(());
+    }
+
+    async fn send(&self, entry: &Entry) -> Result<(), crate::client::ApiError> {
+        let fingerprint = entry.fingerprint();
+        let now = self.platform.uptime();
+        let known = {
+            let mut events = self.events.borrow_mut();
+            while events
+                .sent
+                .front()
+                .is_some_and(|sent| now.saturating_sub(sent.at) > MEMORY)
+            {
+                events.sent.pop_front();
+            }
+            let known = events.sent.iter().find(|sent| sent.fingerprint == fingerprint);
+            known.map(|sent| (sent.event_name.clone(), sent.first, sent.count))
+        };
+        let repeated = known.is_some();
+        let (event_name, first, before) = known.unwrap_or_else(|| {
+            let mut name = String::from(&*entry.name);
+            let mut random = [0; 8];
+            self.platform.fill(&mut random);
+            let _ = write!(name, ".{:016x}", u64::from_le_bytes(random));
+            (name.into_boxed_str(), entry.first, 0)
+        });
+        let event = Event {
+            name: &event_name,
+            about: entry.reference(),
+            severity: entry.severity,
+            reason: entry.reason,
+            message: &entry.message,
+            host: &self.settings.node_name,
+            first,
+            last: entry.last,
+            count: before + entry.count,
+        };
+        let namespace = entry.reference().event_namespace();
+        let mut body = String::new();
+        let (resource, verb) = if repeated {
+            event.write_count(&mut body);
+            (
+                Resource::Event {
+                    namespace,
+                    name: &event_name,
+                },
+                Verb::StrategicMergePatch,
+            )
+        } else {
+            event.write(&mut body);
+            (Resource::Events { namespace }, Verb::Create)
+        };
+        let written = event.count;
+        self.call(resource, verb, &body, &mut |_| {}).await?;
+        let mut events = self.events.borrow_mut();
+        if let Some(sent) = events
+            .sent
+            .iter_mut()
+            .find(|sent| sent.fingerprint == fingerprint)
+        {
+            sent.count = written;
+            return Ok(());
+        }
+        if events.sent.is_full() {
+            events.sent.pop_front();
+        }
+        let _ = events.sent.push_back(Sent {
+            fingerprint,
+            event_name,
+            first,
+            count: written,
+            at: now,
+        });
+        Ok(())
+    }
+}
+
+/// Sends what is queued, for ever.
+pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+    loop {
+        // Taken out only to be sent: what comes meanwhile finds its place behind it.
+        let Some(entry) = agent.events.borrow_mut().queue.pop_front() else {
+            agent.signals.event.wait().await;
+            continue;
+        };
+        match agent.send(&entry).await {
+            Ok(()) => backoff.reset(),
+            // Refused for good: its object is gone, or we may not. Once more would not help.
+            Err(error) if (400..500).contains(&error.code()) && error.code() != 429 => {
+                agent.events.borrow_mut().sent.clear(); // an event to be counted may itself be gone
+                agent
+                    .platform
+                    .log(Level::Debug, format_args!("an event was not taken: {error}"));
+            }
+            Err(_) => {
+                if agent.events.borrow_mut().queue.push_front(entry).is_err() {
+                    count(&agent.metrics.events_dropped);
+                }
+                backoff.wait(&agent.platform).await;
+            }
+        }
+    }
+}

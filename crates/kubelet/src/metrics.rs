@@ -23,7 +23,9 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn record(&self, latency: Duration) {
-        let bucket = BUCKETS_MS.iter().position(|bound| latency <= Duration::from_millis(u64::from(*bound)));
+        let bucket = BUCKETS_MS
+            .iter()
+            .position(|bound| latency <= Duration::from_millis(u64::from(*bound)));
         count(&self.buckets[bucket.unwrap_or(BUCKETS_MS.len())]);
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.sum_micros.set(self.sum_micros.get().saturating_add(micros));

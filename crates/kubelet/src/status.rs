@@ -1,0 +1,366 @@
+//! The node's status: what it is, what it offers, how it feels.
+//!
+//! Computed every ten seconds, sent at once when something changed and every five minutes otherwise, as a kubelet does
+//! (`pkg/kubelet/kubelet_node_status.go`, `pkg/kubelet/nodestatus/setters.go`). Numbers that move belong into
+//! `/metrics`: what is said here is quantised, so that noise is not a change.
+
+use crate::agent::Agent;
+use crate::client::ApiError;
+use crate::led::Mood;
+use crate::pods::Runtime;
+use crate::register::{ARCHITECTURE, OPERATING_SYSTEM, register};
+use crate::settings::VERSION;
+use alloc::string::String;
+use core::fmt::Write as _;
+use core::time::Duration;
+use embassy_futures::select::select;
+use picolet_kube::event::{Reference, Severity};
+use picolet_kube::node::{ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch};
+use picolet_kube::request::{Resource, Verb};
+use picolet_kube::{Quantity, Timestamp};
+use picolet_platform::{Level, Network, Platform};
+
+/// How often the status is computed and the Node looked at.
+const COMPUTE: Duration = Duration::from_secs(10);
+/// How often it is sent when nothing changed.
+const REPORT: Duration = Duration::from_secs(300);
+/// Less free heap than this is pressure …
+const LOW_MEMORY: u32 = 16 * 1024;
+/// … until there is this much again.
+const ENOUGH_MEMORY: u32 = 24 * 1024;
+/// Without a heartbeat for so long the cluster holds the node for lost.
+const LOST: Duration = Duration::from_secs(40);
+
+/// What has to be remembered from one computation to the next.
+#[derive(Default)]
+struct Memory {
+    low_since: Option<Duration>,
+    pressure: bool,
+    /// The status that was sent last, by its hash, and when.
+    sent: Option<(u64, Duration)>,
+    was_ready: bool,
+}
+
+/// Registers the node and reports its status, for ever.
+pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+    let name = &*agent.settings.node_name;
+    agent.event(
+        Reference::node(name),
+        Severity::Normal,
+        "Starting",
+        format_args!("Starting kubelet."),
+    );
+    register(agent).await;
+    let mut memory = Memory::default();
+    loop {
+        let result = report(agent, &mut memory).await;
+        match &result {
+            Ok(()) => {}
+            Err(error) if error.code() == 404 => {
+                agent.platform.log(
+                    Level::Warn,
+                    format_args!("the Node was deleted: registering it again"),
+                );
+                memory.sent = None;
+                *agent.node.borrow_mut() = Node::default();
+                register(agent).await;
+                continue;
+            }
+            Err(error) => agent
+                .platform
+                .log(Level::Warn, format_args!("the status was not reported: {error}")),
+        }
+        let heard = agent
+            .metrics
+            .last_heartbeat
+            .get()
+            .map(|(at, _)| agent.platform.uptime().saturating_sub(at));
+        agent
+            .led
+            .borrow_mut()
+            .feel(if heard.is_some_and(|ago| ago > LOST) {
+                Mood::Trouble
+            } else {
+                Mood::Ready
+            });
+        agent.signals.led.signal(());
+        select(agent.platform.sleep(COMPUTE), agent.signals.status.wait()).await;
+    }
+}
+
+async fn report<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    memory: &mut Memory,
+) -> Result<(), ApiError> {
+    let name = &*agent.settings.node_name;
+    let node = agent.get::<Node>(Resource::Node(name), Verb::Get, "").await?;
+    let other = {
+        let known = agent.node.borrow();
+        known.metadata.uid != node.metadata.uid
+    };
+    if other {
+        // Deleted and made again by somebody between two looks: a Lease that went with the old one must be made anew.
+        agent.signals.registered.signal(());
+    }
+    *agent.node.borrow_mut() = node;
+    memory.feel(agent);
+    let uptime = agent.platform.uptime();
+    let mut body = String::new();
+    let mut hash = 0;
+    let mut differs = false;
+    let node = agent.node.borrow();
+    with_report(agent, &node, memory.pressure, |report| {
+        differs = node.boot_id.as_ref() != report.info.boot_id
+            || report.conditions.iter().any(|ours| {
+                !node
+                    .conditions
+                    .iter()
+                    .any(|theirs| &*theirs.kind == ours.kind && theirs.status == ours.status)
+            });
+        write_status_patch(
+            &mut body,
+            &StatusReport {
+                heartbeat: Timestamp::default(),
+                ..*report
+            },
+        );
+        hash = fnv(body.as_bytes());
+        body.clear();
+        write_status_patch(&mut body, report);
+    });
+    drop(node);
+    let due = memory
+        .sent
+        .is_none_or(|(sent, at)| sent != hash || uptime.saturating_sub(at) >= REPORT);
+    if !due && !differs {
+        return Ok(());
+    }
+    let node = agent
+        .get::<Node>(Resource::NodeStatus(name), Verb::StrategicMergePatch, &body)
+        .await?;
+    *agent.node.borrow_mut() = node;
+    memory.sent = Some((hash, uptime));
+    agent.metrics.heartbeat(agent.platform.uptime(), agent.now());
+    if !core::mem::replace(&mut memory.was_ready, true) {
+        agent.event(
+            Reference::node(name),
+            Severity::Normal,
+            "NodeReady",
+            format_args!("Node {name} status is now: NodeReady"),
+        );
+    }
+    Ok(())
+}
+
+impl Memory {
+    /// Looks at the heap; says so when pressure begins or ends.
+    fn feel<P: Platform, N: Network, R: Runtime>(&mut self, agent: &Agent<P, N, R>) {
+        let now = agent.platform.uptime();
+        let free = agent.platform.heap().free();
+        let before = self.pressure;
+        if free >= ENOUGH_MEMORY {
+            self.low_since = None;
+            self.pressure = false;
+        } else if free < LOW_MEMORY {
+            let since = *self.low_since.get_or_insert(now);
+            self.pressure |= now.saturating_sub(since) >= COMPUTE;
+        }
+        if before != self.pressure {
+            let reason = if self.pressure {
+                "NodeHasInsufficientMemory"
+            } else {
+                "NodeHasSufficientMemory"
+            };
+            let name = &*agent.settings.node_name;
+            agent.event(
+                Reference::node(name),
+                Severity::Normal,
+                reason,
+                format_args!("Node {name} status is now: {reason}"),
+            );
+        }
+    }
+}
+
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+    /// What the node has, or what of it pods may have.
+    pub(crate) fn amounts(&self, allocatable: bool) -> heapless::Vec<(&'static str, Quantity), 8> {
+        let machine = self.platform.machine();
+        let capacity = &self.settings.capacity;
+        let bytes = |bytes: u64| Quantity::new(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let memory = if allocatable {
+            machine.pod_memory_bytes
+        } else {
+            machine.memory_bytes
+        };
+        // One core is the agent's own, where there is another.
+        let cores = if allocatable {
+            machine.cores.saturating_sub(1).max(1)
+        } else {
+            machine.cores
+        };
+        let adc = (0..=2)
+            .filter(|channel| self.platform.read_adc(*channel).is_some())
+            .count();
+        let amounts = [
+            ("cpu", capacity.cpu.unwrap_or(Quantity::new(i64::from(cores)))),
+            ("memory", capacity.memory.unwrap_or(bytes(memory))),
+            (
+                "ephemeral-storage",
+                capacity.ephemeral_storage.unwrap_or(bytes(machine.storage_bytes)),
+            ),
+            ("pods", capacity.pods.unwrap_or(Quantity::new(8))),
+            (
+                "picolet.dev/gpio",
+                Quantity::new(self.platform.pins().iter().count() as i64),
+            ),
+            ("picolet.dev/led", Quantity::new(1)),
+            ("picolet.dev/adc", Quantity::new(adc as i64)),
+        ];
+        amounts.into_iter().collect()
+    }
+}
+
+/// Makes the report of this moment. A condition that is in `node`, as the API server has it, and has not flipped keeps
+/// its time.
+pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    node: &Node,
+    pressure: bool,
+    use_it: impl FnOnce(&StatusReport<'_>),
+) {
+    let now = agent.now();
+    let machine = agent.platform.machine();
+    let capacity = agent.amounts(false);
+    let allocatable = agent.amounts(true);
+    let address = agent.network.address();
+    let mut address_text = heapless::String::<48>::new();
+    if let Some(address) = address {
+        let _ = write!(address_text, "{address}");
+    }
+    let configuration = agent.configuration.borrow();
+    let mut configuration_text = String::new();
+    let _ = configuration.describe(&mut configuration_text);
+    let synced = agent.platform.now().is_some();
+    let rejected = configuration.rejected().is_some();
+    let mut wifi_text = heapless::String::<48>::new();
+    let signal = agent.network.rssi_dbm();
+    if let Some(dbm) = signal {
+        // In steps of 5 dB: a signal never stands still.
+        let _ = write!(wifi_text, "about {} dBm", i16::from(dbm).div_euclid(5) * 5);
+    }
+    let mut runtime = heapless::String::<48>::new();
+    let _ = write!(runtime, "{}", agent.runtime.version());
+
+    let mut conditions = heapless::Vec::<ConditionReport<'_>, 8>::new();
+    let mut add = |kind: &'static str, status: Truth, reason, message| {
+        let known = node
+            .conditions
+            .iter()
+            .find(|c| &*c.kind == kind && c.status == status);
+        let last_transition = known.and_then(|c| c.last_transition).unwrap_or(now);
+        // There are fewer kinds than places.
+        let _ = conditions.push(ConditionReport {
+            kind,
+            status,
+            reason,
+            message,
+            last_transition,
+        });
+    };
+    if pressure {
+        add(
+            "MemoryPressure",
+            Truth::True,
+            "KubeletHasInsufficientMemory",
+            "kubelet has insufficient memory available",
+        );
+    } else {
+        add(
+            "MemoryPressure",
+            Truth::False,
+            "KubeletHasSufficientMemory",
+            "kubelet has sufficient memory available",
+        );
+    }
+    let full =
+        agent.platform.storage_used_bytes().saturating_mul(100) >= machine.storage_bytes.saturating_mul(95);
+    if full && machine.storage_bytes > 0 {
+        add(
+            "DiskPressure",
+            Truth::True,
+            "KubeletHasDiskPressure",
+            "kubelet has disk pressure",
+        );
+    } else {
+        add(
+            "DiskPressure",
+            Truth::False,
+            "KubeletHasNoDiskPressure",
+            "kubelet has no disk pressure",
+        );
+    }
+    add(
+        "PIDPressure",
+        Truth::False,
+        "KubeletHasSufficientPID",
+        "kubelet has sufficient PID available",
+    );
+    add(
+        "Ready",
+        Truth::True,
+        "KubeletReady",
+        "kubelet is posting ready status",
+    );
+    if synced {
+        add("TimeSynced", Truth::True, "ClockSet", "the node knows the time");
+    } else {
+        add(
+            "TimeSynced",
+            Truth::False,
+            "ClockNotSet",
+            "no time server has answered: certificates cannot be dated",
+        );
+    }
+    let (truth, reason) = if rejected {
+        (Truth::False, "ConfigurationRejected")
+    } else {
+        (Truth::True, "ConfigurationApplied")
+    };
+    add("ConfigurationApplied", truth, reason, &configuration_text);
+    if let Some(dbm) = signal {
+        let good = dbm >= -75;
+        add(
+            "WifiSignal",
+            good.into(),
+            if good { "SignalGood" } else { "SignalWeak" },
+            &wifi_text,
+        );
+    }
+    use_it(&StatusReport {
+        name: &agent.settings.node_name,
+        address: &address_text,
+        port: agent.settings.reported_port,
+        capacity: &capacity,
+        allocatable: &allocatable,
+        info: SystemInfo {
+            machine_id: machine.machine_id,
+            system_uuid: machine.system_uuid,
+            boot_id: machine.boot_id,
+            kernel_version: machine.kernel_version,
+            os_image: machine.os_image,
+            container_runtime_version: &runtime,
+            kubelet_version: VERSION,
+            operating_system: OPERATING_SYSTEM,
+            architecture: ARCHITECTURE,
+        },
+        conditions: &conditions,
+        heartbeat: now,
+    });
+}

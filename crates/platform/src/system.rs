@@ -25,6 +25,8 @@ pub struct Machine<'a> {
     pub cpu_khz: u32,
     /// Memory of the whole machine in bytes, as capacity.
     pub memory_bytes: u64,
+    /// Of that, what pods can really have.
+    pub pod_memory_bytes: u64,
     /// Storage for modules in bytes, as capacity.
     pub storage_bytes: u64,
 }
@@ -64,6 +66,9 @@ pub trait System {
 
     /// Microseconds of processor time that the node has used since it started.
     fn cpu_micros(&self) -> u64;
+
+    /// Bytes of the storage for modules that are in use.
+    fn storage_used_bytes(&self) -> u64;
 
     /// Restarts the device. On Linux the process ends and whoever supervises it starts it again.
     fn reboot(&self) -> impl Future<Output = ()>;

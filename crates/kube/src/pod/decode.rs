@@ -228,7 +228,12 @@ impl PodReader {
     }
 
     fn expression(&mut self) -> Option<&mut Expression> {
-        self.pod.node_affinity.as_mut()?.last_mut()?.expressions.last_mut()
+        self.pod
+            .node_affinity
+            .as_mut()?
+            .last_mut()?
+            .expressions
+            .last_mut()
     }
 
     fn keep_request(&mut self, field: Field, amount: Option<&str>) {
@@ -306,8 +311,7 @@ impl PodReader {
             }
             CONTAINER_REQUESTS | POD_REQUESTS | OVERHEAD => self.keep_request(field, value),
             VOLUME_NAME => {
-                self.volume_is_token =
-                    value.is_some_and(|name| name.starts_with("kube-api-access-"));
+                self.volume_is_token = value.is_some_and(|name| name.starts_with("kube-api-access-"));
             }
             PHASE => {
                 self.pod.phase = match value {
@@ -333,7 +337,8 @@ impl Sink for PodReader {
                 self.pod.node_affinity = Some(Vec::new());
                 true
             }
-            TERM => self.pod
+            TERM => self
+                .pod
                 .node_affinity
                 .as_mut()
                 .is_none_or(|terms| append(terms, 8, Term::default())),
