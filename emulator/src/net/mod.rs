@@ -1,6 +1,28 @@
 //! What the radio's antenna leads to: a network of Ethernet frames in emulated time.
+//!
+//! Three networks: [`Local`], in the process and deterministic; [`User`], whose connections go out through the host's
+//! sockets; and [`Tap`], an interface of the host. Around each: [`Impaired`], which makes it worse, and [`Captured`],
+//! which writes down what passes.
+
+mod capture;
+mod conditions;
+mod dhcp;
+mod local;
+mod services;
+mod stack;
+#[cfg(target_os = "linux")]
+mod tap;
+mod user;
 
 use std::time::Duration;
+
+pub use capture::Captured;
+pub use conditions::{Conditions, ConditionsError, Impaired};
+pub use local::{Connection, DatagramServer, Local, Server, Stream};
+pub use stack::{DEVICE, DNS, HOST};
+#[cfg(target_os = "linux")]
+pub use tap::Tap;
+pub use user::{Publish, PublishError, User};
 
 use crate::Time;
 
