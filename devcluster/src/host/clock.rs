@@ -1,0 +1,31 @@
+//! The system's clock.
+
+use picolet_platform::{Clock, UnixMicros};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Time as the system and tokio tell it.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock(Instant);
+
+impl SystemClock {
+    pub(super) fn new() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for SystemClock {
+    fn uptime(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn now(&self) -> Option<UnixMicros> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_micros()).ok().map(UnixMicros)
+    }
+
+    fn set_now(&self, _: UnixMicros) {}
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}

@@ -1,0 +1,308 @@
+//! The cluster behind TCP and TLS, on tokio.
+//!
+//! Everything runs on the thread that starts it: [`DevCluster::start`] wants a `LocalSet`.
+
+mod clock;
+mod kubeconfig;
+mod kubelets;
+mod pki;
+
+pub use clock::SystemClock;
+pub use pki::{Certified, Pki};
+
+use crate::cluster::{Cluster, Options};
+use crate::identity::Identity;
+use crate::serve::serve_connection;
+use anyhow::{Context, Result};
+use embedded_io_adapters::tokio_1::FromTokio;
+use kubelets::Kubelets;
+use picolet_tls::x509::CertificateInfo;
+use picolet_tls::{Acceptor, Clients, Connector};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// How long a client may take over its TLS handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// How a cluster is started.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Further addresses that its certificate is good for. Loopback and 10.0.2.2, as which an emulated board sees the
+    /// host, go without saying.
+    pub addresses: Vec<IpAddr>,
+    /// Serve plain HTTP, where everybody is the administrator: as behind a proxy that ends TLS.
+    pub plain_http: bool,
+    /// The cluster itself.
+    pub cluster: Options,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self {
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            addresses: Vec::new(),
+            plain_http: false,
+            cluster: Options::default(),
+        }
+    }
+}
+
+/// A cluster that is up. It is gone when this is dropped. What can be done with it from Rust is [`Cluster`]'s.
+pub struct DevCluster {
+    cluster: Cluster<SystemClock>,
+    pki: Pki,
+    admin: Certified,
+    address: SocketAddr,
+    plain_http: bool,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl DevCluster {
+    /// Starts a cluster. To be called within a `LocalSet`.
+    ///
+    /// # Errors
+    /// When the address is taken, or the system has no randomness.
+    pub async fn start(options: HostOptions) -> Result<Self> {
+        let pki = Pki::new()?;
+        let listener = TcpListener::bind(options.address)
+            .await
+            .with_context(|| format!("cannot listen on {}: choose another --address", options.address))?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let cluster = Cluster::new(
+            SystemClock::new(),
+            Options {
+                ca_pem: pki.ca().certificate_pem.clone(),
+                ..options.cluster.clone()
+            },
+        );
+        let roots = [pki.ca().certificate_der.clone()];
+        cluster.set_kubelets(Rc::new(Kubelets(connector(&pki, &roots)?)));
+        let acceptor = if options.plain_http {
+            None
+        } else {
+            Some(acceptor(&pki, &roots, address, &options.addresses)?)
+        };
+        let controllers = cluster.clone();
+        let tasks = vec![
+            tokio::task::spawn_local(accept(cluster.clone(), listener, acceptor)),
+            tokio::task::spawn_local(async move { controllers.run_controllers().await }),
+        ];
+        let admin = pki.client("kubernetes-admin", &["system:masters"])?;
+        Ok(Self {
+            cluster,
+            pki,
+            admin,
+            address,
+            plain_http: options.plain_http,
+            tasks,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        let scheme = if self.plain_http { "http" } else { "https" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Its certificate authority.
+    pub fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> String {
+        self.kubeconfig_of("kubernetes-admin", &self.admin)
+    }
+
+    /// A kubeconfig for whoever `identity` belongs to.
+    pub fn kubeconfig_of(&self, user: &str, identity: &Certified) -> String {
+        kubeconfig::write(&self.url(), &self.pki.ca().certificate_pem, user, identity)
+    }
+
+    /// A client certificate for the node `name`.
+    ///
+    /// # Errors
+    /// When the name cannot be put into a certificate.
+    pub fn node_identity(&self, name: &str) -> Result<Certified> {
+        self.pki.node(name)
+    }
+}
+
+impl Deref for DevCluster {
+    type Target = Cluster<SystemClock>;
+
+    fn deref(&self) -> &Cluster<SystemClock> {
+        &self.cluster
+    }
+}
+
+impl Drop for DevCluster {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn unix_seconds() -> Option<u64> {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()
+        .map(|since| since.as_secs())
+}
+
+fn identity(certified: &Certified) -> Result<picolet_tls::Identity> {
+    picolet_tls::Identity::from_pem(certified.certificate_pem.as_bytes(), certified.key_pem.as_bytes())
+        .context("a certificate of our own making does not fit its key")
+}
+
+/// How kubelets are called: as the user that kubeadm names so.
+fn connector(pki: &Pki, roots: &[Vec<u8>]) -> Result<Connector> {
+    let client = identity(&pki.client("kube-apiserver-kubelet-client", &["system:masters"])?)?;
+    Connector::new(roots, Some(&client), unix_seconds).context("cannot set up TLS towards kubelets")
+}
+
+fn acceptor(pki: &Pki, roots: &[Vec<u8>], own: SocketAddr, addresses: &[IpAddr]) -> Result<Acceptor> {
+    let names = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ];
+    let mut all = vec![
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2)),
+        own.ip(),
+    ];
+    all.extend(addresses);
+    all.sort_unstable();
+    all.dedup();
+    all.retain(|address| !address.is_unspecified());
+    let server = identity(&pki.server("kube-apiserver", &names, &all)?)?;
+    Acceptor::new(&server, Clients::Optional(roots), unix_seconds).context("cannot set up TLS")
+}
+
+/// Takes connections for as long as the cluster lives. Those that are open end with it.
+async fn accept(cluster: Cluster<SystemClock>, listener: TcpListener, acceptor: Option<Acceptor>) {
+    let mut connections = JoinSet::new();
+    loop {
+        // Finished connections are taken off the list as new ones come.
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                let (cluster, acceptor) = (cluster.clone(), acceptor.clone());
+                connections.spawn_local(async move { serve(&cluster, tcp, acceptor).await });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot take a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(cluster: &Cluster<SystemClock>, tcp: TcpStream, acceptor: Option<Acceptor>) {
+    if cluster.is_down() {
+        return;
+    }
+    // An event that waits for more to send is an event too late.
+    if let Err(error) = tcp.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let mut stream = FromTokio::new(tcp);
+    let result = match acceptor {
+        None => serve_connection(cluster, &mut stream, Some(Identity::admin()))
+            .await
+            .map_err(|error| error.to_string()),
+        Some(acceptor) => {
+            let mut stream = match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a TLS handshake failed");
+                    return;
+                }
+                Err(_) => return,
+            };
+            let identity = stream.peer_certificate().and_then(identity_of);
+            let result = serve_connection(cluster, &mut stream, identity).await;
+            if result.is_ok() {
+                // The peer may be gone already.
+                let _ = stream.close().await;
+            }
+            result.map_err(|error| error.to_string())
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(error, "a connection ended");
+    }
+}
+
+fn identity_of(certificate: &[u8]) -> Option<Identity> {
+    let info = CertificateInfo::from_der(certificate).ok()?;
+    Some(Identity::authenticated(info.common_name?, info.organizations))
+}
+
+/// How [`run`] runs a cluster.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The cluster.
+    pub host: HostOptions,
+    /// The folder that the kubeconfigs are written into: `admin.conf`, and `NODE.conf` for each of the nodes.
+    pub directory: PathBuf,
+    /// Names of nodes that shall get an identity.
+    pub nodes: Vec<String>,
+}
+
+/// Runs a cluster until Ctrl-C: what `picolet devcluster` does. To be called within a `LocalSet`.
+///
+/// # Errors
+/// When the address is taken or a file cannot be written.
+pub async fn run(options: RunOptions) -> Result<()> {
+    let cluster = DevCluster::start(options.host).await?;
+    let directory = &options.directory;
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make the folder {}", directory.display()))?;
+    let admin = directory.join("admin.conf");
+    write_private(&admin, &cluster.kubeconfig())?;
+    println!("Kubernetes API at {}", cluster.url());
+    println!("  export KUBECONFIG={}", admin.display());
+    for node in &options.nodes {
+        let path = directory.join(format!("{node}.conf"));
+        let identity = cluster.node_identity(node)?;
+        write_private(
+            &path,
+            &cluster.kubeconfig_of(&format!("system:node:{node}"), &identity),
+        )?;
+        println!(
+            "  node {node}: picolet run --node-name {node} --kubeconfig {}",
+            path.display()
+        );
+    }
+    println!("Faults: kubectl create --raw /devcluster/faults -f FILE. Ctrl-C ends it; nothing is kept.");
+    tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
+}
+
+/// Writes a file that only its owner can read: it holds a private key.
+fn write_private(path: &std::path::Path, text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options
+        .open(path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.write_all(text.as_bytes())
+        .with_context(|| format!("cannot write {}", path.display()))
+}
