@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 /// The boards: Pico W (RP2040) and Pico 2 W (RP2350).
-const THUMB_TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "thumbv8m.main-none-eabihf"];
+pub(crate) const THUMB_TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "thumbv8m.main-none-eabihf"];
 
 /// Crates of the core that this workspace cannot build for a board.
 ///

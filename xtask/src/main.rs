@@ -1,7 +1,10 @@
 //! The project's own commands, one module each. Nothing here is part of the product.
 
+mod budgets;
 mod check;
 mod control_plane;
+mod patch;
+mod sizes;
 mod test;
 
 use std::path::Path;
@@ -27,6 +30,12 @@ enum Verb {
     /// A real Kubernetes control plane, built from Go modules, to develop against.
     #[command(subcommand)]
     ControlPlane(control_plane::Verb),
+    /// Makes boards/vendor/rustls: the release with our patch, which the boards' workspace needs.
+    Patch,
+    /// Builds the link tests for both boards and prints their sizes.
+    Sizes,
+    /// Measures what budgets.toml limits.
+    Budgets,
 }
 
 fn main() -> ExitCode {
@@ -34,6 +43,9 @@ fn main() -> ExitCode {
         Verb::Check => check::run(),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::ControlPlane(verb) => control_plane::run(&verb),
+        Verb::Patch => patch::run().map(drop),
+        Verb::Sizes => sizes::run(),
+        Verb::Budgets => budgets::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,20 +1,20 @@
 //! What a certificate says.
+//!
+//! Only the few fields that a node needs are looked at, with der's reader and without x509-cert's structures: those
+//! are 64 KB on the chip (tests use them to check this).
 
+use super::encoding::Fields;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
-use der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
-use der::oid::ObjectIdentifier;
-use der::{Decode, Tag, Tagged};
-use x509_cert::Certificate;
-use x509_cert::attr::AttributeValue;
-use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
+use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, UtcTime};
+use der::{Tag, Tagged};
 
-/// id-at-commonName and id-at-organizationName (RFC 5280, appendix A.1).
-pub(super) const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-pub(super) const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+/// id-at-commonName and id-at-organizationName (RFC 5280, appendix A.1), id-ce-subjectAltName (section 4.2.1.6).
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 
 /// The parts of a certificate that a node has to know. They are only as trustworthy as whoever verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,53 +39,113 @@ impl CertificateInfo {
     /// # Errors
     /// When it is not an X.509 certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, MalformedCertificate> {
-        let certificate = Certificate::from_der(der).map_err(|_| MalformedCertificate)?;
-        let certificate = certificate.tbs_certificate();
-        let validity = certificate.validity();
-        let mut info = Self {
-            common_name: None,
-            organizations: Vec::new(),
-            not_before: validity.not_before.to_unix_duration().as_secs(),
-            not_after: validity.not_after.to_unix_duration().as_secs(),
-            dns_names: Vec::new(),
-            ip_addresses: Vec::new(),
-        };
-        for attribute in certificate.subject().iter() {
-            match attribute.oid {
-                COMMON_NAME => info.common_name = Some(text(&attribute.value)?),
-                ORGANIZATION => info.organizations.push(text(&attribute.value)?),
-                _ => {}
-            }
-        }
-        let names: Option<(bool, SubjectAltName)> =
-            certificate.get_extension().map_err(|_| MalformedCertificate)?;
-        for name in names.map(|(_, names)| names.0).unwrap_or_default() {
-            match name {
-                GeneralName::DnsName(name) => info.dns_names.push(name.as_str().into()),
-                GeneralName::IpAddress(bytes) => {
-                    let bytes = bytes.as_bytes();
-                    let address = <[u8; 4]>::try_from(bytes)
-                        .map(IpAddr::from)
-                        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
-                    info.ip_addresses.push(address.map_err(|_| MalformedCertificate)?);
-                }
-                _ => {}
-            }
-        }
-        Ok(info)
+        read(der).ok_or(MalformedCertificate)
     }
 }
 
-/// A `DirectoryString`, in whichever of its string types.
-fn text(value: &AttributeValue) -> Result<String, MalformedCertificate> {
-    match value.tag() {
-        Tag::PrintableString => PrintableStringRef::try_from(value).map(|text| text.as_str().into()),
-        Tag::Utf8String => Utf8StringRef::try_from(value).map(|text| text.as_str().into()),
-        Tag::Ia5String => Ia5StringRef::try_from(value).map(|text| text.as_str().into()),
-        Tag::TeletexString => TeletexStringRef::try_from(value).map(|text| text.as_str().into()),
-        _ => return Err(MalformedCertificate),
+/// `Certificate` of RFC 5280, section 4.1.
+fn read(der: &[u8]) -> Option<CertificateInfo> {
+    let mut certificate = Fields::only(der, Tag::Sequence)?;
+    let mut fields = certificate.nested(Tag::Sequence)?;
+    certificate.nested(Tag::Sequence)?; // signatureAlgorithm
+    certificate.expect(Tag::BitString)?; // signature
+    certificate.end()?;
+
+    fields.tagged(0); // version
+    fields.expect(Tag::Integer)?; // serialNumber
+    fields.expect(Tag::Sequence)?; // signature
+    fields.expect(Tag::Sequence)?; // issuer
+    let mut validity = fields.nested(Tag::Sequence)?;
+    let mut info = CertificateInfo {
+        common_name: None,
+        organizations: Vec::new(),
+        not_before: time(validity.any()?)?,
+        not_after: time(validity.any()?)?,
+        dns_names: Vec::new(),
+        ip_addresses: Vec::new(),
+    };
+    validity.end()?;
+    subject(fields.nested(Tag::Sequence)?, &mut info)?;
+    fields.expect(Tag::Sequence)?; // subjectPublicKeyInfo
+    fields.tagged(1); // issuerUniqueID
+    fields.tagged(2); // subjectUniqueID
+    if let Some(extensions) = fields.tagged(3) {
+        let mut extensions = Fields::only(extensions.value(), Tag::Sequence)?;
+        while !extensions.is_empty() {
+            let mut extension = extensions.nested(Tag::Sequence)?;
+            let kind = extension.identifier()?;
+            if extension.peek() == Some(Tag::Boolean) {
+                extension.any()?; // critical
+            }
+            let value = extension.expect(Tag::OctetString)?;
+            extension.end()?;
+            if kind == SUBJECT_ALT_NAME {
+                names(Fields::only(value.value(), Tag::Sequence)?, &mut info)?;
+            }
+        }
     }
-    .map_err(|_| MalformedCertificate)
+    fields.end()?;
+    Some(info)
+}
+
+/// `Name`: a sequence of sets of attributes.
+fn subject(mut sets: Fields<'_>, info: &mut CertificateInfo) -> Option<()> {
+    while !sets.is_empty() {
+        let mut attributes = sets.nested(Tag::Set)?;
+        while !attributes.is_empty() {
+            let mut attribute = attributes.nested(Tag::Sequence)?;
+            let kind = attribute.identifier()?;
+            let value = attribute.any()?;
+            attribute.end()?;
+            match kind {
+                COMMON_NAME => info.common_name = Some(text(value)?),
+                ORGANIZATION => info.organizations.push(text(value)?),
+                _ => {}
+            }
+        }
+    }
+    Some(())
+}
+
+/// `GeneralNames`: of its kinds, dNSName is \[2\] and iPAddress is \[7\].
+fn names(mut names: Fields<'_>, info: &mut CertificateInfo) -> Option<()> {
+    while !names.is_empty() {
+        let name = names.any()?;
+        let Tag::ContextSpecific { number, .. } = name.tag() else {
+            return None;
+        };
+        match number.value() {
+            2 if name.value().is_ascii() => info.dns_names.push(str::from_utf8(name.value()).ok()?.into()),
+            2 => return None,
+            7 => info.ip_addresses.push(match name.value().len() {
+                4 => IpAddr::from(<[u8; 4]>::try_from(name.value()).ok()?),
+                16 => IpAddr::from(<[u8; 16]>::try_from(name.value()).ok()?),
+                _ => return None,
+            }),
+            _ => {}
+        }
+    }
+    Some(())
+}
+
+/// A `DirectoryString` of one of the types whose bytes are UTF-8.
+fn text(value: AnyRef<'_>) -> Option<String> {
+    match value.tag() {
+        Tag::PrintableString | Tag::Utf8String | Tag::Ia5String => {
+            str::from_utf8(value.value()).ok().map(Into::into)
+        }
+        _ => None,
+    }
+}
+
+/// `Time`: of two digits for the year until 2049, of four from then on.
+fn time(value: AnyRef<'_>) -> Option<u64> {
+    let since = match value.tag() {
+        Tag::UtcTime => value.decode_as::<UtcTime>().ok()?.to_unix_duration(),
+        Tag::GeneralizedTime => value.decode_as::<GeneralizedTime>().ok()?.to_unix_duration(),
+        _ => return None,
+    };
+    Some(since.as_secs())
 }
 
 /// The bytes are not an X.509 certificate.
@@ -104,12 +164,13 @@ impl core::error::Error for MalformedCertificate {}
 mod tests {
     use super::*;
     use alloc::vec;
-    use rcgen::{CertificateParams, DnType, DnValue, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, DnValue, IsCa, KeyPair};
 
     #[test]
     fn reads_what_a_node_needs() {
         let mut parameters =
             CertificateParams::new(vec!["pico-1".into(), "10.0.0.5".into(), "fd00::5".into()]).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters
             .distinguished_name
             .push(DnType::CommonName, "system:node:pico-1");
@@ -136,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_certificate_cut_anywhere() {
+    fn refuses_a_certificate_cut_or_lengthened() {
         let certificate = CertificateParams::new(vec!["a".into()])
             .unwrap()
             .self_signed(&KeyPair::generate().unwrap())
@@ -147,5 +208,49 @@ mod tests {
                 Err(MalformedCertificate)
             );
         }
+        let longer = [certificate.der(), &[0][..]].concat();
+        assert_eq!(CertificateInfo::from_der(&longer), Err(MalformedCertificate));
+    }
+
+    /// Whatever one bit does to it, we read it as x509-cert does, or not at all.
+    #[test]
+    fn agrees_with_x509_cert_on_damaged_certificates() {
+        use der::Decode;
+        let mut parameters = CertificateParams::new(vec!["a.test".into(), "10.0.0.5".into()]).unwrap();
+        parameters
+            .distinguished_name
+            .push(DnType::OrganizationName, "system:nodes");
+        let certificate = parameters.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let mut read = 0;
+        for bit in 0..certificate.der().len() * 8 {
+            let mut der = certificate.der().to_vec();
+            der[bit / 8] ^= 1 << (bit % 8);
+            let Ok(info) = CertificateInfo::from_der(&der) else {
+                continue;
+            };
+            let Ok(oracle) = x509_cert::Certificate::from_der(&der) else {
+                continue;
+            };
+            read += 1;
+            let oracle = oracle.tbs_certificate();
+            assert_eq!(
+                info.not_before,
+                oracle.validity().not_before.to_unix_duration().as_secs()
+            );
+            assert_eq!(
+                info.not_after,
+                oracle.validity().not_after.to_unix_duration().as_secs()
+            );
+            let organization = oracle
+                .subject()
+                .organization()
+                .ok()
+                .flatten()
+                .map(|text| text.value().into());
+            if info.organizations.len() == 1 {
+                assert_eq!(info.organizations.first().cloned(), organization);
+            }
+        }
+        assert!(read > 1000, "only {read} were readable");
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here verifies anything: that is done while shaking hands.
 
 mod certificate;
+mod encoding;
 mod pem;
 mod request;
 
