@@ -105,30 +105,7 @@ async fn report<P: Platform, N: Network, R: Runtime>(
     *agent.node.borrow_mut() = node;
     memory.feel(agent);
     let uptime = agent.platform.uptime();
-    let mut body = String::new();
-    let mut hash = 0;
-    let mut differs = false;
-    let node = agent.node.borrow();
-    with_report(agent, &node, memory.pressure, |report| {
-        differs = node.boot_id.as_ref() != report.info.boot_id
-            || report.conditions.iter().any(|ours| {
-                !node
-                    .conditions
-                    .iter()
-                    .any(|theirs| &*theirs.kind == ours.kind && theirs.status == ours.status)
-            });
-        write_status_patch(
-            &mut body,
-            &StatusReport {
-                heartbeat: Timestamp::default(),
-                ..*report
-            },
-        );
-        hash = fnv(body.as_bytes());
-        body.clear();
-        write_status_patch(&mut body, report);
-    });
-    drop(node);
+    let (body, hash, differs) = render(agent, memory.pressure);
     let due = memory
         .sent
         .is_none_or(|(sent, at)| sent != hash || uptime.saturating_sub(at) >= REPORT);
@@ -150,6 +127,37 @@ async fn report<P: Platform, N: Network, R: Runtime>(
         );
     }
     Ok(())
+}
+
+/// The patch of this moment, its hash but for the time, and whether the API server has other conditions.
+fn render<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    pressure: bool,
+) -> (String, u64, bool) {
+    let mut body = String::new();
+    let mut hash = 0;
+    let mut differs = false;
+    let node = agent.node.borrow();
+    with_report(agent, &node, pressure, |report| {
+        differs = node.boot_id.as_ref() != report.info.boot_id
+            || report.conditions.iter().any(|ours| {
+                !node
+                    .conditions
+                    .iter()
+                    .any(|theirs| &*theirs.kind == ours.kind && theirs.status == ours.status)
+            });
+        write_status_patch(
+            &mut body,
+            &StatusReport {
+                heartbeat: Timestamp::default(),
+                ..*report
+            },
+        );
+        hash = fnv(body.as_bytes());
+        body.clear();
+        write_status_patch(&mut body, report);
+    });
+    (body, hash, differs)
 }
 
 impl Memory {

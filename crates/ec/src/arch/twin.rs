@@ -3,7 +3,11 @@
 //! Schoolbook products (a compiler turns the inner step into one multiply-accumulate) and the same reductions as the
 //! assembly's, so that results agree word for word. Compiled for limbs of 32 or of 64 bits: the parent module says which.
 
-#![allow(clippy::modulo_one, clippy::unnecessary_cast, reason = "so it looks in limbs of 32 bits")]
+#![allow(
+    clippy::modulo_one,
+    clippy::unnecessary_cast,
+    reason = "so it looks in limbs of 32 bits"
+)]
 
 use super::{Double, Limb};
 use crate::arch::P256_PRIME;
