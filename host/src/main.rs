@@ -1,2 +1,66 @@
-//! The command line of picolet.
-fn main() {}
+//! The command line of picolet: a node as a Linux process, alone or by the thousand.
+//!
+//! Nothing of Kubernetes is decided here: this is the wiring of the agent in `crates/kubelet` to an operating system,
+//! and words for a person.
+
+mod kubeconfig;
+mod linux;
+mod logging;
+mod network;
+mod node;
+mod run;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A real Kubernetes node, for microcontrollers and for Linux.
+#[derive(Parser)]
+#[command(name = "picolet", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What can be asked for.
+#[derive(Subcommand)]
+enum Verb {
+    /// Run nodes of a cluster in this process.
+    Run(Box<run::Arguments>),
+    /// Print the completions of a shell: picolet completions bash > /etc/bash_completion.d/picolet
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().verb {
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "picolet",
+                &mut std::io::stdout(),
+            );
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

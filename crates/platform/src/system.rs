@@ -70,6 +70,6 @@ pub trait System {
     /// Bytes of the storage for modules that are in use.
     fn storage_used_bytes(&self) -> u64;
 
-    /// Restarts the device. On Linux the process ends and whoever supervises it starts it again.
+    /// Restarts the device. On Linux the node alone starts over, with a new boot id; the process goes on.
     fn reboot(&self) -> impl Future<Output = ()>;
 }

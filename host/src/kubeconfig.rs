@@ -1,0 +1,184 @@
+//! Reads what a node needs out of a kubeconfig: server, authority, certificate and key.
+
+use anyhow::{Context, Result, anyhow, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// How to reach an API server, and as whom. Certificates and keys are PEM.
+#[derive(Debug)]
+pub(crate) struct Access {
+    /// `https://…`, or `http://…` in lab mode.
+    pub(crate) server: String,
+    pub(crate) certificate_authority: Vec<u8>,
+    pub(crate) client_certificate: Vec<u8>,
+    pub(crate) client_key: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Config {
+    #[serde(default)]
+    clusters: Vec<Named<Cluster>>,
+    #[serde(default)]
+    users: Vec<Named<User>>,
+    #[serde(default)]
+    contexts: Vec<Named<ContextEntry>>,
+    #[serde(default)]
+    current_context: String,
+}
+
+/// `{name: x, cluster: {…}}`, and so for users and contexts.
+#[derive(Deserialize)]
+struct Named<T> {
+    name: String,
+    #[serde(alias = "cluster", alias = "user", alias = "context")]
+    entry: T,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Cluster {
+    server: String,
+    certificate_authority: Option<PathBuf>,
+    certificate_authority_data: Option<String>,
+    #[serde(default)]
+    insecure_skip_tls_verify: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct User {
+    client_certificate: Option<PathBuf>,
+    client_certificate_data: Option<String>,
+    client_key: Option<PathBuf>,
+    client_key_data: Option<String>,
+    token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ContextEntry {
+    cluster: String,
+    user: String,
+}
+
+/// Reads the current context of the kubeconfig at `path`. `{name}` in the paths of certificates stands for `node`.
+pub(crate) fn read(path: &Path, node: &str) -> Result<Access> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    parse(&text, folder, node).with_context(|| format!("--kubeconfig {}", path.display()))
+}
+
+fn parse(text: &str, folder: &Path, node: &str) -> Result<Access> {
+    let config: Config = serde_yaml_ng::from_str(text).context("this is no kubeconfig")?;
+    let context = find(
+        &config.contexts,
+        &config.current_context,
+        "context",
+        "current-context",
+    )?;
+    let cluster = find(&config.clusters, &context.cluster, "cluster", "the context")?;
+    let user = find(&config.users, &context.user, "user", "the context")?;
+    if cluster.insecure_skip_tls_verify {
+        bail!(
+            "insecure-skip-tls-verify: a picolet always verifies its API server; give certificate-authority instead"
+        );
+    }
+    let part = |what: &str, path: &Option<PathBuf>, data: &Option<String>| match (path, data) {
+        (_, Some(data)) => STANDARD
+            .decode(data.trim())
+            .map_err(|error| anyhow!("{what}-data is no base64: {error}")),
+        (Some(path), None) => {
+            let path = folder.join(path.to_string_lossy().replace("{name}", node));
+            std::fs::read(&path).with_context(|| format!("{what}: {}", path.display()))
+        }
+        (None, None) if what != "certificate-authority" && user.token.is_some() => Err(anyhow!(
+            "the user has a token and no {what}: a node shows a certificate for CN=system:node:{node}, O=system:nodes"
+        )),
+        (None, None) => Err(anyhow!("there is neither {what} nor {what}-data")),
+    };
+    let plain = cluster.server.starts_with("http://");
+    let unless_plain = |what, path, data| {
+        if plain {
+            Ok(Vec::new())
+        } else {
+            part(what, path, data)
+        }
+    };
+    Ok(Access {
+        certificate_authority: unless_plain(
+            "certificate-authority",
+            &cluster.certificate_authority,
+            &cluster.certificate_authority_data,
+        )?,
+        client_certificate: unless_plain(
+            "client-certificate",
+            &user.client_certificate,
+            &user.client_certificate_data,
+        )?,
+        client_key: unless_plain("client-key", &user.client_key, &user.client_key_data)?,
+        server: cluster.server.clone(),
+    })
+}
+
+fn find<'a, T>(list: &'a [Named<T>], name: &str, kind: &str, by: &str) -> Result<&'a T> {
+    let found = list.iter().find(|named| named.name == name);
+    found
+        .map(|named| &named.entry)
+        .ok_or_else(|| anyhow!("{by} names the {kind} \"{name}\", which is not there"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "
+apiVersion: v1
+kind: Config
+clusters: [{name: k, cluster: {server: 'https://127.0.0.1:6443', certificate-authority-data: Q0E=}}]
+users: [{name: u, user: {client-certificate-data: Q0VSVA==, client-key-data: S0VZ}}]
+contexts: [{name: c, context: {cluster: k, user: u}}]
+current-context: c
+";
+
+    #[test]
+    fn data_inside() {
+        let access = parse(GOOD, Path::new("/nowhere"), "pico").expect("a kubeconfig");
+        assert_eq!(access.server, "https://127.0.0.1:6443");
+        assert_eq!(access.certificate_authority, b"CA");
+        assert_eq!(
+            (&access.client_certificate[..], &access.client_key[..]),
+            (&b"CERT"[..], &b"KEY"[..])
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (from, to, words) in [
+            (
+                "current-context: c",
+                "current-context: d",
+                "current-context names the context \"d\"",
+            ),
+            ("cluster: k", "cluster: x", "the context names the cluster \"x\""),
+            ("client-key-data: S0VZ", "token: t", "a node shows a certificate"),
+            (
+                "certificate-authority-data: Q0E=",
+                "x: y",
+                "neither certificate-authority nor certificate-authority-data",
+            ),
+            ("Q0E=", "'?'", "certificate-authority-data is no base64"),
+            ("clusters: [", "clusters: [[", "this is no kubeconfig"),
+            (
+                "certificate-authority-data: Q0E=",
+                "insecure-skip-tls-verify: true",
+                "always verifies",
+            ),
+        ] {
+            let error = parse(&GOOD.replacen(from, to, 1), Path::new("/nowhere"), "pico").expect_err(words);
+            let text = format!("{error:#}");
+            assert!(text.contains(words), "{text}");
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! A Linux process as the machine that a node runs on.
+//!
+//! Its shape is that of a board, so that what is tried here holds there: the same capacity, the same pins. Pins and LED
+//! are simulated and logged; time, randomness, temperature and memory are the real machine's.
+
+use picolet_platform::{
+    Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode, PinReading,
+    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, UnixMicros,
+};
+use sha2::{Digest, Sha256};
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+
+/// What a Pico W has.
+const MEMORY_BYTES: u64 = 264 * 1024;
+/// What of it pods can have there.
+const POD_MEMORY_BYTES: u64 = 128 * 1024;
+/// The region for modules there.
+const STORAGE_BYTES: u64 = 220 * 1024;
+
+/// One simulated board.
+pub(crate) struct Linux {
+    node: String,
+    started: Instant,
+    identity: Identity,
+    state: Option<PathBuf>,
+    pins: RefCell<[PinMode; 64]>,
+    led: Cell<LedMode>,
+    reboot: Notify,
+    reset_reason: ResetReason,
+    /// The processor time of the process, shared among its nodes.
+    nodes: u32,
+}
+
+struct Identity {
+    machine_id: String,
+    system_uuid: String,
+    boot_id: String,
+    kernel_version: String,
+    os_image: String,
+    cpu_khz: u32,
+}
+
+/// 16 bytes as a UUID is written, with the bits of a version 8 (made by us).
+fn uuid(bytes: &[u8]) -> String {
+    let mut b = [0; 16];
+    b.copy_from_slice(&bytes[..16]);
+    b[6] = b[6] & 0x0f | 0x80;
+    b[8] = b[8] & 0x3f | 0x80;
+    let hex: String = b.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "{}-{}-{}-{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..]
+    )
+}
+
+impl Identity {
+    fn of(node: &str) -> Self {
+        let random = || {
+            let mut bytes = [0; 16];
+            fill(&mut bytes);
+            bytes
+        };
+        // Each node of a process is a machine of its own, the same one whenever it is started on this host.
+        let host = fs::read_to_string("/etc/machine-id")
+            .ok()
+            .filter(|id| !id.trim().is_empty());
+        let uname = rustix::system::uname();
+        let seed = host.unwrap_or_else(|| uname.nodename().to_string_lossy().into_owned());
+        let digest = Sha256::digest(format!("picolet\0{}\0{node}", seed.trim()));
+        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+        let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let mhz = cpu.lines().find_map(|line| {
+            line.strip_prefix("cpu MHz")?
+                .split(':')
+                .nth(1)?
+                .trim()
+                .parse::<f64>()
+                .ok()
+        });
+        Self {
+            machine_id: digest[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
+            system_uuid: uuid(&digest[16..]),
+            boot_id: uuid(&random()),
+            kernel_version: uname.release().to_string_lossy().into_owned(),
+            os_image: format!(
+                "picolet on {}",
+                name.map_or("Linux", |name| name.trim_matches('"'))
+            ),
+            cpu_khz: mhz.map_or(0, |mhz| (mhz * 1000.0) as u32),
+        }
+    }
+}
+
+fn fill(bytes: &mut [u8]) {
+    // The kernel's generator fails only where the kernel does not have it; no node can be run safely there.
+    getrandom::fill(bytes).expect("the operating system gives randomness");
+}
+
+impl Linux {
+    /// A board for the node of that name, one of `nodes` in this process, which keeps what outlives it below `state`.
+    pub(crate) fn new(node: &str, state: Option<PathBuf>, nodes: u32, reset_reason: ResetReason) -> Self {
+        Self {
+            node: node.to_owned(),
+            started: Instant::now(),
+            identity: Identity::of(node),
+            state,
+            pins: RefCell::new([PinMode::Unset; 64]),
+            led: Cell::new(LedMode::Off),
+            reboot: Notify::new(),
+            reset_reason,
+            nodes,
+        }
+    }
+
+    /// Completes when the node asks to be restarted.
+    pub(crate) async fn rebooted(&self) {
+        self.reboot.notified().await;
+    }
+}
+
+impl Clock for Linux {
+    fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn now(&self) -> Option<UnixMicros> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_micros()).ok().map(UnixMicros)
+    }
+
+    fn set_now(&self, _: UnixMicros) {}
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+impl Entropy for Linux {
+    fn fill(&self, bytes: &mut [u8]) {
+        fill(bytes);
+    }
+}
+
+impl Log for Linux {
+    fn log(&self, level: Level, line: fmt::Arguments<'_>) {
+        let node = &*self.node;
+        match level {
+            Level::Debug => tracing::debug!(node, "{line}"),
+            Level::Info => tracing::info!(node, "{line}"),
+            Level::Warn => tracing::warn!(node, "{line}"),
+            Level::Error => tracing::error!(node, "{line}"),
+        }
+    }
+
+    fn log_request(&self, endpoint: &str, client: &dyn fmt::Display, status: u16, duration_ms: u32) {
+        tracing::info!(node = &*self.node, endpoint, %client, status, duration_ms);
+    }
+}
+
+impl Memory for Linux {
+    /// The machine's memory, looked at once a second by the whole process.
+    fn heap(&self) -> HeapFigures {
+        static LAST: Mutex<Option<(Instant, HeapFigures)>> = Mutex::new(None);
+        let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((at, figures)) = *last
+            && at.elapsed() < Duration::from_secs(1)
+        {
+            return figures;
+        }
+        let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let kib = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        // The figures of a device are of 32 bits; a larger machine shows the most that fits.
+        let most = u64::from(u32::MAX);
+        let total = (kib("MemTotal:") * 1024).min(most);
+        let free = (kib("MemAvailable:") * 1024).min(total);
+        let used = (total - free) as u32;
+        let peak = last.map_or(used, |(_, before)| before.peak.max(used));
+        let figures = HeapFigures {
+            total: total as u32,
+            used,
+            peak,
+        };
+        *last = Some((Instant::now(), figures));
+        figures
+    }
+}
+
+impl Pins for Linux {
+    fn pins(&self) -> PinSet {
+        PinSet::range(2, 22).union(PinSet::range(26, 28))
+    }
+
+    fn set_pin(&self, pin: u8, mode: PinMode) -> Result<(), PinError> {
+        if !self.pins().contains(pin) {
+            return Err(PinError::NoSuchPin);
+        }
+        self.pins.borrow_mut()[usize::from(pin)] = mode;
+        self.log(Level::Info, format_args!("pin {pin} is now {mode:?} (simulated)"));
+        Ok(())
+    }
+
+    fn read_pin(&self, pin: u8) -> Option<PinReading> {
+        let mode = self
+            .pins()
+            .contains(pin)
+            .then(|| self.pins.borrow()[usize::from(pin)])?;
+        let high = matches!(mode, PinMode::High | PinMode::Pwm { duty: 1.., .. });
+        Some(PinReading { mode, high })
+    }
+
+    fn read_adc(&self, _channel: u8) -> Option<u16> {
+        None
+    }
+}
+
+impl Led for Linux {
+    fn set_led(&self, mode: LedMode) {
+        if self.led.replace(mode) != mode {
+            self.log(Level::Info, format_args!("the LED is now {mode:?} (simulated)"));
+        }
+    }
+}
+
+impl Sensors for Linux {
+    fn temperature_millicelsius(&self) -> Option<i32> {
+        fs::read_to_string("/sys/class/thermal/thermal_zone0/temp")
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+}
+
+impl System for Linux {
+    fn machine(&self) -> Machine<'_> {
+        let id = &self.identity;
+        Machine {
+            board: "linux",
+            mcu: std::env::consts::ARCH,
+            machine_id: &id.machine_id,
+            system_uuid: &id.system_uuid,
+            boot_id: &id.boot_id,
+            kernel_version: &id.kernel_version,
+            os_image: &id.os_image,
+            cores: 2,
+            cpu_khz: id.cpu_khz,
+            memory_bytes: MEMORY_BYTES,
+            pod_memory_bytes: POD_MEMORY_BYTES,
+            storage_bytes: STORAGE_BYTES,
+        }
+    }
+
+    fn reset_reason(&self) -> ResetReason {
+        self.reset_reason
+    }
+
+    /// The node's share of what the process used.
+    fn cpu_micros(&self) -> u64 {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let micros = u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000
+            + u64::try_from(time.tv_nsec).unwrap_or(0) / 1000;
+        micros / u64::from(self.nodes.max(1))
+    }
+
+    fn storage_used_bytes(&self) -> u64 {
+        0 // there are no modules yet
+    }
+
+    async fn reboot(&self) {
+        self.reboot.notify_one();
+    }
+}
+
+impl Linux {
+    fn record_path(&self, record: Record) -> Option<PathBuf> {
+        Some(self.state.as_ref()?.join(format!("{}.{record:?}", self.node)))
+    }
+}
+
+impl Records for Linux {
+    async fn load(&self, record: Record, buffer: &mut [u8]) -> Option<usize> {
+        let bytes = fs::read(self.record_path(record)?).ok()?;
+        buffer.get_mut(..bytes.len())?.copy_from_slice(&bytes);
+        Some(bytes.len())
+    }
+
+    async fn store(&self, record: Record, value: &[u8]) -> Result<(), RecordError> {
+        let Some(path) = self.record_path(record) else {
+            return Ok(());
+        };
+        // A rename is old or new, never neither.
+        let draft = path.with_extension("new");
+        fs::write(&draft, value)
+            .and_then(|()| fs::rename(&draft, &path))
+            .map_err(|_| RecordError::Io)
+    }
+}
+
+/// The clock by which certificates are judged.
+pub(crate) fn unix_seconds() -> Option<u64> {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .map(|since| since.as_secs())
+}

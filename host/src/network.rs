@@ -1,0 +1,352 @@
+//! The agent's connections: tokio's sockets below, `picolet-tls` above.
+
+use crate::linux::unix_seconds;
+use embedded_io_adapters::tokio_1::FromTokio;
+use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
+use picolet_platform::{AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures};
+use picolet_tls::{Acceptor, Clients, Connector, Identity, SetupError, TlsStream};
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// How long one server may take to answer, its handshake included.
+const DIAL: Duration = Duration::from_secs(5);
+/// How long a caller may take for its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// An API server as it was configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    tls: bool,
+    host: String,
+    port: u16,
+    /// As a `Host` header has it.
+    authority: String,
+}
+
+impl Server {
+    /// Reads `https://host:port`. `http://` is for lab mode only.
+    pub(crate) fn parse(url: &str, lab_mode: bool) -> anyhow::Result<Self> {
+        let (tls, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) if lab_mode => (false, rest),
+            (_, Some(_)) => {
+                anyhow::bail!("--server {url}: http:// sends everything in the clear; --lab-mode allows it")
+            }
+            _ => anyhow::bail!("--server {url}: write it as https://HOST:PORT"),
+        };
+        let authority = rest.trim_end_matches('/');
+        let malformed = || anyhow::anyhow!("--server {url}: write it as https://HOST:PORT, without a path");
+        if authority.is_empty() || authority.contains(['/', '@', '?', ' ']) {
+            return Err(malformed());
+        }
+        let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        let (host, port) = match bracketed {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => authority
+                .split_once(':')
+                .map_or((authority, None), |(host, port)| (host, Some(port))),
+        };
+        let port = match port {
+            Some(port) => port.parse().map_err(|_| malformed())?,
+            None if tls => 443,
+            None => 80,
+        };
+        Ok(Self {
+            tls,
+            host: host.to_owned(),
+            port,
+            authority: authority.to_owned(),
+        })
+    }
+}
+
+/// A stream with or without TLS.
+pub(crate) enum Stream {
+    Tls(TlsStream<FromTokio<TcpStream>>),
+    Plain(FromTokio<TcpStream>),
+}
+
+impl ErrorType for Stream {
+    type Error = ErrorKind;
+}
+
+impl Read for Stream {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
+        match self {
+            Self::Tls(stream) => stream.read(buffer).await.map_err(|error| Error::kind(&error)),
+            Self::Plain(stream) => stream.read(buffer).await.map_err(|error| Error::kind(&error)),
+        }
+    }
+}
+
+impl Write for Stream {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
+        match self {
+            Self::Tls(stream) => stream.write(bytes).await.map_err(|error| Error::kind(&error)),
+            Self::Plain(stream) => stream.write(bytes).await.map_err(|error| Error::kind(&error)),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), ErrorKind> {
+        match self {
+            Self::Tls(stream) => stream.flush().await.map_err(|error| Error::kind(&error)),
+            Self::Plain(stream) => stream.flush().await.map_err(|error| Error::kind(&error)),
+        }
+    }
+}
+
+/// The port at which a node is called.
+pub(crate) struct Inbound {
+    listener: TcpListener,
+    acceptor: Acceptor,
+    /// Lab mode's port, in the clear and for reading only.
+    read_only: Option<TcpListener>,
+}
+
+impl Inbound {
+    /// Opens the kubelet port at `address`, and lab mode's beside it.
+    pub(crate) async fn open(
+        address: SocketAddr,
+        identity: &Identity,
+        client_authorities: &[Vec<u8>],
+        read_only_port: Option<u16>,
+    ) -> anyhow::Result<Self> {
+        use anyhow::Context;
+        let acceptor = Acceptor::new(identity, Clients::Optional(client_authorities), unix_seconds)?;
+        let bind = |address: SocketAddr| async move {
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address}"))
+        };
+        let read_only = match read_only_port {
+            Some(port) => Some(bind(SocketAddr::new(address.ip(), port)).await?),
+            None => None,
+        };
+        Ok(Self {
+            listener: bind(address).await?,
+            acceptor,
+            read_only,
+        })
+    }
+}
+
+/// How one node reaches and is reached.
+pub(crate) struct Tokio {
+    node: String,
+    servers: Vec<Server>,
+    /// Which of them is in use.
+    server: Cell<usize>,
+    connector: Option<Connector>,
+    inbound: Option<Inbound>,
+    address: IpAddr,
+    figures: Cell<NetworkFigures>,
+}
+
+impl Tokio {
+    /// The network of the node of that name, with `address` as the one that it reports.
+    pub(crate) fn new(
+        node: &str,
+        servers: Vec<Server>,
+        authorities: &[Vec<u8>],
+        identity: Option<&Identity>,
+        inbound: Option<Inbound>,
+        address: IpAddr,
+    ) -> Result<Self, SetupError> {
+        let connector = match servers.iter().any(|server| server.tls) {
+            true => Some(Connector::new(authorities, identity, unix_seconds)?),
+            false => None,
+        };
+        Ok(Self {
+            node: node.to_owned(),
+            servers,
+            server: Cell::new(0),
+            connector,
+            inbound,
+            address,
+            figures: Cell::default(),
+        })
+    }
+
+    fn count(&self, change: impl Fn(&mut NetworkFigures)) {
+        let mut figures = self.figures.get();
+        change(&mut figures);
+        self.figures.set(figures);
+    }
+
+    async fn dial_server(&self, server: &Server) -> Result<Dialled<Stream>, DialError> {
+        let socket = TcpStream::connect((server.host.as_str(), server.port))
+            .await
+            .map_err(|error| {
+                tracing::debug!(node = &*self.node, "{}: {error}", server.authority);
+                match error.kind() {
+                    std::io::ErrorKind::NotFound => DialError::Name,
+                    std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::NetworkDown => {
+                        DialError::NoNetwork
+                    }
+                    _ => DialError::Connect,
+                }
+            })?;
+        tune(&socket);
+        let socket = FromTokio::new(socket);
+        let Some(connector) = self.connector.as_ref().filter(|_| server.tls) else {
+            return Ok(Dialled {
+                stream: Stream::Plain(socket),
+                resumed: false,
+            });
+        };
+        match connector.connect(&server.host, socket).await {
+            Ok(stream) => {
+                let resumed = stream.resumed();
+                self.count(|figures| match resumed {
+                    true => figures.handshakes_client_resumed += 1,
+                    false => figures.handshakes_client_full += 1,
+                });
+                Ok(Dialled {
+                    stream: Stream::Tls(stream),
+                    resumed,
+                })
+            }
+            Err(error) => {
+                self.count(|figures| figures.handshakes_failed += 1);
+                tracing::warn!(node = &*self.node, "TLS with {}: {error}", server.authority);
+                Err(DialError::Tls)
+            }
+        }
+    }
+}
+
+/// Small messages at once, and a peer that is gone is noticed.
+fn tune(socket: &TcpStream) {
+    // Neither is worth failing for.
+    let _ = socket.set_nodelay(true);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10));
+    let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive);
+}
+
+impl Network for Tokio {
+    type Outbound = Stream;
+    type Inbound = Stream;
+
+    async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
+        let first = self.server.get();
+        let mut last = DialError::Connect;
+        for n in 0..self.servers.len() {
+            let index = (first + n) % self.servers.len();
+            match timeout(DIAL, self.dial_server(&self.servers[index]))
+                .await
+                .unwrap_or(Err(DialError::Timeout))
+            {
+                Ok(dialled) => {
+                    self.server.set(index);
+                    return Ok(dialled);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn accept(&self) -> Result<Accepted<Stream>, AcceptError> {
+        let Some(inbound) = &self.inbound else {
+            return std::future::pending().await;
+        };
+        let read_only = async {
+            match &inbound.read_only {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (accepted, secure) = tokio::select! {
+            accepted = inbound.listener.accept() => (accepted, true),
+            accepted = read_only => (accepted, false),
+        };
+        // Out of file descriptors, say: whoever waits for this may try again.
+        let (socket, peer) = accepted.map_err(|_| AcceptError::NotListening)?;
+        tune(&socket);
+        let socket = FromTokio::new(socket);
+        if !secure {
+            return Ok(Accepted {
+                stream: Stream::Plain(socket),
+                credential: Credential::ReadOnlyPort,
+                peer: peer.ip(),
+            });
+        }
+        match timeout(HANDSHAKE, inbound.acceptor.accept(socket)).await {
+            Ok(Ok(stream)) => {
+                self.count(|figures| figures.handshakes_server += 1);
+                let credential = if stream.peer_certificate().is_some() {
+                    Credential::Certificate
+                } else {
+                    Credential::None
+                };
+                Ok(Accepted {
+                    stream: Stream::Tls(stream),
+                    credential,
+                    peer: peer.ip(),
+                })
+            }
+            failed => {
+                self.count(|figures| figures.handshakes_failed += 1);
+                if let Ok(Err(error)) = failed {
+                    tracing::debug!(node = &*self.node, "TLS with {peer}: {error}");
+                }
+                Err(AcceptError::Handshake)
+            }
+        }
+    }
+
+    fn with_host<R>(&self, use_it: impl FnOnce(&str) -> R) -> R {
+        use_it(&self.servers[self.server.get()].authority)
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        Some(self.address)
+    }
+
+    fn rssi_dbm(&self) -> Option<i8> {
+        None
+    }
+
+    fn figures(&self) -> NetworkFigures {
+        self.figures.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers() {
+        let parse = |url| Server::parse(url, false).map(|s| (s.host, s.port, s.authority));
+        let is = |host: &str, port, authority: &str| Some((host.to_owned(), port, authority.to_owned()));
+        assert_eq!(
+            parse("https://k3s.local:6443/").ok(),
+            is("k3s.local", 6443, "k3s.local:6443")
+        );
+        assert_eq!(parse("https://k3s").ok(), is("k3s", 443, "k3s"));
+        assert_eq!(parse("https://[::1]:6443").ok(), is("::1", 6443, "[::1]:6443"));
+        for bad in [
+            "k3s:6443",
+            "https://",
+            "https://a:b",
+            "https://a:1/x",
+            "https://u@a:1",
+            "https://a:70000",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        assert!(
+            parse("http://a:1")
+                .expect_err("in the clear")
+                .to_string()
+                .contains("--lab-mode")
+        );
+        assert!(Server::parse("http://a:1", true).is_ok());
+    }
+}

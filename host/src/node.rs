@@ -1,0 +1,98 @@
+//! One node: its options made into an agent, and the agent run.
+
+use crate::kubeconfig::Access;
+use crate::linux::Linux;
+use crate::network::{Inbound, Server, Tokio};
+use anyhow::{Context, Result};
+use picolet_kubelet::pods::NoRuntime;
+use picolet_kubelet::{Agent, Settings};
+use picolet_platform::ResetReason;
+use picolet_tls::Identity;
+use picolet_tls::x509::certificates_from_pem;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// All that makes a node.
+pub(crate) struct Node {
+    pub(crate) settings: Settings,
+    /// How it reaches its API server.
+    pub(crate) access: Access,
+    /// More servers, tried when the first does not answer.
+    pub(crate) more_servers: Vec<String>,
+    pub(crate) lab_mode: bool,
+    /// Where it is called.
+    pub(crate) listen: SocketAddr,
+    /// Certificate chain and key of the kubelet port, PEM.
+    pub(crate) serving: Option<(Vec<u8>, Vec<u8>)>,
+    /// The authorities of those who may call, PEM.
+    pub(crate) client_authorities: Vec<u8>,
+    pub(crate) state: Option<PathBuf>,
+    /// How many nodes are in this process.
+    pub(crate) nodes: u32,
+}
+
+/// The read-only port of lab mode, as the kubelet once had it.
+const READ_ONLY_PORT: u16 = 10255;
+
+impl Node {
+    /// Runs the node until it asks to be restarted, and then again, for ever.
+    pub(crate) async fn run(self) -> Result<()> {
+        let mut reason = ResetReason::PowerOn;
+        loop {
+            let agent = self.agent(reason).await?;
+            tokio::select! {
+                () = agent.run() => {}
+                () = agent.platform().rebooted() => tracing::info!(node = &*self.settings.node_name, "starting over"),
+            }
+            reason = ResetReason::Software;
+        }
+    }
+
+    /// An agent that has not begun, its port open.
+    async fn agent(&self, reason: ResetReason) -> Result<Agent<Linux, Tokio, NoRuntime>> {
+        let name = &*self.settings.node_name;
+        let mut servers = vec![Server::parse(&self.access.server, self.lab_mode)?];
+        for url in &self.more_servers {
+            servers.push(Server::parse(url, self.lab_mode)?);
+        }
+        let identity = match self.access.client_certificate.is_empty() {
+            true => None,
+            false => Some(
+                Identity::from_pem(&self.access.client_certificate, &self.access.client_key)
+                    .context("the client certificate and key")?,
+            ),
+        };
+        let authorities = match self.access.certificate_authority.is_empty() {
+            true => Vec::new(),
+            false => certificates_from_pem(&self.access.certificate_authority)
+                .context("the certificate authority")?,
+        };
+        let inbound = match &self.serving {
+            None => {
+                tracing::warn!(
+                    node = name,
+                    "the kubelet port stays closed: kubectl logs and metrics need --serving-certificate and --serving-key"
+                );
+                None
+            }
+            Some((certificate, key)) => {
+                let identity =
+                    Identity::from_pem(certificate, key).context("the serving certificate and key")?;
+                let clients = certificates_from_pem(&self.client_authorities).context("--client-ca-file")?;
+                let read_only = self.lab_mode.then_some(READ_ONLY_PORT);
+                Some(Inbound::open(self.listen, &identity, &clients, read_only).await?)
+            }
+        };
+        let network = Tokio::new(
+            name,
+            servers,
+            &authorities,
+            identity.as_ref(),
+            inbound,
+            self.listen.ip(),
+        )
+        .context("TLS")?;
+        let platform = Linux::new(name, self.state.clone(), self.nodes, reason);
+        Ok(Agent::new(self.settings.clone(), platform, network, NoRuntime))
+    }
+}
