@@ -84,19 +84,16 @@ pub(crate) fn swap(mask: u32, a: &mut Words, b: &mut Words) {
     }
 }
 
-/// Bytes of stack that [`with_clean_stack`] wipes: more than any operation on secrets uses, which a test measures on the
-/// simulated target. Frames elsewhere are larger.
-const WIPED: usize = if cfg!(picolet_ec_armv6m) { 3584 } else { 8192 };
-
-/// Runs an operation on secrets, then overwrites the stack that it used.
+/// Runs an operation on secrets, then overwrites the stack that it used: `BYTES`, which a test on the simulated target shows
+/// to be enough. Frames elsewhere are larger, and so is what is overwritten there.
 ///
 /// Values that the compiler moves or spills leave copies that no `Drop` reaches. All of them lie below the frame of this
-/// function: `operation` is called, not inlined, and the wipe that follows writes over the same addresses.
+/// function: `operation` is called, not inlined, and the wipe that follows writes over the same addresses. The result is
+/// written to where the caller wants it, so that no copy of it stays in this frame either.
 #[inline(never)]
-pub(crate) fn with_clean_stack<R>(operation: impl FnOnce() -> R) -> R {
-    let result = called(operation);
-    wipe();
-    result
+pub(crate) fn with_clean_stack<const BYTES: usize, R>(operation: impl FnOnce() -> R) -> R {
+    let _wipe = WipeOnDrop::<BYTES>;
+    called(operation)
 }
 
 #[inline(never)]
@@ -104,13 +101,27 @@ fn called<R>(operation: impl FnOnce() -> R) -> R {
     operation()
 }
 
+struct WipeOnDrop<const BYTES: usize>;
+
+impl<const BYTES: usize> Drop for WipeOnDrop<BYTES> {
+    fn drop(&mut self) {
+        if cfg!(picolet_ec_armv6m) {
+            wipe::<BYTES>()
+        } else {
+            wipe::<8192>()
+        }
+    }
+}
+
 #[inline(never)]
-fn wipe() {
-    const LENGTH: usize = WIPED / size_of::<usize>();
-    let mut stack = core::mem::MaybeUninit::<[usize; LENGTH]>::uninit();
-    for i in 0..LENGTH {
-        // SAFETY: within the array. Volatile, so that it happens though nothing reads it.
-        unsafe { stack.as_mut_ptr().cast::<usize>().add(i).write_volatile(0) };
+fn wipe<const BYTES: usize>() {
+    #[repr(align(8))]
+    struct Region<const BYTES: usize>([u8; BYTES]);
+    let mut stack = core::mem::MaybeUninit::<Region<BYTES>>::uninit();
+    let words = stack.as_mut_ptr().cast::<usize>();
+    for i in 0..BYTES / size_of::<usize>() {
+        // SAFETY: within the region, which is aligned for words. Volatile, so that it happens though nothing reads it.
+        unsafe { words.add(i).write_volatile(0) };
     }
     compiler_fence(Ordering::SeqCst);
 }

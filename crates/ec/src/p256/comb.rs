@@ -20,7 +20,7 @@
 //! That one is done by [`Jacobian::add_or_double`].
 
 use super::field::Element;
-use super::point::{Affine, Jacobian, Prepared, PublicSum};
+use super::point::{Affine, Entry, Jacobian, Prepared, PublicSum};
 use super::scalar::Scalar;
 use super::tables::GENERATOR_COMB;
 use crate::arch::lookup_2;
@@ -39,7 +39,10 @@ const COLUMNS: usize = ROW / HALVES;
 const ENTRIES: usize = 1 << (TEETH - 1);
 
 /// The sums of all signs for both halves. Entry i has + at the teeth whose bit in i is set, and at the last.
-pub(crate) type Table = [Affine; HALVES * ENTRIES];
+pub(crate) type Table = [Entry; TABLE_LENGTH];
+
+/// Entries of both halves.
+pub(crate) const TABLE_LENGTH: usize = HALVES * ENTRIES;
 
 /// The bits of (k + 2^length − 1)/2 for an odd k: where they are 1 the digit is +1, where 0 it is −1. Constant time.
 pub(crate) fn signed_digits(k: &Words, length: usize) -> [u32; 9] {
@@ -83,47 +86,29 @@ fn entry(digits: &[u32; 9], half: usize, column: usize) -> Affine {
     let bits = column_bits(digits, half, column);
     let negative = ct::mask((bits >> (TEETH - 1)) ^ 1);
     let index = (bits ^ negative) & (ENTRIES as u32 - 1);
-    let [x, y] = lookup_2(&GENERATOR_COMB[half * ENTRIES..][..ENTRIES], index);
-    Affine {
-        x: Element(x),
-        y: Element(y),
-    }
-    .negate_if(negative)
+    Affine::from(lookup_2(&GENERATOR_COMB[half * ENTRIES..][..ENTRIES], index)).negate_if(negative)
 }
 
 /// u₁·G + u₂·Q for public scalars and a key's table. Variable time. 26 doublings, 104 additions.
 pub(crate) fn multiply_public(u1: &Scalar, u2: &Scalar, key: &Table) -> PublicSum {
-    let terms = [u1, u2].map(|u| {
+    let terms = [(u1, &GENERATOR_COMB), (u2, key)].map(|(u, table)| {
         let (odd, negated) = u.to_odd();
-        (u.is_zero() == 0).then(|| (signed_digits(&odd, TEETH * ROW), negated != 0))
+        (u.is_zero() == 0).then(|| (signed_digits(&odd, TEETH * ROW), negated != 0, table))
     });
     let mut sum = PublicSum::default();
     for column in (0..COLUMNS).rev() {
         sum.double();
         for half in 0..HALVES {
-            for (term, scalar) in terms.iter().enumerate() {
-                let Some((digits, negated)) = scalar else { continue };
+            for (digits, negated, table) in terms.iter().flatten() {
                 let bits = column_bits(digits, half, column) as usize;
                 let negative = bits < ENTRIES;
                 let index = half * ENTRIES + (if negative { !bits } else { bits } & (ENTRIES - 1));
-                let point = if term == 0 {
-                    generator_entry(index)
-                } else {
-                    key[index]
-                };
+                let point = Affine::from(table[index]);
                 sum.add_affine(&if negative != *negated { point.neg() } else { point });
             }
         }
     }
     sum
-}
-
-fn generator_entry(index: usize) -> Affine {
-    let [x, y] = GENERATOR_COMB[index];
-    Affine {
-        x: Element(x),
-        y: Element(y),
-    }
 }
 
 /// Writes the table of a public point. Variable time; 3 M instructions, most of them 234 doublings.
@@ -133,7 +118,7 @@ fn generator_entry(index: usize) -> Affine {
 ///
 /// No addition is exceptional: all sums are of different powers of two below 2²³⁵ times a point of order n.
 pub(crate) fn build(point: &Affine, table: &mut Table) {
-    let mut z = [Element::ONE; HALVES * ENTRIES];
+    let mut z = [Element::ONE; TABLE_LENGTH];
     let mut teeth = [[Jacobian::from(*point); TEETH]; HALVES];
     let mut power = teeth[0][0];
     for tooth in 0..TEETH {
@@ -149,12 +134,12 @@ pub(crate) fn build(point: &Affine, table: &mut Table) {
             &mut z[half * ENTRIES..][..ENTRIES],
         );
     }
-    normalize(table, &z);
+    normalize(table, &z, &mut [Element::ONE; TABLE_LENGTH]);
 }
 
 /// The entries of one half as Jacobian points: X and Y to the table, Z beside it.
 #[inline(never)]
-fn fill_half(teeth: &[Jacobian; TEETH], table: &mut [Affine], z: &mut [Element]) {
+fn fill_half(teeth: &[Jacobian; TEETH], table: &mut [Entry], z: &mut [Element]) {
     let mut sum = teeth[TEETH - 1];
     for tooth in &teeth[..TEETH - 1] {
         let _ = sum.add_prepared(&Prepared::new(*tooth).neg());
@@ -166,7 +151,7 @@ fn fill_half(teeth: &[Jacobian; TEETH], table: &mut [Affine], z: &mut [Element])
     });
     let mut signs = 0usize;
     for step in 1..=ENTRIES {
-        table[signs] = Affine { x: sum.x, y: sum.y };
+        table[signs] = [sum.x.0, sum.y.0];
         z[signs] = sum.z;
         if step < ENTRIES {
             let tooth = step.trailing_zeros() as usize;
@@ -181,26 +166,23 @@ fn fill_half(teeth: &[Jacobian; TEETH], table: &mut [Affine], z: &mut [Element])
     }
 }
 
-/// Divides all points by their Z with one inversion. `normalize` needs no Z to be 0.
+/// Divides all points, given as X and Y, by their Z with one inversion. No Z may be 0. 6 M + 1 S each.
+///
+/// `products` is working space, as long as the others: the products of all Z before.
 #[inline(never)]
-pub(crate) fn normalize(points: &mut [Affine], z: &[Element]) {
-    debug_assert!(points.len() == z.len() && z.len() <= HALVES * ENTRIES);
-    let mut products = [Element::ONE; HALVES * ENTRIES]; // of all z before
+pub(crate) fn normalize(points: &mut [Entry], z: &[Element], products: &mut [Element]) {
+    debug_assert!(points.len() == z.len() && z.len() == products.len());
     let mut product = Element::ONE;
     for (before, z) in products.iter_mut().zip(z) {
         *before = product;
         product = product.mul(z);
     }
     let mut inverse = product.invert();
-    for ((point, before), z) in points.iter_mut().zip(&products).zip(z).rev() {
+    for ((point, before), z) in points.iter_mut().zip(products).zip(z).rev() {
         let z_inverse = inverse.mul(before);
         inverse = inverse.mul(z);
-        *point = Jacobian {
-            x: point.x,
-            y: point.y,
-            z: *z,
-        }
-        .scaled(&z_inverse);
+        let Affine { x, y } = Affine::from(*point);
+        *point = Jacobian { x, y, z: *z }.scaled(&z_inverse).into();
     }
 }
 

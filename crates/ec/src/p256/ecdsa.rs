@@ -5,11 +5,11 @@ use super::field::Element;
 use super::interleave;
 use super::key::{PublicKey, SecretKey};
 use super::nonce::Nonces;
-use super::point::{Affine, PublicSum};
+use super::point::PublicSum;
 use super::scalar::{ORDER, Scalar};
 use crate::arch::P256_PRIME;
 use crate::ct;
-use crate::words;
+use crate::words::{self, ZERO};
 use core::fmt;
 
 /// A signature: two integers in 1..n.
@@ -63,7 +63,7 @@ impl SecretKey {
     }
 
     fn sign_with(&self, digest: &[u8; 32], entropy: &[u8]) -> Signature {
-        ct::with_clean_stack(|| {
+        ct::with_clean_stack::<2048, _>(|| {
             let digest = digest_scalar(digest);
             let mut nonces = Nonces::new(&self.scalar, &digest, entropy);
             loop {
@@ -115,10 +115,7 @@ impl fmt::Debug for PreparedKey {
 impl PreparedKey {
     /// No key yet: every signature is refused.
     pub const EMPTY: PreparedKey = PreparedKey {
-        table: [Affine {
-            x: Element::ZERO,
-            y: Element::ZERO,
-        }; size_of::<comb::Table>() / 64],
+        table: [[ZERO; 2]; comb::TABLE_LENGTH],
     };
 
     /// Replaces the key. Variable time.
@@ -132,7 +129,7 @@ impl PreparedKey {
     /// If the signature does not match, or no key was prepared.
     pub fn verify(&self, digest: &[u8; 32], signature: &Signature) -> Result<(), VerifyError> {
         // The table of a key has no point (0, 0), which is not on the curve.
-        if self.table[0].x.is_zero() & self.table[0].y.is_zero() == 1 {
+        if self.table[0] == [ZERO; 2] {
             return Err(VerifyError);
         }
         verify(digest, signature, |u1, u2| {

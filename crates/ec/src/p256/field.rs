@@ -42,7 +42,6 @@ static MODULUS: Modulus = Modulus::new(&P256_PRIME);
 pub(crate) struct Element(pub(crate) Words);
 
 impl Element {
-    pub(crate) const ZERO: Element = Element(words::ZERO);
     pub(crate) const ONE: Element = Element(R);
 
     /// The element of an integer below p. 1 M.

@@ -7,7 +7,6 @@
 //! Cost: 256 doublings, about 37 + 43 additions, the key's table (a doubling, 7 additions). Variable time: verification
 //! has no secret. Every exceptional case is handled, since an attacker chooses these scalars.
 
-use super::field::Element;
 use super::point::{Affine, Jacobian, Prepared, PublicSum};
 use super::scalar::Scalar;
 use super::tables::GENERATOR_ODD;
@@ -39,11 +38,7 @@ pub(crate) fn multiply_public(u1: &Scalar, u2: &Scalar, key: &Affine) -> PublicS
         }
         let digit = generator_digits[i];
         if digit != 0 {
-            let [x, y] = GENERATOR_ODD[usize::from(digit.unsigned_abs() / 2)];
-            let multiple = Affine {
-                x: Element(x),
-                y: Element(y),
-            };
+            let multiple = Affine::from(GENERATOR_ODD[usize::from(digit.unsigned_abs() / 2)]);
             sum.add_affine(&if digit > 0 { multiple } else { multiple.neg() });
         }
     }

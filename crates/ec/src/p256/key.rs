@@ -27,6 +27,7 @@ pub struct PublicKey {
 
 /// What two parties share after a key exchange: the abscissa of the common point, 32 bytes. Overwritten when dropped,
 /// never printed.
+#[repr(align(4))] // copied by words: a copy by bytes spills some of them
 pub struct SharedSecret(pub(super) [u8; 32]);
 
 /// 32 bytes that are no secret key: 0, or not below the group's order.
@@ -98,14 +99,14 @@ impl SecretKey {
 
     /// The public key, d·G. Constant time.
     pub fn public_key(&self) -> PublicKey {
-        ct::with_clean_stack(|| PublicKey {
+        ct::with_clean_stack::<1536, _>(|| PublicKey {
             point: comb::multiply_generator(&self.scalar),
         })
     }
 
     /// The secret shared with the owner of `peer` (SP 800-56A, section 5.7.1.2). Constant time.
     pub fn diffie_hellman(&self, peer: &PublicKey) -> SharedSecret {
-        ct::with_clean_stack(|| {
+        ct::with_clean_stack::<3584, _>(|| {
             SharedSecret(words::to_be_bytes(
                 &window::multiply(&self.scalar, &peer.point).x.to_integer(),
             ))

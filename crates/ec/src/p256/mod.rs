@@ -24,9 +24,5 @@ pub use key::{PublicKey, SecretKey, SecretKeyError, SharedSecret};
 /// The generator G.
 #[cfg(test)]
 pub(crate) fn generator() -> point::Affine {
-    let [x, y] = tables::GENERATOR_ODD[0];
-    point::Affine {
-        x: field::Element(x),
-        y: field::Element(y),
-    }
+    tables::GENERATOR_ODD[0].into()
 }

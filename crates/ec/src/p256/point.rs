@@ -15,6 +15,7 @@
 //! The point at infinity has no representation here. Constant time, where not said otherwise.
 
 use super::field::Element;
+use crate::words::Words;
 
 /// The curve's coefficient b, in Montgomery form (SP 800-186, section 3.2.1.3).
 pub(crate) const B: Element = Element([
@@ -31,10 +32,27 @@ pub(crate) const B: Element = Element([
 /// A point other than infinity by its two coordinates.
 #[derive(Clone, Copy)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
-#[repr(C)]
 pub(crate) struct Affine {
     pub(crate) x: Element,
     pub(crate) y: Element,
+}
+
+/// A point as tables hold it: the words of its two coordinates.
+pub(crate) type Entry = [Words; 2];
+
+impl From<Entry> for Affine {
+    fn from([x, y]: Entry) -> Self {
+        Affine {
+            x: Element(x),
+            y: Element(y),
+        }
+    }
+}
+
+impl From<Affine> for Entry {
+    fn from(Affine { x, y }: Affine) -> Self {
+        [x.0, y.0]
+    }
 }
 
 /// A point other than infinity in Jacobian coordinates.

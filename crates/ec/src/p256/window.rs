@@ -15,11 +15,10 @@
 
 use super::comb::{normalize, signed_digits};
 use super::field::Element;
-use super::point::{Affine, Jacobian, Prepared};
+use super::point::{Affine, Entry, Jacobian, Prepared};
 use super::scalar::Scalar;
 use crate::arch::lookup_2;
 use crate::ct;
-use crate::words::Words;
 
 /// Bits of a digit.
 const WIDTH: usize = 4;
@@ -45,32 +44,27 @@ pub(crate) fn multiply(k: &Scalar, point: &Affine) -> Affine {
 
 /// 1, 3, … 15 times the point.
 #[inline(never)]
-fn odd_multiples(point: &Affine) -> [[Words; 2]; ENTRIES] {
+fn odd_multiples(point: &Affine) -> [Entry; ENTRIES] {
     let mut sum = Jacobian::from(*point);
     let mut double = sum;
     double.double();
     let double = Prepared::new(double);
-    let mut points = [*point; ENTRIES];
+    let mut points = [Entry::from(*point); ENTRIES];
     let mut z = [Element::ONE; ENTRIES];
     for (point, z) in points.iter_mut().zip(&mut z).skip(1) {
         let _ = sum.add_prepared(&double); // (2i − 1)P and 2P differ: the order is a large prime
-        *point = Affine { x: sum.x, y: sum.y };
+        *point = [sum.x.0, sum.y.0];
         *z = sum.z;
     }
-    normalize(&mut points, &z);
-    points.map(|Affine { x, y }| [x.0, y.0])
+    normalize(&mut points, &z, &mut [Element::ONE; ENTRIES]);
+    points
 }
 
 #[inline(never)]
-fn entry(table: &[[Words; 2]; ENTRIES], digits: &[u32; 9], digit: usize) -> Affine {
+fn entry(table: &[Entry; ENTRIES], digits: &[u32; 9], digit: usize) -> Affine {
     let bits = digits[digit * WIDTH / 32] >> (digit * WIDTH % 32);
     let negative = ct::mask((bits >> (WIDTH - 1) & 1) ^ 1);
-    let [x, y] = lookup_2(table, (bits ^ negative) & (ENTRIES as u32 - 1));
-    Affine {
-        x: Element(x),
-        y: Element(y),
-    }
-    .negate_if(negative)
+    Affine::from(lookup_2(table, (bits ^ negative) & (ENTRIES as u32 - 1))).negate_if(negative)
 }
 
 #[cfg(test)]

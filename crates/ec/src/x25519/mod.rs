@@ -14,9 +14,11 @@ use field::Element;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A secret key: any 32 bytes. Overwritten when dropped, never printed.
+#[repr(align(4))] // copied by words: a copy by bytes spills some of them
 pub struct SecretKey([u8; 32]);
 
 /// What two parties share after a key exchange, 32 bytes. Overwritten when dropped, never printed.
+#[repr(align(4))]
 pub struct SharedSecret([u8; 32]);
 
 /// A public key: any 32 bytes, the u-coordinate of a point.
@@ -48,7 +50,7 @@ impl SecretKey {
 
     /// The public key. Constant time.
     pub fn public_key(&self) -> PublicKey {
-        ct::with_clean_stack(|| PublicKey(edwards::multiply_base(&clamp(&self.0))))
+        ct::with_clean_stack::<1536, _>(|| PublicKey(edwards::multiply_base(&clamp(&self.0))))
     }
 
     /// The secret shared with the owner of `peer`. Constant time, but for whether it is 0.
@@ -56,12 +58,14 @@ impl SecretKey {
     /// # Errors
     /// If the peer's key is of small order, so that the result is 0.
     pub fn diffie_hellman(&self, peer: &PublicKey) -> Result<SharedSecret, NonContributory> {
-        let secret = ct::with_clean_stack(|| SharedSecret(ladder(&clamp(&self.0), &peer.0)));
-        if words::is_zero(&words::from_le_bytes(&secret.0)) == 1 {
-            Err(NonContributory)
-        } else {
-            Ok(secret)
-        }
+        ct::with_clean_stack::<1536, _>(|| {
+            let secret = ct::secret(ladder(&clamp(&self.0), &peer.0));
+            if words::is_zero(&words::from_le_bytes(&secret)) == 1 {
+                Err(NonContributory)
+            } else {
+                Ok(SharedSecret(*secret))
+            }
+        })
     }
 }
 

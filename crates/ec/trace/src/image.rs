@@ -14,8 +14,6 @@ const OUTPUT: u32 = INPUT + 0x1000;
 const STACK: u32 = RAM.0 + RAM.1 as u32;
 /// How far below its top the stack is watched.
 const STACK_WATCHED: u32 = 16 * 1024;
-/// What untouched stack holds.
-const PAINT: u8 = 0xa5;
 /// Enough for the slowest operation of RustCrypto.
 const LIMIT: u64 = 1_000_000_000;
 
@@ -39,8 +37,13 @@ pub struct Measured {
     pub trace: u64,
     /// What the function wrote.
     pub output: Vec<u8>,
-    /// Words of the stack that the call left neither untouched nor 0.
-    pub left_on_stack: Vec<u32>,
+    /// The stack below the function's caller, as the call left it; what it did not touch holds [`Measured::PAINT`].
+    pub left_on_stack: Vec<u8>,
+}
+
+impl Measured {
+    /// What untouched stack holds.
+    pub const PAINT: u8 = 0xa5;
 }
 
 impl Image {
@@ -119,7 +122,7 @@ impl Image {
     }
 
     /// A processor with this image loaded.
-    pub fn machine(&self) -> Machine<'_> {
+    pub fn machine(&self) -> Machine {
         let mut processor = Processor::new();
         for (address, data) in &self.segments {
             if let Some(memory) = processor
@@ -130,25 +133,26 @@ impl Image {
             }
         }
         Machine {
-            image: self,
+            functions: self.functions.clone(),
             processor,
         }
     }
 }
 
 /// An image in memory. What a function keeps in statics stays from call to call.
-pub struct Machine<'a> {
-    image: &'a Image,
+pub struct Machine {
+    functions: HashMap<String, u32>,
     processor: Processor,
 }
 
-impl Machine<'_> {
+impl Machine {
     /// Calls `name(input: *const u8, output: *mut u8)`, an operation of the image.
     ///
     /// # Errors
     /// If there is no such function, or it faults (a panic is a fault).
     pub fn call(&mut self, name: &str, input: &[u8], output_length: usize) -> anyhow::Result<Measured> {
         self.write(INPUT, input)?;
+        self.write(OUTPUT, &vec![0; output_length])?;
         self.call_with(name, &[INPUT, OUTPUT], output_length)
     }
 
@@ -183,18 +187,11 @@ impl Machine<'_> {
 
     fn call_with(&mut self, name: &str, arguments: &[u32], output_length: usize) -> anyhow::Result<Measured> {
         let function = self.function(name)?;
-        self.write(STACK - STACK_WATCHED, &[PAINT; STACK_WATCHED as usize])?;
+        self.write(STACK - STACK_WATCHED, &[Measured::PAINT; STACK_WATCHED as usize])?;
         self.processor
             .call(function, arguments, STACK, LIMIT)
             .with_context(|| format!("{name} failed"))?;
-        let stack = self.read(STACK - STACK_WATCHED, STACK_WATCHED as usize)?;
-        let left_on_stack = stack
-            .as_chunks()
-            .0
-            .iter()
-            .map(|word| u32::from_le_bytes(*word))
-            .filter(|word| *word != 0 && *word != u32::from_le_bytes([PAINT; 4]))
-            .collect();
+        let left_on_stack = self.read(STACK - STACK_WATCHED, STACK_WATCHED as usize)?;
         let Processor {
             instructions,
             cycles,
@@ -214,8 +211,7 @@ impl Machine<'_> {
     }
 
     fn function(&self, name: &str) -> anyhow::Result<u32> {
-        self.image
-            .functions
+        self.functions
             .get(name)
             .copied()
             .with_context(|| format!("the image has no function {name}"))

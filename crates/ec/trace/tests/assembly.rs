@@ -21,7 +21,7 @@ mod words;
 use arch::tests::Operands;
 use words::{Words, reduce_once};
 
-fn compare(machine: &mut Machine<'_>, name: &str, operands: &[&Words], expected: &[u32]) {
+fn compare(machine: &mut Machine, name: &str, operands: &[&Words], expected: &[u32]) {
     let operands: Vec<&[u32]> = operands.iter().map(|operand| operand.as_slice()).collect();
     let result = machine
         .call_assembly(&format!("picolet_ec_{name}"), &operands, expected.len())

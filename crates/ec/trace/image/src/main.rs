@@ -101,24 +101,51 @@ operations! {
         let key = unsafe { &*PREPARED.0.get() };
         output[0] = signature(input).map_or(2, |signature| u8::from(key.verify(part(input, 0), &signature).is_ok()));
     }
-    // key, point -> secret; zeros if the point is none
-    fn p256_diffie_hellman(input: [97], output: [32]) {
-        *output = p256::PublicKey::from_sec1_bytes(&input[32..])
-            .map_or([0; 32], |peer| *secret_key(part(input, 0)).diffie_hellman(&peer).as_bytes());
+    // key, point -> secret and 1; zeros if the point is none
+    fn p256_diffie_hellman(input: [97], output: [33]) {
+        if let Ok(peer) = p256::PublicKey::from_sec1_bytes(&input[32..]) {
+            let key = secret_key(part(input, 0));
+            output[..32].copy_from_slice(key.diffie_hellman(&peer).as_bytes());
+            output[32] = 1;
+        }
+    }
+    // key -> point, in memory as it is: no arithmetic on the stack after that on the secret
+    fn p256_public_key_alone(input: [32], output: [64]) {
+        let key = secret_key(input).public_key();
+        // SAFETY: the type is two elements of eight words, 64 bytes; any bytes are readable as bytes.
+        unsafe { core::ptr::copy_nonoverlapping((&raw const key).cast(), output.as_mut_ptr(), size_of_val(&key)) };
     }
     // 33 bytes -> 65 bytes; zeros if the point is none
     fn p256_decompress(input: [33], output: [65]) {
         *output = p256::PublicKey::from_sec1_bytes(input).map_or([0; 65], |key| key.to_sec1_bytes());
     }
-    // the encodings that a TLS stack needs, to have them in the image's size: length and DER -> 1 if read
-    fn p256_decode(input: [256], output: [1]) {
+    // length and DER -> r and s; zeros if refused
+    fn p256_read_signature(input: [256], output: [64]) {
         let der = &input[1..][..usize::from(input[0])];
-        output[0] = match input[255] {
-            0 => u8::from(p256::SecretKey::from_pkcs8_der(der).is_ok()),
-            1 => u8::from(p256::SecretKey::from_sec1_der(der).is_ok()),
-            2 => u8::from(p256::PublicKey::from_spki_der(der).is_ok()),
-            _ => u8::from(p256::Signature::from_der(der).is_ok_and(|signature| signature.to_der().as_bytes() == der)),
-        };
+        *output = p256::Signature::from_der(der).map_or([0; 64], |signature| signature.to_bytes());
+    }
+    // r and s -> length and DER
+    fn p256_write_signature(input: [64], output: [73]) {
+        if let Ok(signature) = p256::Signature::from_bytes(input) {
+            let der = signature.to_der();
+            output[0] = der.as_bytes().len() as u8;
+            output[1..][..der.as_bytes().len()].copy_from_slice(der.as_bytes());
+        }
+    }
+    // length and DER SubjectPublicKeyInfo -> point; zeros if refused
+    fn p256_read_spki(input: [256], output: [65]) {
+        let der = &input[1..][..usize::from(input[0])];
+        *output = p256::PublicKey::from_spki_der(der).map_or([0; 65], |key| key.to_sec1_bytes());
+    }
+    // length and DER PKCS #8 -> key; zeros if refused
+    fn p256_read_pkcs8(input: [256], output: [32]) {
+        let der = &input[1..][..usize::from(input[0])];
+        *output = p256::SecretKey::from_pkcs8_der(der).map_or([0; 32], |key| *key.to_bytes());
+    }
+    // length and DER ECPrivateKey -> key; zeros if refused
+    fn p256_read_sec1(input: [256], output: [32]) {
+        let der = &input[1..][..usize::from(input[0])];
+        *output = p256::SecretKey::from_sec1_der(der).map_or([0; 32], |key| *key.to_bytes());
     }
     // key -> point
     fn x25519_public_key(input: [32], output: [32]) {
@@ -127,9 +154,11 @@ operations! {
     // key, point -> secret; zeros if refused
     fn x25519_diffie_hellman(input: [64], output: [32]) {
         let peer = x25519::PublicKey::from_bytes(*part(input, 1));
-        *output = x25519::SecretKey::from_bytes(*part(input, 0))
-            .diffie_hellman(&peer)
-            .map_or([0; 32], |secret| *secret.as_bytes());
+        let secret = x25519::SecretKey::from_bytes(*part(input, 0)).diffie_hellman(&peer);
+        output.fill(0);
+        if let Ok(secret) = &secret {
+            output.copy_from_slice(secret.as_bytes());
+        }
     }
     // a block hashed, to tell what of a signature is hashing
     fn sha256(input: [64], output: [32]) {

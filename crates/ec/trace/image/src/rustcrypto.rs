@@ -30,12 +30,13 @@ operations! {
         });
         output[0] = u8::from(valid);
     }
-    fn rustcrypto_p256_diffie_hellman(input: [97], output: [32]) {
+    fn rustcrypto_p256_diffie_hellman(input: [97], output: [33]) {
         let secret = p256::SecretKey::from_slice(part(input, 0));
         let peer = p256::PublicKey::from_sec1_bytes(&input[32..]);
         if let (Ok(secret), Ok(peer)) = (secret, peer) {
             let shared = p256::ecdh::diffie_hellman(secret.to_nonzero_scalar(), peer.as_affine());
-            output.copy_from_slice(shared.raw_secret_bytes());
+            output[..32].copy_from_slice(shared.raw_secret_bytes());
+            output[32] = 1;
         }
     }
     fn rustcrypto_x25519_public_key(input: [32], output: [32]) {
