@@ -42,18 +42,26 @@ pub fn find(program: &str, package: &str) -> Option<PathBuf> {
 ///
 /// When `PICOLET_REQUIRE_ALL` is set.
 pub fn not_run(remedy: &str) {
-    let thread = thread::current();
-    let name = thread.name().unwrap_or("a test");
+    // The test runner names its threads after the tests.
+    not_run_named(remedy, thread::current().name().unwrap_or("a test"));
+}
+
+/// As [`not_run`], for a runner that does not name its threads.
+///
+/// # Panics
+///
+/// When `PICOLET_REQUIRE_ALL` is set.
+pub fn not_run_named(remedy: &str, test: &str) {
     let required = env::var_os(REQUIRE_ALL).is_some_and(|value| !value.is_empty() && value != "0");
     assert!(
         !required,
-        "not run: {remedy}; {REQUIRE_ALL} is set, so {name} fails"
+        "not run: {remedy}; {REQUIRE_ALL} is set, so {test} fails"
     );
     // Not eprintln: the test runner shows that of failed tests only.
-    let _ = writeln!(std::io::stderr(), "not run: {remedy} ({name})");
+    let _ = writeln!(std::io::stderr(), "not run: {remedy} ({test})");
     if let Some(path) = env::var_os(NOT_RUN_FILE)
         && let Ok(mut file) = File::options().create(true).append(true).open(path)
     {
-        let _ = writeln!(file, "{remedy}\t{name}");
+        let _ = writeln!(file, "{remedy}\t{test}");
     }
 }

@@ -222,7 +222,7 @@ impl ControlPlane {
         self.directory.path()
     }
 
-    /// Leaves the folder with the logs when this control plane stops.
+    /// Leaves the folder with the logs when this control plane stops, until the next one starts beside it.
     pub fn keep_directory(&mut self) {
         self.directory.keep();
     }

@@ -63,7 +63,7 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Leaves the folder and its logs where they are when this value is dropped.
+    /// Leaves the folder with its logs when this value is dropped. The next run removes it.
     pub fn keep(&mut self) {
         self.keep = true;
     }
@@ -71,9 +71,7 @@ impl RunDirectory {
 
 impl Drop for RunDirectory {
     fn drop(&mut self) {
-        if self.keep {
-            let _ = fs::remove_file(self.path.join(OWNER));
-        } else {
+        if !self.keep {
             let _ = fs::remove_dir_all(&self.path);
         }
     }

@@ -1,0 +1,182 @@
+//! The one control plane that all cases of a test binary share.
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use picolet_controlplane::{Binaries, BuildError, ControlPlane, Kubectl, Options, Place};
+use serde_json::Value;
+
+/// Names another program to test than the one of this workspace.
+const BINARY: &str = "PICOLET_BINARY";
+
+/// A running control plane and the program that is to be its node.
+pub struct Cluster {
+    control_plane: ControlPlane,
+    program: PathBuf,
+    next_address: AtomicU8,
+    /// Held shared by most cases, alone by those that stop the API server or measure time.
+    pub(crate) gate: RwLock<()>,
+}
+
+/// Why there is no cluster.
+#[derive(Debug)]
+pub enum Unavailable {
+    /// A program is missing; the text says what to install.
+    Missing(String),
+    /// It should have come up and did not.
+    Failed(anyhow::Error),
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(remedy) => f.write_str(remedy),
+            Self::Failed(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl Cluster {
+    /// Builds what is not built yet and starts the control plane.
+    ///
+    /// It lives in a network of its own where the kernel allows that. For that reason this must be called before the
+    /// process has a second thread.
+    ///
+    /// # Errors
+    ///
+    /// When Go is missing, or anything fails.
+    pub fn start() -> Result<Self, Unavailable> {
+        let binaries = Binaries::build().map_err(|error| match error {
+            BuildError::GoMissing => Unavailable::Missing("install Go".into()),
+            BuildError::Failed(error) => Unavailable::Failed(error),
+        })?;
+        Self::start_with(&binaries).map_err(Unavailable::Failed)
+    }
+
+    fn start_with(binaries: &Binaries) -> Result<Self> {
+        let program = match env::var_os(BINARY) {
+            Some(path) => path.into(),
+            None => build_picolet()?,
+        };
+        let place = Place::enter_private().unwrap_or_else(|error| {
+            eprintln!("the cluster is on loopback, since {error:#}");
+            Place::Loopback
+        });
+        let directory = workspace().join(format!("target/control-plane/conformance-{}", process::id()));
+        let control_plane = ControlPlane::start(binaries, &Options { directory, place })?;
+        Ok(Self {
+            control_plane,
+            program,
+            next_address: AtomicU8::new(0),
+            gate: RwLock::new(()),
+        })
+    }
+
+    /// Returns the control plane.
+    #[must_use]
+    pub fn control_plane(&self) -> &ControlPlane {
+        &self.control_plane
+    }
+
+    /// Leaves keys and logs on disk for whoever looks for a failure's cause, and returns where.
+    pub fn keep_logs(&mut self) -> PathBuf {
+        self.control_plane.keep_directory();
+        self.control_plane.directory().join("log")
+    }
+
+    /// kubectl as an administrator.
+    #[must_use]
+    pub fn kubectl(&self) -> Kubectl {
+        self.control_plane.kubectl()
+    }
+
+    /// Returns the object, or nothing when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When kubectl fails for another reason than a missing object.
+    pub fn object(&self, namespace: &str, kind: &str, name: &str) -> Result<Option<Value>> {
+        let arguments = [
+            "get",
+            kind,
+            name,
+            "--namespace",
+            namespace,
+            "--output=json",
+            "--ignore-not-found",
+        ];
+        let text = self.kubectl().run(arguments)?;
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            Ok(Some(serde_json::from_str(&text)?))
+        }
+    }
+
+    /// Returns the events about one object.
+    ///
+    /// # Errors
+    ///
+    /// When kubectl fails.
+    pub fn events(&self, namespace: &str, kind: &str, name: &str) -> Result<Vec<Value>> {
+        let selector = format!("involvedObject.kind={kind},involvedObject.name={name}");
+        let arguments = [
+            "get",
+            "events",
+            "--namespace",
+            namespace,
+            "--field-selector",
+            &selector,
+            "--output=json",
+        ];
+        let list: Value = serde_json::from_str(&self.kubectl().run(arguments)?)?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    pub(crate) fn next_address(&self) -> u8 {
+        self.next_address.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// The folder of the whole project.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this crate lies in the project's folder")
+}
+
+/// Builds the program of this workspace and returns its path.
+fn build_picolet() -> Result<PathBuf> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args([
+        "build",
+        "--package",
+        "picolet",
+        "--bin",
+        "picolet",
+        "--message-format=json-render-diagnostics",
+    ]);
+    let output = command
+        .current_dir(workspace())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(output.status.success(), "cargo could not build picolet");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let messages = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let executable = messages
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back();
+    executable.context("cargo built no program called picolet")
+}

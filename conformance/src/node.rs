@@ -1,0 +1,351 @@
+//! A node: the program under test, started as a person would start it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use picolet_controlplane::{NodeCredentials, Process};
+use serde_json::Value;
+
+use crate::caller::{Answer, Caller};
+use crate::case::Case;
+use crate::wait::until;
+
+/// The port of a kubelet's HTTPS API.
+const PORT: u16 = 10250;
+
+/// A node that is about to be started.
+pub struct NodeSetup<'a> {
+    case: &'a Case<'a>,
+    name: String,
+    arguments: Vec<String>,
+    flags_instead_of_kubeconfig: bool,
+    server: Option<String>,
+}
+
+/// A node that was started. Dropping it ends the process and leaves the Node object.
+pub struct Node<'a> {
+    case: &'a Case<'a>,
+    name: String,
+    address: IpAddr,
+    arguments: Vec<String>,
+    credentials: NodeCredentials,
+    log: PathBuf,
+    process: Option<Process>,
+    started: Instant,
+}
+
+impl<'a> NodeSetup<'a> {
+    pub(crate) fn new(case: &'a Case<'a>, name: String) -> Self {
+        Self {
+            case,
+            name,
+            arguments: Vec::new(),
+            flags_instead_of_kubeconfig: false,
+            server: None,
+        }
+    }
+
+    /// Returns the name that the node will have.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Adds arguments to the command line.
+    #[must_use]
+    pub fn arguments<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Reads its configuration from this namespace.
+    #[must_use]
+    pub fn config_namespace(self, namespace: &str) -> Self {
+        self.arguments(["--config-namespace", namespace])
+    }
+
+    /// Says who it is by `--server`, `--client-certificate` and so on, not by a kubeconfig.
+    #[must_use]
+    pub fn flags_instead_of_kubeconfig(mut self) -> Self {
+        self.flags_instead_of_kubeconfig = true;
+        self
+    }
+
+    /// Talks to this API server, without any credentials of its own.
+    #[must_use]
+    pub fn behind_proxy(mut self, server: &str) -> Self {
+        self.server = Some(server.to_owned());
+        self
+    }
+
+    /// Starts the node and does not wait for anything.
+    ///
+    /// # Errors
+    ///
+    /// When its certificates cannot be written or the program cannot be run.
+    pub fn start(self) -> Result<Node<'a>> {
+        let control_plane = self.case.cluster().control_plane();
+        let address = control_plane
+            .place()
+            .node_address(self.case.cluster().next_address());
+        let credentials = control_plane.node(&self.name, &[address])?;
+        let text = |path: &std::path::Path| path.display().to_string();
+        let authority = text(control_plane.pki().certificate_authority());
+        let mut arguments = vec!["run".into(), "--node-name".into(), self.name.clone()];
+        let state = control_plane.directory().join("state").join(&self.name);
+        let mut set = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+        if let Some(server) = self.server {
+            set("--server", server);
+        } else if self.flags_instead_of_kubeconfig {
+            set("--server", control_plane.server_url());
+            set("--certificate-authority", authority.clone());
+            set("--client-certificate", text(&credentials.client.certificate));
+            set("--client-key", text(&credentials.client.key));
+        } else {
+            set("--kubeconfig", text(&credentials.kubeconfig));
+        }
+        set("--node-ip", address.to_string());
+        set("--serving-certificate", text(&credentials.serving.certificate));
+        set("--serving-key", text(&credentials.serving.key));
+        set("--client-ca-file", authority);
+        set("--state-dir", text(&state));
+        arguments.extend(self.arguments);
+        let log = control_plane
+            .directory()
+            .join("log")
+            .join(format!("{}.log", self.name));
+        self.case.remember_log(log.clone());
+        let mut node = Node {
+            case: self.case,
+            name: self.name,
+            address,
+            arguments,
+            credentials,
+            log,
+            process: None,
+            started: Instant::now(),
+        };
+        node.start()?;
+        Ok(node)
+    }
+
+    /// Starts the node and waits until the cluster calls it Ready.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started or does not become Ready.
+    pub fn start_ready(self) -> Result<Node<'a>> {
+        let node = self.start()?;
+        node.wait_ready(Duration::from_secs(20))?;
+        Ok(node)
+    }
+}
+
+impl Node<'_> {
+    /// Starts the program again, with the same command line.
+    ///
+    /// # Errors
+    ///
+    /// When it runs, or cannot be run.
+    pub fn start(&mut self) -> Result<()> {
+        ensure!(self.process.is_none(), "{} runs already", self.name);
+        let mut command = Command::new(self.case.cluster().program());
+        command.args(&self.arguments).env_remove("KUBECONFIG");
+        self.started = Instant::now();
+        self.process = Some(Process::start(&self.name, command, &self.log)?);
+        Ok(())
+    }
+
+    /// Ends the process as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Asks the process to end, as Ctrl-C or a service manager would.
+    ///
+    /// # Errors
+    ///
+    /// When it ends with another code than 0, or does not end within 10 s.
+    pub fn stop(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            let status = process.stop(Duration::from_secs(10));
+            ensure!(
+                status.success(),
+                "{} ended with {status} when it was asked to stop",
+                self.name
+            );
+        }
+        Ok(())
+    }
+
+    /// Returns the node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the node's address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Returns the node's credentials.
+    #[must_use]
+    pub fn credentials(&self) -> &NodeCredentials {
+        &self.credentials
+    }
+
+    /// Returns what the program printed so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Returns how long ago the program was started.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Returns the process id.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run.
+    pub fn process_id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("the node does not run")?.id())
+    }
+
+    /// Returns the Node object.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn object(&self) -> Result<Value> {
+        let object = self.case.cluster().object("default", "node", &self.name)?;
+        object.with_context(|| format!("there is no node {}", self.name))
+    }
+
+    /// Returns the node's Lease.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn lease(&self) -> Result<Value> {
+        let object = self
+            .case
+            .cluster()
+            .object("kube-node-lease", "lease", &self.name)?;
+        object.with_context(|| format!("there is no lease {}", self.name))
+    }
+
+    /// Returns the status of a condition: `True`, `False` or `Unknown`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no node.
+    pub fn condition(&self, kind: &str) -> Result<Option<Value>> {
+        let object = self.object()?;
+        let conditions = object["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        Ok(conditions.into_iter().find(|condition| condition["type"] == kind))
+    }
+
+    /// Waits until the cluster calls the node Ready, and returns its object.
+    ///
+    /// # Errors
+    ///
+    /// When it does not within `limit`.
+    pub fn wait_ready(&self, limit: Duration) -> Result<Value> {
+        until(limit, &format!("{} is Ready", self.name), || {
+            let ready = self
+                .condition("Ready")?
+                .is_some_and(|condition| condition["status"] == "True");
+            if ready { Ok(Some(self.object()?)) } else { Ok(None) }
+        })
+    }
+
+    /// Returns the URL of a path of the node's HTTPS API.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("https://{}:{PORT}{path}", self.address)
+    }
+
+    /// A caller with kube-apiserver's own certificate.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate cannot be read.
+    pub fn caller(&self) -> Result<Caller> {
+        let control_plane = self.case.cluster().control_plane();
+        Caller::new(
+            control_plane.pki().certificate_authority(),
+            Some(control_plane.kubelet_client()),
+        )
+    }
+
+    /// GET with kube-apiserver's own certificate.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        self.caller()?.get(&self.url(path))
+    }
+
+    /// Returns the memory cells that are set, as pairs of address and value.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not say.
+    pub fn memory(&self) -> Result<Vec<(u64, u64)>> {
+        let answer = self.get("/pico/memory")?;
+        ensure!(
+            answer.status == 200,
+            "/pico/memory answers {}: {}",
+            answer.status,
+            answer.body
+        );
+        let json = answer.json()?;
+        let cells = json["memory_cells"].as_array().context("no memory_cells")?;
+        let number =
+            |cell: &Value, field: &str| cell[field].as_u64().with_context(|| format!("no number: {cell}"));
+        cells
+            .iter()
+            .map(|cell| Ok((number(cell, "address")?, number(cell, "value")?)))
+            .collect()
+    }
+
+    /// Waits until exactly these memory cells are set.
+    ///
+    /// # Errors
+    ///
+    /// When they are not within 10 s; the error shows what is set.
+    pub fn wait_memory(&self, expected: &[(u64, u64)]) -> Result<()> {
+        let mut last = Vec::new();
+        until(Duration::from_secs(10), "the memory cells", || {
+            last = self.memory()?;
+            Ok((last == expected).then_some(()))
+        })
+        .with_context(|| format!("expected {expected:?}, the node has {last:?}"))
+    }
+
+    /// Returns what `/pico/gpio` says of a pin: its mode and its level.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not say.
+    pub fn pin(&self, pin: u64) -> Result<Option<Value>> {
+        let json = self.get("/pico/gpio")?.json()?;
+        let pins = json["pins"].as_array().context("no pins")?;
+        Ok(pins.iter().find(|entry| entry["pin"] == pin).cloned())
+    }
+}

@@ -1,0 +1,147 @@
+//! `deploy/`: each file applied as its README says, each rule needed, none missing.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use picolet_conformance::{Case, never, until};
+use serde_json::json;
+
+use crate::{Entry, beside};
+
+pub(crate) const CASES: &[Entry] = &[
+    beside("roles_are_enough_and_needed", roles_are_enough_and_needed),
+    beside("runtime_class_schedules_here", runtime_class_schedules_here),
+];
+
+fn roles_are_enough_and_needed(case: &Case<'_>) -> Result<()> {
+    let namespace = case.namespace()?;
+    let node = case.node().config_namespace(&namespace).start_ready()?;
+    let create = |name: &str, value: &str| {
+        let literal = format!("--from-literal=memory_values={value}");
+        case.kubectl()
+            .run(["create", "configmap", name, "--namespace", &namespace, &literal])
+    };
+    create("pico-config", "0=1")?;
+    create("layer", "1=1")?;
+    case.kubectl().run([
+        "label",
+        "configmap",
+        "layer",
+        "--namespace",
+        &namespace,
+        "picolet.dev/node=all",
+    ])?;
+    node.wait_memory(&[(0, 1), (1, 1)])?;
+    // Enough: everything worked, and nothing else may be done with it.
+    let user = format!("--as=system:node:{}", node.name());
+    for denied in [
+        ["create", "configmaps"],
+        ["update", "configmaps"],
+        ["delete", "configmaps"],
+        ["get", "configmaps"],
+        ["list", "secrets"],
+    ] {
+        let mut arguments = vec!["auth", "can-i"];
+        arguments.extend(denied);
+        arguments.extend(["--namespace", &namespace, &user, "--as-group=system:nodes"]);
+        // kubectl exits with 1 when it says no.
+        ensure!(
+            case.kubectl().run(&arguments).is_err(),
+            "a node may {} in {namespace}",
+            denied.join(" ")
+        );
+    }
+    // Needed, the second: without it a new node has pico-config alone, and is Ready all the same.
+    let role = [
+        "delete",
+        "role,rolebinding",
+        "picolet-labelled-config",
+        "--namespace",
+        &namespace,
+    ];
+    case.kubectl().run(role)?;
+    let second = case
+        .node_named("second")
+        .config_namespace(&namespace)
+        .start_ready()?;
+    second.wait_memory(&[(0, 1)])?;
+    // Needed, the first.
+    case.kubectl().run([
+        "delete",
+        "role,rolebinding",
+        "picolet-config",
+        "--namespace",
+        &namespace,
+    ])?;
+    let third = case
+        .node_named("third")
+        .config_namespace(&namespace)
+        .start_ready()?;
+    let seen = || {
+        Ok(Some(third.memory()?)
+            .filter(|cells| !cells.is_empty())
+            .map(|cells| format!("{cells:?}")))
+    };
+    never(
+        Duration::from_secs(5),
+        "a node without the Role was configured",
+        seen,
+    )?;
+    ensure!(
+        third.log().contains("pico-config"),
+        "the node does not say that it may not read pico-config:\n{}",
+        third.log()
+    );
+    // The rights given later are found without a restart.
+    case.apply_deployment(&namespace, "rbac.yaml")?;
+    until(Duration::from_secs(330), "the node finds its new rights", || {
+        Ok((third.memory()? == [(0, 1), (1, 1)]).then_some(()))
+    })
+}
+
+fn runtime_class_schedules_here(case: &Case<'_>) -> Result<()> {
+    let namespace = case.namespace()?;
+    let node = case.node().start_ready()?;
+    case.apply_deployment("default", "runtimeclass.yaml")?;
+    let container = json!([{"name": "main", "image": "example.org/nothing:1"}]);
+    let pod = |name: &str, class: Option<&str>| {
+        let mut spec = json!({"restartPolicy": "Never", "containers": container, "nodeSelector": {"kubernetes.io/hostname": node.name()}});
+        if let Some(class) = class {
+            spec["runtimeClassName"] = class.into();
+        }
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace}, "spec": spec})
+    };
+    case.kubectl()
+        .apply(&pod("with-class", Some("picolet")).to_string())?;
+    case.kubectl().apply(&pod("without-class", None).to_string())?;
+    until(
+        Duration::from_secs(20),
+        "the scheduler binds the pod with the class",
+        || {
+            let pod = case
+                .cluster()
+                .object(&namespace, "pod", "with-class")?
+                .context("no pod")?;
+            Ok((pod["spec"]["nodeName"] == node.name()).then_some(()))
+        },
+    )?;
+    let pod = case
+        .cluster()
+        .object(&namespace, "pod", "without-class")?
+        .context("no pod")?;
+    ensure!(
+        pod["spec"]["nodeName"].is_null(),
+        "a pod without the class was scheduled to a board"
+    );
+    crate::pods::wait_refused(case, &namespace, "with-class")?;
+    case.kubectl().run([
+        "delete",
+        "pod",
+        "with-class",
+        "without-class",
+        "--namespace",
+        &namespace,
+        "--timeout=20s",
+    ])?;
+    Ok(())
+}

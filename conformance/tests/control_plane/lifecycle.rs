@@ -1,0 +1,149 @@
+//! A node is deleted, killed, cordoned and drained.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use picolet_conformance::{Case, never, until};
+use picolet_controlplane::Process;
+use serde_json::Value;
+
+use crate::{Entry, beside};
+
+pub(crate) const CASES: &[Entry] = &[
+    beside("deleted_node_comes_back", deleted_node_comes_back),
+    beside("killed_and_restarted", killed_and_restarted),
+    beside("stopped_in_order", stopped_in_order),
+    beside("cordon_and_drain", cordon_and_drain),
+];
+
+fn uid(object: &Value) -> &str {
+    object["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+fn deleted_node_comes_back(case: &Case<'_>) -> Result<()> {
+    let node = case.node().start_ready()?;
+    let before = node.object()?;
+    case.kubectl()
+        .run(["delete", "node", node.name(), "--timeout=10s"])?;
+    let after = until(
+        Duration::from_secs(15),
+        "the deleted node is back and Ready",
+        || {
+            let object = node.object()?;
+            let ready = node
+                .condition("Ready")?
+                .is_some_and(|condition| condition["status"] == "True");
+            Ok((ready && uid(&object) != uid(&before)).then_some(object))
+        },
+    )?;
+    ensure!(
+        after["spec"]["taints"] == before["spec"]["taints"],
+        "the taints are gone: {}",
+        after["spec"]
+    );
+    until(
+        Duration::from_secs(60),
+        "the lease belongs to the new node",
+        || {
+            let lease = node.lease()?;
+            Ok((lease["metadata"]["ownerReferences"][0]["uid"] == uid(&after)).then_some(()))
+        },
+    )
+}
+
+fn killed_and_restarted(case: &Case<'_>) -> Result<()> {
+    let mut node = case.node().start_ready()?;
+    let before = node.object()?;
+    until(Duration::from_secs(5), "a lease", || node.lease().map(Some))?;
+    // Every value that the lease ever has, as a watch sees it.
+    let mut command = case.kubectl().command();
+    command.args([
+        "get",
+        "lease",
+        node.name(),
+        "--namespace=kube-node-lease",
+        "--watch",
+    ]);
+    command.arg("--output=jsonpath={.spec.renewTime}{\"\\n\"}");
+    let directory = case.cluster().control_plane().directory();
+    let watch = Process::start("lease-watch", command, &directory.join("log/killed-lease.log"))?;
+    for _ in 0..2 {
+        node.kill();
+        node.start()?;
+        until(Duration::from_secs(20), "the node serves again", || {
+            node.get("/healthz").map(Some)
+        })?;
+        node.wait_ready(Duration::from_secs(20))?;
+    }
+    let after = until(Duration::from_secs(10), "a new bootID", || {
+        let object = node.object()?;
+        let (new, old) = (
+            &object["status"]["nodeInfo"]["bootID"],
+            &before["status"]["nodeInfo"]["bootID"],
+        );
+        Ok((new != old).then_some(object))
+    })?;
+    ensure!(uid(&after) == uid(&before), "the node was made anew");
+    ensure!(
+        after["status"]["nodeInfo"]["machineID"] == before["status"]["nodeInfo"]["machineID"],
+        "another machineID after a restart"
+    );
+    // Long enough for a lease that is renewed, and for an event that comes twice.
+    std::thread::sleep(Duration::from_secs(12));
+    let rebooted = case.cluster().events("default", "Node", node.name())?;
+    let rebooted: Vec<&Value> = rebooted
+        .iter()
+        .filter(|event| event["reason"] == "Rebooted")
+        .collect();
+    let times: u64 = rebooted
+        .iter()
+        .map(|event| event["count"].as_u64().unwrap_or(1))
+        .sum();
+    ensure!(
+        times == 2,
+        "restarted twice, `Rebooted` {times} times: {rebooted:?}"
+    );
+    let seen = std::fs::read_to_string(watch.log()).context("the watch of the lease wrote nothing")?;
+    let seen: Vec<&str> = seen.lines().collect();
+    ensure!(seen.len() >= 3, "the lease was seen {} times only", seen.len());
+    ensure!(seen.is_sorted(), "the lease went backwards: {seen:?}");
+    Ok(())
+}
+
+fn stopped_in_order(case: &Case<'_>) -> Result<()> {
+    let mut node = case.node().start_ready()?;
+    node.stop()?;
+    // The node stays: it is away, not gone.
+    node.object()?;
+    Ok(())
+}
+
+fn cordon_and_drain(case: &Case<'_>) -> Result<()> {
+    let node = case.node().start_ready()?;
+    case.kubectl().run(["cordon", node.name()])?;
+    ensure!(
+        node.object()?["spec"]["unschedulable"] == true,
+        "cordon did nothing"
+    );
+    // Registration reconciles; it must not undo what an administrator did.
+    let undone =
+        || Ok((node.object()?["spec"]["unschedulable"] != true).then(|| "the node is schedulable".into()));
+    never(Duration::from_secs(11), "cordon was undone", undone)?;
+    let namespace = case.namespace()?;
+    let pod = crate::pods::forced("to-be-drained", &namespace, node.name(), &serde_json::json!({}));
+    case.kubectl().apply(&pod.to_string())?;
+    crate::pods::wait_refused(case, &namespace, "to-be-drained")?;
+    case.kubectl().run([
+        "drain",
+        node.name(),
+        "--force",
+        "--ignore-daemonsets",
+        "--timeout=30s",
+    ])?;
+    case.kubectl().run(["uncordon", node.name()])?;
+    ensure!(
+        node.object()?["spec"]["unschedulable"].is_null(),
+        "uncordon did nothing"
+    );
+    Ok(())
+}

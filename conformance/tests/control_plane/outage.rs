@@ -1,0 +1,81 @@
+//! The API server goes away and comes back.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use picolet_conformance::{Case, until};
+
+use crate::{Entry, alone};
+
+pub(crate) const CASES: &[Entry] = &[alone("api_server_away_and_back", api_server_away_and_back)];
+
+fn api_server_away_and_back(case: &Case<'_>) -> Result<()> {
+    let namespace = case.namespace()?;
+    let node = case.node().config_namespace(&namespace).start_ready()?;
+    let set = |value: &str| {
+        let literal = format!("--from-literal=memory_values={value}");
+        let text = case.kubectl().run([
+            "create",
+            "configmap",
+            "pico-config",
+            "--namespace",
+            &namespace,
+            &literal,
+            "--dry-run=client",
+            "--output=json",
+        ])?;
+        case.kubectl().apply(&text)
+    };
+    set("0=1")?;
+    node.wait_memory(&[(0, 1)])?;
+    let lease = || -> Result<String> {
+        Ok(node.lease()?["spec"]["renewTime"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned())
+    };
+    let before = lease()?;
+
+    case.cluster().control_plane().stop_apiserver();
+    // Longer than the lease lasts: a node that only looked alive would be found out.
+    thread::sleep(Duration::from_secs(70));
+    // What it was told stays, and it says what is wrong.
+    node.wait_memory(&[(0, 1)])?;
+    ensure!(
+        node.get("/healthz")?.status == 200,
+        "the node is not alive without its API server"
+    );
+    let ready = node.get("/readyz")?;
+    ensure!(
+        ready.status == 503,
+        "/readyz without an API server for 70 s: {} {}",
+        ready.status,
+        ready.body
+    );
+
+    case.cluster().control_plane().start_apiserver()?;
+    let back = Instant::now();
+    until(Duration::from_secs(20), "the lease is renewed", || {
+        Ok((lease()? > before).then_some(()))
+    })?;
+    node.wait_ready(Duration::from_secs(20).saturating_sub(back.elapsed()))?;
+    // The watches are back too, within the same time.
+    set("0=2")?;
+    until(
+        Duration::from_secs(20),
+        "the watch of the configuration is back",
+        || Ok((node.memory()? == [(0, 2)]).then_some(())),
+    )?;
+    case.kubectl()
+        .apply(&crate::pods::forced("after", &namespace, node.name(), &serde_json::json!({})).to_string())?;
+    crate::pods::wait_refused(case, &namespace, "after")?;
+    let ready = node.get("/readyz")?;
+    ensure!(
+        ready.status == 200,
+        "/readyz with the API server back: {} {}",
+        ready.status,
+        ready.body
+    );
+    Ok(())
+}
