@@ -91,20 +91,26 @@ impl Binaries {
     ///
     /// When there is no Go, or it fails.
     pub fn build() -> Result<Self, BuildError> {
-        if Command::new("go").arg("version").output().is_err() {
-            return Err(BuildError::GoMissing);
-        }
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("this crate lies in controlplane/");
-        Self::build_from(sources).map_err(BuildError::Failed)
+        find_go()?;
+        Self::build_from(sources()).map_err(BuildError::Failed)
+    }
+
+    /// Returns [`Self::tlspeer`] alone, which takes seconds to build.
+    ///
+    /// # Errors
+    ///
+    /// When there is no Go, or it fails.
+    pub fn build_tlspeer() -> Result<PathBuf, BuildError> {
+        find_go()?;
+        let build = || Ok(build_tlspeer(sources(), &cache_directory()?)?.join("tlspeer"));
+        build().map_err(BuildError::Failed)
     }
 
     fn build_from(sources: &Path) -> Result<Self> {
         let cache = cache_directory()?;
         let version = required_version(&sources.join("kubernetes/go.mod"), "k8s.io/kubernetes")?;
         let etcd = ETCD.build(sources, &cache, "-s -w")?;
-        let tlspeer = TLSPEER.build(sources, &cache, "-s -w")?;
+        let tlspeer = build_tlspeer(sources, &cache)?;
         let kubernetes = KUBERNETES.build(sources, &cache, &kubernetes_linker_flags(&version)?)?;
         Ok(Self {
             // Go names a program after its folder.
@@ -118,6 +124,21 @@ impl Binaries {
             kubernetes_version: version,
         })
     }
+}
+
+fn find_go() -> Result<(), BuildError> {
+    let found = Command::new("go").arg("version").output().is_ok();
+    if found { Ok(()) } else { Err(BuildError::GoMissing) }
+}
+
+/// The folder of the Go modules.
+fn sources() -> &'static Path {
+    let parent = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    parent.expect("this crate lies in controlplane/")
+}
+
+fn build_tlspeer(sources: &Path, cache: &Path) -> Result<PathBuf> {
+    TLSPEER.build(sources, cache, "-s -w")
 }
 
 impl Module {
