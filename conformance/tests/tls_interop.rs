@@ -142,6 +142,9 @@ impl Drop for Server {
     }
 }
 
+/// Says whether an error is the expected one.
+type Judge = fn(TlsError) -> bool;
+
 /// The system's clock.
 fn now() -> Option<u64> {
     SystemTime::now()
@@ -236,7 +239,6 @@ fn client_verifies_rsa_chains() {
 #[test]
 fn client_refuses_servers() {
     let Some(go) = go() else { return };
-    type Judge = fn(TlsError) -> bool;
     let cases: [(&str, &[&str], Judge); 8] = [
         ("server-wrong-name", &[], |error| error == TlsError::WrongName),
         ("server-wrong-authority", &[], |error| {
@@ -401,7 +403,7 @@ fn server_judges_client_certificates() {
         let peer = accepted.unwrap_or_else(|error| panic!("{error}; Go says {line}"));
         assert_eq!(peer, Some(go.roots("client").remove(0)));
 
-        let cases: [(&str, fn(TlsError) -> bool); 3] = [
+        let cases: [(&str, Judge); 3] = [
             ("client-wrong-authority", |error| error == TlsError::UnknownIssuer),
             ("client-expired", |error| {
                 matches!(error, TlsError::Expired { .. })
