@@ -7,8 +7,19 @@
 //! This crate knows nothing of Kubernetes, and never anything of the firmware that it runs: no address, symbol or
 //! string of an image is special to it.
 
+mod board;
+mod boot;
+mod chip;
+mod cpu;
+mod machine;
 pub mod net;
 pub mod radio;
 mod time;
 
+pub use board::{Board, Config, Figures, PowerCut, Snapshot, SnapshotError};
+pub use boot::{Image, ImageError};
+pub use boot::image::Symbol;
+pub use chip::WatchdogReset;
+pub use cpu::Fault;
+pub use machine::Stop;
 pub use time::Time;

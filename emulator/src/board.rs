@@ -1,0 +1,388 @@
+//! A board: what a person can do with a Pico W on a desk.
+
+use core::fmt;
+
+use crate::Time;
+use crate::boot::{Image, ImageError};
+use crate::chip::flash::Cut;
+use crate::chip::WatchdogReset;
+use crate::cpu::NoObserver;
+use crate::machine::{Machine, Stop};
+use crate::radio::{NoRadio, Radio};
+
+/// How a board is made.
+pub struct Config {
+    /// Bytes of flash: a power of two, at most 16 MiB. A Pico W has 2 MiB.
+    pub flash_size: u32,
+    /// The serial number of the flash chip, which firmware takes for the board's.
+    pub unique_id: [u8; 8],
+    /// Feeds the ring oscillator's noise. The same seed gives the same run.
+    pub seed: u64,
+    /// A boot ROM to run instead of the emulated one.
+    pub boot_rom: Option<Vec<u8>>,
+    /// The radio behind the four pins.
+    pub radio: Box<dyn Radio>,
+}
+
+impl Default for Config {
+    /// A Pico: 2 MiB of flash, no radio.
+    fn default() -> Self {
+        Self {
+            flash_size: 0x20_0000,
+            unique_id: [0xe6, 0x60, 0x58, 0x38, 0x83, 0x70, 0x69, 0x63],
+            seed: 0x7069_636f_6c65_7421,
+            boot_rom: None,
+            radio: Box::new(NoRadio),
+        }
+    }
+}
+
+/// What a board has done since it got power.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Figures {
+    /// Instructions that both cores have run.
+    pub instructions: u64,
+    /// Instructions of each core.
+    pub core_instructions: [u64; 2],
+    /// Cycles of clk_sys, as far as the machine has come.
+    pub cycles: u64,
+    /// Of these, the ones in which neither core ran.
+    pub idle_cycles: u64,
+    /// Lines that the XIP cache had to fetch from flash.
+    pub cache_misses: u64,
+    /// Pages of flash programmed.
+    pub flash_programs: u64,
+    /// Sectors and blocks of flash erased.
+    pub flash_erases: u64,
+    /// Resets since power-on.
+    pub resets: u32,
+}
+
+/// When to lose power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PowerCut {
+    /// Before this instruction, counted from power-on over both cores.
+    Instruction(u64),
+    /// In this operation of the flash, programs and erases counted from 1, after so many 1/256 of it happened.
+    FlashOperation {
+        /// Which operation.
+        number: u64,
+        /// How much of it still happens.
+        fraction: u8,
+    },
+}
+
+/// The state of a board, to go back to.
+pub struct Snapshot(Machine);
+
+/// A snapshot cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The network reaches into the host: its connections cannot be copied.
+    NetworkOfHost,
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a board on a network of the host cannot be copied: use the network in process")
+    }
+}
+
+impl core::error::Error for SnapshotError {}
+
+/// An emulated board.
+pub struct Board {
+    pub(crate) machine: Machine,
+    cut_at_instruction: u64,
+}
+
+impl Board {
+    /// A board with erased flash, without power.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let flash_size = config.flash_size.next_power_of_two().clamp(0x1000, 0x100_0000);
+        let mut machine = Machine::new(flash_size, config.unique_id, config.seed);
+        machine.chip.radio = config.radio;
+        if let Some(rom) = &config.boot_rom {
+            machine.set_rom(rom);
+        }
+        Self { machine, cut_at_instruction: u64::MAX }
+    }
+
+    // ---- images ----
+
+    /// Puts an image where it belongs, over what is there, as a file dragged onto the USB drive does. An image that
+    /// lies in RAM alone is started there by [`Board::power_on`].
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub fn load(&mut self, image: &Image) -> Result<(), ImageError> {
+        image.check(self.machine.chip.flash.size())?;
+        for (address, bytes) in image.pieces() {
+            // what is dragged is erased first, sector by sector: an image has no bits to keep
+            for (i, byte) in bytes.iter().enumerate() {
+                self.machine.chip.poke(address.wrapping_add(i as u32), *byte);
+            }
+        }
+        self.machine.start_in_ram =
+            if image.is_ram_only() { image.pieces().next().map(|(address, _)| address) } else { None };
+        Ok(())
+    }
+
+    /// What is in flash.
+    #[must_use]
+    pub fn flash(&self) -> &[u8] {
+        self.machine.chip.flash.bytes()
+    }
+
+    /// Puts a picture of the flash in place of what is there. Shorter pictures leave the rest erased.
+    ///
+    /// # Errors
+    /// It is larger than the flash.
+    pub fn set_flash(&mut self, picture: &[u8]) -> Result<(), ImageError> {
+        let size = self.machine.chip.flash.size();
+        if picture.len() > size as usize {
+            let end = 0x1000_0000_u64 + picture.len() as u64;
+            return Err(ImageError::TooLarge { end: end.min(u64::from(u32::MAX)) as u32, flash: size });
+        }
+        let flash = self.machine.chip.flash.bytes_mut();
+        flash.fill(0xff);
+        flash[..picture.len()].copy_from_slice(picture);
+        self.machine.chip.code.forget(crate::cpu::code::FLASH, 0, size);
+        Ok(())
+    }
+
+    /// How often each sector of 4 KiB was erased since the board was made.
+    #[must_use]
+    pub fn wear(&self) -> &[u32] {
+        self.machine.chip.flash.wear()
+    }
+
+    // ---- power ----
+
+    /// Switches the board on: the boot ROM runs. What a program in RAM was is kept only if it was loaded there.
+    pub fn power_on(&mut self) {
+        self.machine.chip.flash.power_lost = false;
+        self.machine.chip.flash.cut = None;
+        self.cut_at_instruction = u64::MAX;
+        self.machine.start();
+    }
+
+    /// Takes power away and gives it back: RAM and all registers are lost, flash is not. Time and counters go on.
+    pub fn power_cycle(&mut self) {
+        if self.machine.start_in_ram.is_none() {
+            let ram = self.machine.chip.ram.bytes_mut();
+            ram.fill(0);
+            self.machine.chip.code.forget(crate::cpu::code::RAM, 0, crate::chip::memory::RAM_SIZE);
+        }
+        self.machine.chip.watchdog.scratch = [0; 8];
+        self.machine.chip.watchdog.fired = None;
+        self.machine.reset();
+        self.power_on();
+    }
+
+    /// Pulls RUN low and lets go: everything is reset but what is in memory.
+    pub fn reset(&mut self) {
+        self.machine.chip.watchdog.fired = None;
+        self.machine.reset();
+    }
+
+    /// Loses power at a moment to come.
+    pub fn cut_power_at(&mut self, cut: PowerCut) {
+        match cut {
+            PowerCut::Instruction(instruction) => self.cut_at_instruction = instruction,
+            PowerCut::FlashOperation { number, fraction } => {
+                self.machine.chip.flash.cut = Some(Cut { operation: number, fraction });
+            }
+        }
+    }
+
+    /// Programs and erases of the flash since the board was made.
+    #[must_use]
+    pub fn flash_operations(&self) -> u64 {
+        self.machine.chip.flash.operations
+    }
+
+    // ---- running ----
+
+    /// Runs until a moment of emulated time.
+    pub fn run_until(&mut self, until: Time) -> Stop {
+        self.run(until, u64::MAX)
+    }
+
+    /// Runs until a moment or until this many instructions have been run since power-on, whatever comes first. Idle
+    /// time is skipped.
+    pub fn run(&mut self, until: Time, instructions: u64) -> Stop {
+        self.run_machine(until, instructions, false)
+    }
+
+    fn run_machine(&mut self, until: Time, instructions: u64, may_wait: bool) -> Stop {
+        loop {
+            // clk_sys may change on the way, and with it the cycle at which the moment comes
+            let hz = self.machine.chip.timeline.hz();
+            let cycle = self.cycle_of(until);
+            let limit = instructions.min(self.cut_at_instruction);
+            let stop = self.machine.run(cycle, limit, may_wait, &mut NoObserver);
+            if stop == Stop::Reached {
+                if self.machine.instructions() >= self.cut_at_instruction {
+                    return Stop::PowerLost;
+                }
+                let early = self.machine.instructions() < limit && self.time() < until;
+                if early && hz != self.machine.chip.timeline.hz() {
+                    continue;
+                }
+            }
+            return stop;
+        }
+    }
+
+    /// The cycle at which a moment comes, as clk_sys is now.
+    pub(crate) fn cycle_of(&self, time: Time) -> u64 {
+        if time == Time::NEVER { u64::MAX } else { self.machine.chip.timeline.cycle(time.as_nanos()) }
+    }
+
+    /// Emulated time.
+    #[must_use]
+    pub fn time(&self) -> Time {
+        self.machine.time()
+    }
+
+    /// What the board has done.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let machine = &self.machine;
+        Figures {
+            instructions: machine.instructions(),
+            core_instructions: [machine.cores[0].instructions, machine.cores[1].instructions],
+            cycles: machine.now(),
+            idle_cycles: machine.idle_cycles,
+            cache_misses: machine.chip.cache.misses,
+            flash_programs: machine.chip.flash.programs,
+            flash_erases: machine.chip.flash.erases,
+            resets: machine.resets,
+        }
+    }
+
+    /// Why the watchdog last reset the chip, if it did.
+    #[must_use]
+    pub fn last_watchdog_reset(&self) -> Option<WatchdogReset> {
+        self.machine.last_reset
+    }
+
+    /// Frequency of clk_sys in Hz.
+    #[must_use]
+    pub fn system_clock(&self) -> u64 {
+        self.machine.chip.timeline.hz()
+    }
+
+    // ---- snapshots ----
+
+    /// Remembers the state of the board.
+    ///
+    /// # Errors
+    /// The network reaches into the host.
+    pub fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
+        self.machine.duplicate().map(Snapshot).ok_or(SnapshotError::NetworkOfHost)
+    }
+
+    /// Goes back to a state.
+    ///
+    /// # Errors
+    /// The network reaches into the host.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        self.machine = snapshot.0.duplicate().ok_or(SnapshotError::NetworkOfHost)?;
+        self.cut_at_instruction = u64::MAX;
+        Ok(())
+    }
+
+    // ---- what is on the pins ----
+
+    /// The level of a pin's pad.
+    #[must_use]
+    pub fn pin(&self, pin: u32) -> bool {
+        self.machine.chip.gpio.levels >> (pin & 31) & 1 != 0
+    }
+
+    /// The levels of all pads, GPIO0 in bit 0.
+    #[must_use]
+    pub fn pins(&self) -> u32 {
+        self.machine.chip.gpio.levels
+    }
+
+    /// The pins that the chip itself drives.
+    #[must_use]
+    pub fn driven_pins(&self) -> u32 {
+        self.machine.chip.gpio.out.enable
+    }
+
+    /// Drives a pin from outside, or lets go of it.
+    pub fn drive_pin(&mut self, pin: u32, level: Option<bool>) {
+        let mask = 1 << (pin & 31);
+        let levels = if level == Some(true) { mask } else { 0 };
+        self.machine.chip.drive_external(mask, levels, if level.is_some() { mask } else { 0 });
+    }
+
+    /// Connects two pins by a wire: whatever the first shows drives the second. Takes effect when the machine stops.
+    pub fn set_bootsel(&mut self, pressed: bool) {
+        self.machine.chip.qspi.button = pressed;
+    }
+
+    /// Applies a voltage to an input of the ADC: channel 0 to 3 is GPIO26 to 29.
+    pub fn set_analog(&mut self, channel: usize, volts: f32) {
+        self.machine.chip.adc.set_input(channel, volts);
+    }
+
+    /// The temperature of the chip, which its sensor measures.
+    pub fn set_temperature(&mut self, celsius: f32) {
+        self.machine.chip.adc.set_temperature(celsius);
+    }
+
+    /// Puts a memory of 256 bytes on an I²C bus.
+    pub fn attach_i2c_memory(&mut self, bus: usize, address: u8, bytes: [u8; 256]) {
+        self.machine.chip.i2cs[bus & 1].attach(address, bytes);
+    }
+
+    // ---- serial ports ----
+
+    /// Takes what UART 0 or 1 has sent since the last call.
+    pub fn take_uart(&mut self, which: usize) -> Vec<u8> {
+        std::mem::take(&mut self.machine.chip.uarts[which & 1].output)
+    }
+
+    /// Sends bytes to UART 0 or 1. They arrive at the speed that the firmware has set.
+    pub fn feed_uart(&mut self, which: usize, bytes: &[u8]) {
+        self.machine.chip.feed_uart(which & 1, bytes);
+    }
+
+    /// Takes what the firmware has written to its USB console since the last call.
+    pub fn take_usb(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.machine.chip.usb.output)
+    }
+
+    /// Types on the USB console.
+    pub fn feed_usb(&mut self, bytes: &[u8]) {
+        let now = self.machine.chip.now;
+        self.machine.chip.usb.feed(bytes, now);
+        self.machine.chip.usb_touched();
+    }
+
+    /// Whether the USB console is open: the firmware offers one and the host has configured it.
+    #[must_use]
+    pub fn usb_is_open(&self) -> bool {
+        self.machine.chip.usb.is_open()
+    }
+
+    /// Plugs the USB cable in or out. A cable that was in before power-on stays in.
+    pub fn set_usb_attached(&mut self, attached: bool) {
+        self.machine.chip.usb.attached = attached;
+    }
+
+    // ---- radio ----
+
+    /// The radio, for tools and tests that know which one they plugged in.
+    pub fn radio(&mut self) -> &mut dyn Radio {
+        &mut *self.machine.chip.radio
+    }
+}

@@ -1,0 +1,237 @@
+//! A Cortex-M0+ (ARMv6-M): registers, exceptions, the system control space, and the loop that runs it.
+//!
+//! Cycles are counted as the Cortex-M0+ Technical Reference Manual, section 3.3, gives them, with the single-cycle
+//! multiplier and the single-cycle I/O port that RP2040 has. A core never looks at a peripheral: everything outside of
+//! RAM, flash and its own system control space goes through [`crate::chip::Chip`].
+
+pub(crate) mod code;
+pub(crate) mod decode;
+mod exception;
+mod execute;
+mod system;
+
+pub(crate) use execute::{Exit, NoObserver, Observe, replicate};
+
+use core::fmt;
+use exception::Exceptions;
+use system::{Mpu, SysTick};
+
+/// Why an instruction could not be done. Each leads to a HardFault, and to lockup where that cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// An undefined instruction.
+    Undefined {
+        /// One or two halfwords of it.
+        instruction: u32,
+    },
+    /// A load or store whose address is not a multiple of its size.
+    Unaligned {
+        /// The address.
+        address: u32,
+    },
+    /// A load or store where no memory or register is.
+    Bus {
+        /// The address.
+        address: u32,
+    },
+    /// A jump to where no code can be run from.
+    Fetch {
+        /// The address.
+        address: u32,
+    },
+    /// A jump to an even address, which asks for the ARM instruction set.
+    NotThumb {
+        /// The address.
+        address: u32,
+    },
+    /// SVC at a priority that does not allow it.
+    Svc,
+    /// BKPT without a debugger.
+    Breakpoint,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undefined { instruction } => write!(f, "undefined instruction {instruction:04x}"),
+            Self::Unaligned { address } => write!(f, "unaligned access to {address:#010x}"),
+            Self::Bus { address } => write!(f, "bus fault: nothing is at {address:#010x}"),
+            Self::Fetch { address } => write!(f, "jump to {address:#010x}, where no code can run"),
+            Self::NotThumb { address } => write!(f, "jump to the even address {address:#010x}, which is not Thumb"),
+            Self::Svc => write!(f, "SVC at a priority that does not allow it"),
+            Self::Breakpoint => write!(f, "BKPT without a debugger"),
+        }
+    }
+}
+
+/// What a core waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// Runs.
+    Awake,
+    /// WFE.
+    Event,
+    /// WFI.
+    Interrupt,
+    /// Held in reset (PSM), or halted for good by the boot ROM.
+    Reset,
+    /// Locked up: a fault where no fault can be taken.
+    Lockup,
+}
+
+/// One core.
+#[derive(Debug, Clone)]
+pub(crate) struct Core {
+    /// 0 or 1.
+    pub id: usize,
+    /// R0 to R12, SP (the one in use), LR. R15 lives in `pc`.
+    pub r: [u32; 16],
+    /// Address of the next instruction.
+    pub pc: u32,
+    /// Bit 31 is N.
+    n: u32,
+    /// Z is set if this is 0.
+    z: u32,
+    c: bool,
+    v: bool,
+    /// The stack pointer that is not in use.
+    other_sp: u32,
+    /// CONTROL.SPSEL: the process stack is in use.
+    process_stack: bool,
+    /// CONTROL.nPRIV.
+    unprivileged: bool,
+    pub primask: bool,
+    /// The exception that runs, 0 in thread mode.
+    pub ipsr: u32,
+    pub sleep: Sleep,
+    /// The event register of WFE.
+    pub event: bool,
+    /// SEV was run: the other core's event register is to be set.
+    pub sent_event: bool,
+    /// Cycles of clk_sys since power-on, as far as this core has come.
+    pub cycles: u64,
+    /// Where to stop and look around.
+    pub limit: u64,
+    /// Instructions run since power-on.
+    pub instructions: u64,
+    /// Cycles spent asleep.
+    pub idle_cycles: u64,
+    pub exceptions: Exceptions,
+    systick: SysTick,
+    mpu: Mpu,
+    /// SCR: SLEEPONEXIT, SLEEPDEEP, SEVONPEND.
+    scr: u32,
+    pub vtor: u32,
+    /// AIRCR.SYSRESETREQ was written.
+    pub reset_requested: bool,
+    /// BKPT stops the machine instead of faulting.
+    pub debugged: bool,
+    /// The last fault, and where: for whoever reports a lockup.
+    pub last_fault: Option<(Fault, u32)>,
+}
+
+impl Core {
+    /// A core in reset.
+    pub(crate) fn new(id: usize) -> Self {
+        Self {
+            id,
+            r: [0; 16],
+            pc: 0,
+            n: 0,
+            z: 1,
+            c: false,
+            v: false,
+            other_sp: 0,
+            process_stack: false,
+            unprivileged: false,
+            primask: false,
+            ipsr: 0,
+            sleep: Sleep::Reset,
+            event: false,
+            sent_event: false,
+            cycles: 0,
+            limit: 0,
+            instructions: 0,
+            idle_cycles: 0,
+            exceptions: Exceptions::default(),
+            systick: SysTick::default(),
+            mpu: Mpu::default(),
+            scr: 0,
+            vtor: 0,
+            reset_requested: false,
+            debugged: false,
+            last_fault: None,
+        }
+    }
+
+    /// Resets the core: what it has counted stays.
+    pub(crate) fn reset(&mut self, now: u64) {
+        *self = Self {
+            cycles: now,
+            instructions: self.instructions,
+            idle_cycles: self.idle_cycles,
+            debugged: self.debugged,
+            ..Self::new(self.id)
+        };
+    }
+
+    pub(crate) fn is_awake(&self) -> bool {
+        self.sleep == Sleep::Awake
+    }
+
+    /// APSR, IPSR and EPSR together (B1.4.2).
+    pub(crate) fn xpsr(&self) -> u32 {
+        self.n & 1 << 31
+            | u32::from(self.z == 0) << 30
+            | u32::from(self.c) << 29
+            | u32::from(self.v) << 28
+            | 1 << 24
+            | self.ipsr
+    }
+
+    /// Sets N, Z, C, V from the top of an xPSR.
+    pub(crate) fn set_flags(&mut self, psr: u32) {
+        self.n = psr & 1 << 31;
+        self.z = u32::from(psr >> 30 & 1 == 0);
+        self.c = psr >> 29 & 1 != 0;
+        self.v = psr >> 28 & 1 != 0;
+    }
+
+    /// The main stack pointer, whichever is in use.
+    pub(crate) fn msp(&self) -> u32 {
+        if self.process_stack { self.other_sp } else { self.r[13] }
+    }
+
+    /// The process stack pointer, whichever is in use.
+    pub(crate) fn psp(&self) -> u32 {
+        if self.process_stack { self.r[13] } else { self.other_sp }
+    }
+
+    pub(crate) fn set_msp(&mut self, value: u32) {
+        *(if self.process_stack { &mut self.other_sp } else { &mut self.r[13] }) = value & !3;
+    }
+
+    pub(crate) fn set_psp(&mut self, value: u32) {
+        *(if self.process_stack { &mut self.r[13] } else { &mut self.other_sp }) = value & !3;
+    }
+
+    /// CONTROL (B1.4.4).
+    pub(crate) fn control(&self) -> u32 {
+        u32::from(self.process_stack) << 1 | u32::from(self.unprivileged)
+    }
+
+    pub(crate) fn use_process_stack(&mut self, on: bool) {
+        if on != self.process_stack {
+            std::mem::swap(&mut self.r[13], &mut self.other_sp);
+            self.process_stack = on;
+        }
+    }
+
+    /// Starts a core as reset leaves it at the given stack and entry point.
+    pub(crate) fn start(&mut self, sp: u32, entry: u32) {
+        self.r[13] = sp & !3;
+        self.r[14] = u32::MAX;
+        self.pc = entry & !1;
+        self.sleep = Sleep::Awake;
+    }
+}
