@@ -28,6 +28,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let busy = figures.cycles - figures.idle_cycles;
     println!("{stop}");
     println!("{figures:?}");
-    println!("{:.1} MIPS, {:.2}x real time", figures.instructions as f64 / seconds / 1e6, busy as f64 / 125e6 / seconds);
+    println!(
+        "{:.1} MIPS, {:.2}x real time",
+        figures.instructions as f64 / seconds / 1e6,
+        busy as f64 / 125e6 / seconds
+    );
     Ok(())
 }

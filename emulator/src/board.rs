@@ -1,11 +1,12 @@
 //! A board: what a person can do with a Pico W on a desk.
 
 use core::fmt;
+use std::time::{Duration, Instant};
 
 use crate::Time;
 use crate::boot::{Image, ImageError};
-use crate::chip::flash::Cut;
 use crate::chip::WatchdogReset;
+use crate::chip::flash::Cut;
 use crate::cpu::NoObserver;
 use crate::machine::{Machine, Stop};
 use crate::radio::{NoRadio, Radio};
@@ -86,7 +87,10 @@ pub enum SnapshotError {
 
 impl fmt::Display for SnapshotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a board on a network of the host cannot be copied: use the network in process")
+        write!(
+            f,
+            "a board on a network of the host cannot be copied: use the network in process"
+        )
     }
 }
 
@@ -96,6 +100,31 @@ impl core::error::Error for SnapshotError {}
 pub struct Board {
     pub(crate) machine: Machine,
     cut_at_instruction: u64,
+    pace: Option<Pace>,
+}
+
+/// Emulated time follows the host's.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    speed: f64,
+    /// A moment in both times.
+    host: Instant,
+    emulated: Time,
+}
+
+/// How long the machine runs between two looks at the host's clock.
+const PACE_SLICE: Duration = Duration::from_millis(1);
+
+impl Pace {
+    /// What time the board should have.
+    fn now(&self) -> Time {
+        self.emulated + self.host.elapsed().mul_f64(self.speed)
+    }
+
+    /// How long the host has to wait until the board should have this time.
+    fn until(&self, time: Time) -> Duration {
+        time.since(self.now()).div_f64(self.speed)
+    }
 }
 
 impl Board {
@@ -108,7 +137,11 @@ impl Board {
         if let Some(rom) = &config.boot_rom {
             machine.set_rom(rom);
         }
-        Self { machine, cut_at_instruction: u64::MAX }
+        Self {
+            machine,
+            cut_at_instruction: u64::MAX,
+            pace: None,
+        }
     }
 
     // ---- images ----
@@ -126,8 +159,11 @@ impl Board {
                 self.machine.chip.poke(address.wrapping_add(i as u32), *byte);
             }
         }
-        self.machine.start_in_ram =
-            if image.is_ram_only() { image.pieces().next().map(|(address, _)| address) } else { None };
+        self.machine.start_in_ram = if image.is_ram_only() {
+            image.pieces().next().map(|(address, _)| address)
+        } else {
+            None
+        };
         Ok(())
     }
 
@@ -145,7 +181,10 @@ impl Board {
         let size = self.machine.chip.flash.size();
         if picture.len() > size as usize {
             let end = 0x1000_0000_u64 + picture.len() as u64;
-            return Err(ImageError::TooLarge { end: end.min(u64::from(u32::MAX)) as u32, flash: size });
+            return Err(ImageError::TooLarge {
+                end: end.min(u64::from(u32::MAX)) as u32,
+                flash: size,
+            });
         }
         let flash = self.machine.chip.flash.bytes_mut();
         flash.fill(0xff);
@@ -175,7 +214,10 @@ impl Board {
         if self.machine.start_in_ram.is_none() {
             let ram = self.machine.chip.ram.bytes_mut();
             ram.fill(0);
-            self.machine.chip.code.forget(crate::cpu::code::RAM, 0, crate::chip::memory::RAM_SIZE);
+            self.machine
+                .chip
+                .code
+                .forget(crate::cpu::code::RAM, 0, crate::chip::memory::RAM_SIZE);
         }
         self.machine.chip.watchdog.scratch = [0; 8];
         self.machine.chip.watchdog.fired = None;
@@ -194,7 +236,10 @@ impl Board {
         match cut {
             PowerCut::Instruction(instruction) => self.cut_at_instruction = instruction,
             PowerCut::FlashOperation { number, fraction } => {
-                self.machine.chip.flash.cut = Some(Cut { operation: number, fraction });
+                self.machine.chip.flash.cut = Some(Cut {
+                    operation: number,
+                    fraction,
+                });
             }
         }
     }
@@ -215,7 +260,67 @@ impl Board {
     /// Runs until a moment or until this many instructions have been run since power-on, whatever comes first. Idle
     /// time is skipped.
     pub fn run(&mut self, until: Time, instructions: u64) -> Stop {
-        self.run_machine(until, instructions, false)
+        if self.pace.is_some() {
+            self.run_paced(until, instructions)
+        } else {
+            self.run_machine(until, instructions, false)
+        }
+    }
+
+    /// Lets emulated time follow the host's at this speed, 1.0 being real time, or skips idle time again. A board that
+    /// cannot keep up falls behind and stays there: it does not run faster later.
+    pub fn set_pace(&mut self, speed: Option<f64>) {
+        self.pace = speed.map(|speed| Pace {
+            speed: speed.clamp(0.001, 1000.0),
+            host: Instant::now(),
+            emulated: self.time(),
+        });
+    }
+
+    /// Runs in the time of the host: what is skipped otherwise is slept through.
+    fn run_paced(&mut self, until: Time, instructions: u64) -> Stop {
+        loop {
+            let slice = (self.time() + PACE_SLICE).min(until);
+            let stop = self.run_machine(slice, instructions, true);
+            let Some(pace) = &mut self.pace else { return stop };
+            let now = self.machine.time();
+            match stop {
+                Stop::Asleep => {
+                    // awake again at the next event, or when the network has something, or at the end
+                    let next = self
+                        .machine
+                        .chip
+                        .time(self.machine.next_event().min(u64::MAX / 2))
+                        .min(until);
+                    let wait = pace.until(next);
+                    if !wait.is_zero() && !self.machine.chip.radio.wait_for_host(wait.min(PACE_SLICE * 20)) {
+                        std::thread::sleep(pace.until(next).min(PACE_SLICE * 20));
+                    }
+                    let reached = pace.now().max(now).min(next);
+                    let cycle = self.cycle_of(reached);
+                    self.machine.sleep_until(cycle);
+                    self.machine.chip.poll_radio();
+                    if reached >= until {
+                        return Stop::Reached;
+                    }
+                }
+                Stop::Reached => {
+                    let ahead = pace.until(now);
+                    if ahead > PACE_SLICE {
+                        self.machine.chip.radio.wait_for_host(ahead);
+                        std::thread::sleep(pace.until(now));
+                    } else if pace.now().since(now) > PACE_SLICE * 100 {
+                        // too slow: what was lost is not made up for
+                        (pace.host, pace.emulated) = (Instant::now(), now);
+                    }
+                    self.machine.chip.poll_radio();
+                    if now >= until || self.machine.instructions() >= instructions {
+                        return stop;
+                    }
+                }
+                other => return other,
+            }
+        }
     }
 
     fn run_machine(&mut self, until: Time, instructions: u64, may_wait: bool) -> Stop {
@@ -240,7 +345,11 @@ impl Board {
 
     /// The cycle at which a moment comes, as clk_sys is now.
     pub(crate) fn cycle_of(&self, time: Time) -> u64 {
-        if time == Time::NEVER { u64::MAX } else { self.machine.chip.timeline.cycle(time.as_nanos()) }
+        if time == Time::NEVER {
+            u64::MAX
+        } else {
+            self.machine.chip.timeline.cycle(time.as_nanos())
+        }
     }
 
     /// Emulated time.
@@ -284,7 +393,10 @@ impl Board {
     /// # Errors
     /// The network reaches into the host.
     pub fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
-        self.machine.duplicate().map(Snapshot).ok_or(SnapshotError::NetworkOfHost)
+        self.machine
+            .duplicate()
+            .map(Snapshot)
+            .ok_or(SnapshotError::NetworkOfHost)
     }
 
     /// Goes back to a state.
@@ -321,10 +433,12 @@ impl Board {
     pub fn drive_pin(&mut self, pin: u32, level: Option<bool>) {
         let mask = 1 << (pin & 31);
         let levels = if level == Some(true) { mask } else { 0 };
-        self.machine.chip.drive_external(mask, levels, if level.is_some() { mask } else { 0 });
+        self.machine
+            .chip
+            .drive_external(mask, levels, if level.is_some() { mask } else { 0 });
     }
 
-    /// Connects two pins by a wire: whatever the first shows drives the second. Takes effect when the machine stops.
+    /// Presses the BOOTSEL button, or lets go of it. The boot ROM looks at it when the board starts.
     pub fn set_bootsel(&mut self, pressed: bool) {
         self.machine.chip.qspi.button = pressed;
     }

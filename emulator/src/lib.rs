@@ -17,8 +17,8 @@ pub mod radio;
 mod time;
 
 pub use board::{Board, Config, Figures, PowerCut, Snapshot, SnapshotError};
-pub use boot::{Image, ImageError};
 pub use boot::image::Symbol;
+pub use boot::{Image, ImageError};
 pub use chip::WatchdogReset;
 pub use cpu::Fault;
 pub use machine::Stop;

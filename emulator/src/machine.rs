@@ -65,20 +65,31 @@ impl fmt::Display for Stop {
         match self {
             Self::Reached => write!(f, "the end of the run was reached"),
             Self::Asleep => write!(f, "both cores sleep and nothing will wake them"),
-            Self::NotModelled { what, value, core, pc } => {
+            Self::NotModelled {
+                what,
+                value,
+                core,
+                pc,
+            } => {
                 match value {
                     Some(value) => write!(f, "not modelled: {what} <- {value:#010x}")?,
                     None => write!(f, "not modelled: {what}")?,
                 }
                 write!(f, " (core {core}, pc {pc:#010x})")
             }
-            Self::Lockup { core, fault: Some((fault, pc)) } => {
+            Self::Lockup {
+                core,
+                fault: Some((fault, pc)),
+            } => {
                 write!(f, "core {core} locked up: {fault} (pc {pc:#010x})")
             }
             Self::Lockup { core, fault: None } => write!(f, "core {core} locked up"),
             Self::UsbBoot { bootable: true } => write!(f, "the boot ROM shows its USB drive"),
             Self::UsbBoot { bootable: false } => {
-                write!(f, "flash holds no second stage with a right checksum: the boot ROM shows its USB drive")
+                write!(
+                    f,
+                    "flash holds no second stage with a right checksum: the boot ROM shows its USB drive"
+                )
             }
             Self::PowerLost => write!(f, "power was lost"),
             Self::Breakpoint { core } => write!(f, "core {core} is at a BKPT"),
@@ -145,7 +156,9 @@ impl Machine {
             core.reset(now);
         }
         if self.real_rom {
-            let word = |chip: &Chip, at: usize| u32::from_le_bytes(chip.rom[at..at + 4].try_into().expect("four bytes"));
+            let word = |chip: &Chip, at: usize| {
+                u32::from_le_bytes(chip.rom[at..at + 4].try_into().expect("four bytes"))
+            };
             let (sp, entry) = (word(&self.chip, 0), word(&self.chip, 4));
             for core in &mut self.cores {
                 core.start(sp, entry);
@@ -206,7 +219,12 @@ impl Machine {
 
     /// How far the machine has come, in cycles of clk_sys: as far as the core that lags behind.
     pub(crate) fn now(&self) -> u64 {
-        let awake = self.cores.iter().filter(|core| core.is_awake()).map(|core| core.cycles).min();
+        let awake = self
+            .cores
+            .iter()
+            .filter(|core| core.is_awake())
+            .map(|core| core.cycles)
+            .min();
         awake.unwrap_or(self.chip.now)
     }
 
@@ -221,7 +239,13 @@ impl Machine {
 
     /// Runs until a cycle, or until this many instructions were run in all, or until something happens that is not
     /// the machine's to decide. With `may_wait`, comes back with [`Stop::Asleep`] as soon as both cores sleep.
-    pub(crate) fn run<O: Observe>(&mut self, until: u64, instructions: u64, may_wait: bool, observer: &mut O) -> Stop {
+    pub(crate) fn run<O: Observe>(
+        &mut self,
+        until: u64,
+        instructions: u64,
+        may_wait: bool,
+        observer: &mut O,
+    ) -> Stop {
         loop {
             let now = self.now();
             self.chip.advance(now, false);
@@ -242,7 +266,11 @@ impl Machine {
                     None => continue,
                 }
             }
-            let horizon = self.chip.horizon(now, BUSY_SLICE).min(until).min(self.systick_event());
+            let horizon = self
+                .chip
+                .horizon(now, BUSY_SLICE)
+                .min(until)
+                .min(self.systick_event());
             let left = now.saturating_add(instructions - self.instructions());
             let mut limit = horizon.min(left).max(now + 1);
             let which = match awake {
@@ -275,11 +303,16 @@ impl Machine {
     /// Between two slices: resets, events between the cores, interrupts.
     #[inline(always)]
     fn look_around(&mut self, now: u64) -> Option<Stop> {
-        if self.chip.watchdog.fired.is_some() || self.cores[0].reset_requested || self.cores[1].reset_requested {
+        if self.chip.watchdog.fired.is_some()
+            || self.cores[0].reset_requested
+            || self.cores[1].reset_requested
+        {
             self.reset();
         }
         if self.usb_boot {
-            return Some(Stop::UsbBoot { bootable: has_second_stage(self.chip.flash.bytes()) });
+            return Some(Stop::UsbBoot {
+                bootable: has_second_stage(self.chip.flash.bytes()),
+            });
         }
         if self.chip.flash.power_lost {
             return Some(Stop::PowerLost);
@@ -309,7 +342,10 @@ impl Machine {
                 core.service_exceptions(&mut self.chip);
             }
             if core.sleep == Sleep::Lockup && self.chip.watchdog.next_event() == u64::MAX {
-                return Some(Stop::Lockup { core: core.id, fault: core.last_fault });
+                return Some(Stop::Lockup {
+                    core: core.id,
+                    fault: core.last_fault,
+                });
             }
         }
         None
@@ -347,13 +383,17 @@ impl Machine {
         }
         let before = self.chip.now;
         // what is due every few cycles is done in one go, until it interrupts
-        let target = if next == self.chip.next_event() { until.min(systick) } else { next.min(until) };
+        let target = if next == self.chip.next_event() {
+            until.min(systick)
+        } else {
+            next.min(until)
+        };
         self.chip.advance(target, true);
         self.idle_cycles += self.chip.now - before;
         None
     }
 
-    /// The next thing that happens by itself, for who wants to wait for it in the time of the host.
+    /// The cycle of the next thing that happens by itself, for who wants to wait for it in the time of the host.
     pub(crate) fn next_event(&self) -> u64 {
         self.chip.next_event().min(self.systick_event())
     }
@@ -381,7 +421,12 @@ impl Machine {
             ),
             None => (String::new(), None),
         };
-        Stop::NotModelled { what, value, core: which, pc: core.pc }
+        Stop::NotModelled {
+            what,
+            value,
+            core: which,
+            pc: core.pc,
+        }
     }
 
     /// A copy in the same state; `None` if the radio's state reaches into the host.

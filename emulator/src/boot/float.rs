@@ -18,10 +18,18 @@ impl Call<'_> {
         if self.double {
             let bits = u64::from(self.core.r[register]) | u64::from(self.core.r[register + 1]) << 32;
             let value = f64::from_bits(bits);
-            if value.is_subnormal() || value.is_nan() { 0.0_f64.copysign(value) } else { value }
+            if value.is_subnormal() || value.is_nan() {
+                0.0_f64.copysign(value)
+            } else {
+                value
+            }
         } else {
             let value = f32::from_bits(self.core.r[register]);
-            if value.is_subnormal() || value.is_nan() { 0.0_f64.copysign(value.into()) } else { value.into() }
+            if value.is_subnormal() || value.is_nan() {
+                0.0_f64.copysign(value.into())
+            } else {
+                value.into()
+            }
         }
     }
 
@@ -40,29 +48,49 @@ impl Call<'_> {
     }
 
     fn set_float(&mut self, value: f32) {
-        let value = if value.is_subnormal() { 0.0_f32.copysign(value) } else { value };
+        let value = if value.is_subnormal() {
+            0.0_f32.copysign(value)
+        } else {
+            value
+        };
         self.core.r[0] = value.to_bits();
     }
 
     fn set_double(&mut self, value: f64) {
-        let value = if value.is_subnormal() { 0.0_f64.copysign(value) } else { value };
+        let value = if value.is_subnormal() {
+            0.0_f64.copysign(value)
+        } else {
+            value
+        };
         self.set_long(value.to_bits());
     }
 
     fn set(&mut self, value: f64) {
-        if self.double { self.set_double(value) } else { self.set_float(value as f32) }
+        if self.double {
+            self.set_double(value)
+        } else {
+            self.set_float(value as f32)
+        }
     }
 
     /// Arithmetic has to round once: a float's is done as a float.
     fn arithmetic(&mut self, float: fn(f32, f32) -> f32, double: fn(f64, f64) -> f64) {
         let (a, b) = (self.operand(0), self.operand(self.second()));
-        if self.double { self.set_double(double(a, b)) } else { self.set_float(float(a as f32, b as f32)) }
+        if self.double {
+            self.set_double(double(a, b))
+        } else {
+            self.set_float(float(a as f32, b as f32))
+        }
     }
 
     /// A fixed-point value of `bits` fraction bits; converted once, so that it rounds once.
     fn set_fixed(&mut self, value: i128, bits: i32) {
         let scale = libm::ldexp(1.0, -bits);
-        if self.double { self.set_double(value as f64 * scale) } else { self.set_float(value as f32 * scale as f32) }
+        if self.double {
+            self.set_double(value as f64 * scale)
+        } else {
+            self.set_float(value as f32 * scale as f32)
+        }
     }
 }
 
@@ -94,7 +122,11 @@ pub(crate) fn call(entry: u32, double: bool, core: &mut Core) -> Option<u64> {
         }
         0x18 => {
             let value = call.operand(0);
-            if double { call.set_double(libm::sqrt(value)) } else { call.set_float(libm::sqrtf(value as f32)) }
+            if double {
+                call.set_double(libm::sqrt(value))
+            } else {
+                call.set_float(libm::sqrtf(value as f32))
+            }
             (63, 169)
         }
         0x1c | 0x20 => {
@@ -108,12 +140,20 @@ pub(crate) fn call(entry: u32, double: bool, core: &mut Core) -> Option<u64> {
             (39, 75)
         }
         0x2c | 0x30 => {
-            let bits = if entry * 4 == 0x2c { 0 } else { call.core.r[1] as i32 };
+            let bits = if entry * 4 == 0x2c {
+                0
+            } else {
+                call.core.r[1] as i32
+            };
             call.set_fixed((call.core.r[0] as i32).into(), bits);
             (55, 69)
         }
         0x34 | 0x38 => {
-            let bits = if entry * 4 == 0x34 { 0 } else { call.core.r[1] as i32 };
+            let bits = if entry * 4 == 0x34 {
+                0
+            } else {
+                call.core.r[1] as i32
+            };
             call.set_fixed(call.core.r[0].into(), bits);
             (55, 69)
         }
@@ -147,12 +187,20 @@ pub(crate) fn call(entry: u32, double: bool, core: &mut Core) -> Option<u64> {
             (599, 2168)
         }
         0x5c | 0x60 => {
-            let bits = if entry * 4 == 0x5c { 0 } else { call.core.r[2] as i32 };
+            let bits = if entry * 4 == 0x5c {
+                0
+            } else {
+                call.core.r[2] as i32
+            };
             call.set_fixed((call.long(0) as i64).into(), bits);
             (70, 80)
         }
         0x64 | 0x68 => {
-            let bits = if entry * 4 == 0x64 { 0 } else { call.core.r[2] as i32 };
+            let bits = if entry * 4 == 0x64 {
+                0
+            } else {
+                call.core.r[2] as i32
+            };
             call.set_fixed(call.long(0).into(), bits);
             (70, 80)
         }
@@ -198,7 +246,11 @@ mod tests {
         assert_eq!(f32::from_bits(float(0x00, 1.5, 2.25)), 3.75);
         assert_eq!(f32::from_bits(float(0x0c, 1.0, 3.0)), 1.0 / 3.0);
         assert_eq!(float(0x54, 1.0, 2.0) as i32, -1);
-        assert_eq!(f32::from_bits(float(0x08, 1e-30, 1e-10)), 0.0, "what would be denormal is zero");
+        assert_eq!(
+            f32::from_bits(float(0x08, 1e-30, 1e-10)),
+            0.0,
+            "what would be denormal is zero"
+        );
     }
 
     #[test]
@@ -219,7 +271,10 @@ mod tests {
         set(&mut core, 0, 1.25);
         set(&mut core, 2, 4.0);
         assert_eq!(call(0x08 / 4, true, &mut core), Some(155));
-        assert_eq!(f64::from_bits(u64::from(core.r[0]) | u64::from(core.r[1]) << 32), 5.0);
+        assert_eq!(
+            f64::from_bits(u64::from(core.r[0]) | u64::from(core.r[1]) << 32),
+            5.0
+        );
         call(0x7c / 4, true, &mut core).unwrap();
         assert_eq!(f32::from_bits(core.r[0]), 5.0);
     }

@@ -55,9 +55,15 @@ impl fmt::Display for ImageError {
         match self {
             Self::UnknownFormat => write!(f, "neither an ELF nor a UF2 file"),
             Self::Elf(error) => write!(f, "broken ELF file: {error}"),
-            Self::NotArm => write!(f, "the ELF file is not for a 32-bit ARM; build it for thumbv6m-none-eabi"),
+            Self::NotArm => write!(
+                f,
+                "the ELF file is not for a 32-bit ARM; build it for thumbv6m-none-eabi"
+            ),
             Self::Address { address } => {
-                write!(f, "the image has something at {address:#010x}, which is neither flash nor RAM of an RP2040")
+                write!(
+                    f,
+                    "the image has something at {address:#010x}, which is neither flash nor RAM of an RP2040"
+                )
             }
             Self::TooLarge { end, flash } => write!(
                 f,
@@ -73,7 +79,10 @@ impl fmt::Display for ImageError {
                     0xe48b_ff57 => " (absolute: RP2350)",
                     _ => "",
                 };
-                write!(f, "the UF2 file is for the family {family:#010x}{name}, not for RP2040 ({UF2_FAMILY:#010x})")
+                write!(
+                    f,
+                    "the UF2 file is for the family {family:#010x}{name}, not for RP2040 ({UF2_FAMILY:#010x})"
+                )
             }
             Self::Empty => write!(f, "there is nothing to load in the file"),
         }
@@ -172,7 +181,11 @@ impl Image {
         let mut other_family = None;
         for (block, bytes) in file.chunks(UF2_BLOCK).enumerate() {
             let wrong = |what| ImageError::Uf2Block { block, what };
-            let word = |at: usize| bytes.get(at..at + 4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let word = |at: usize| {
+                bytes
+                    .get(at..at + 4)
+                    .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            };
             if bytes.len() != UF2_BLOCK {
                 return Err(wrong("it is cut short"));
             }
@@ -211,7 +224,10 @@ impl Image {
             Some(last) if last.address as usize + last.bytes.len() == address as usize => {
                 last.bytes.extend_from_slice(bytes);
             }
-            _ => self.segments.push(Segment { address, bytes: bytes.to_vec() }),
+            _ => self.segments.push(Segment {
+                address,
+                bytes: bytes.to_vec(),
+            }),
         }
         Ok(())
     }
@@ -227,7 +243,10 @@ impl Image {
         for segment in &self.segments {
             let end = u64::from(segment.address) + segment.bytes.len() as u64;
             if segment.address >> 28 == 1 && end > u64::from(FLASH_BASE + flash_size) {
-                return Err(ImageError::TooLarge { end: end.min(u64::from(u32::MAX)) as u32, flash: flash_size });
+                return Err(ImageError::TooLarge {
+                    end: end.min(u64::from(u32::MAX)) as u32,
+                    flash: flash_size,
+                });
             }
         }
         Ok(())
@@ -235,7 +254,9 @@ impl Image {
 
     /// Each piece with its address.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.segments.iter().map(|segment| (segment.address, segment.bytes.as_slice()))
+        self.segments
+            .iter()
+            .map(|segment| (segment.address, segment.bytes.as_slice()))
     }
 
     /// Whether nothing of it belongs into flash: such a program is started in RAM.
@@ -272,7 +293,10 @@ mod tests {
         file.extend(block(0x1000_0100, UF2_FAMILY, &[2; 256]));
         file.extend(block(0x1000_0000, 0xe48b_ff59, &[3; 256]));
         let image = Image::parse(&file).unwrap();
-        let pieces: Vec<_> = image.pieces().map(|(address, bytes)| (address, bytes.len())).collect();
+        let pieces: Vec<_> = image
+            .pieces()
+            .map(|(address, bytes)| (address, bytes.len()))
+            .collect();
         assert_eq!(pieces, [(0x1000_0000, 512)]);
         assert!(image.check(0x20_0000).is_ok());
     }
@@ -285,11 +309,20 @@ mod tests {
         assert_eq!(error(&good[..300]), "block 0 of the UF2 file: it is cut short");
         let mut broken = [good.clone(), good].concat();
         broken[512 + 508] = 0;
-        assert_eq!(error(&broken), "block 1 of the UF2 file: its magic numbers are wrong");
+        assert_eq!(
+            error(&broken),
+            "block 1 of the UF2 file: its magic numbers are wrong"
+        );
         assert!(error(&block(0x1000_0000, 0xe48b_ff59, &[1; 256])).contains("RP2350, ARM"));
         assert!(error(&block(0x4000_0000, UF2_FAMILY, &[1; 256])).contains("0x40000000"));
         assert!(error(b"\x7fELF\x02").starts_with("broken ELF file"));
         let image = Image::parse(&block(0x101f_ff80, UF2_FAMILY, &[1; 256])).unwrap();
-        assert_eq!(image.check(0x20_0000), Err(ImageError::TooLarge { end: 0x1020_0080, flash: 0x20_0000 }));
+        assert_eq!(
+            image.check(0x20_0000),
+            Err(ImageError::TooLarge {
+                end: 0x1020_0080,
+                flash: 0x20_0000
+            })
+        );
     }
 }

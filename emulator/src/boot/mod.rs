@@ -18,7 +18,7 @@ pub(crate) fn second_stage_checksum(bytes: &[u8]) -> u32 {
     for byte in bytes {
         crc ^= u32::from(*byte) << 24;
         for _ in 0..8 {
-            crc = crc << 1 ^ (crc >> 31) * 0x04c1_1db7;
+            crc = (crc << 1) ^ ((crc >> 31) * 0x04c1_1db7);
         }
     }
     crc
@@ -26,7 +26,10 @@ pub(crate) fn second_stage_checksum(bytes: &[u8]) -> u32 {
 
 /// Whether flash starts with a second stage that the boot ROM would run.
 pub(crate) fn has_second_stage(flash: &[u8]) -> bool {
-    let Some((code, checksum)) = flash.get(..SECOND_STAGE_SIZE).and_then(|stage| stage.split_last_chunk()) else {
+    let Some((code, checksum)) = flash
+        .get(..SECOND_STAGE_SIZE)
+        .and_then(|stage| stage.split_last_chunk())
+    else {
         return false;
     };
     second_stage_checksum(code) == u32::from_le_bytes(*checksum)

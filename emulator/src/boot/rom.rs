@@ -141,8 +141,14 @@ pub(crate) fn install(chip: &mut Chip) {
     let text = b"picolet emulator, no ROM file\0";
     rom[copyright as usize..copyright as usize + text.len()].copy_from_slice(text);
     // a library of no size: there is no code to copy
-    let entries: [(&[u8; 2], u32); 6] =
-        [(b"GR", revision), (b"CR", copyright), (b"SF", floats), (b"SD", doubles), (b"FS", doubles), (b"FE", doubles)];
+    let entries: [(&[u8; 2], u32); 6] = [
+        (b"GR", revision),
+        (b"CR", copyright),
+        (b"SF", floats),
+        (b"SD", doubles),
+        (b"FS", doubles),
+        (b"FE", doubles),
+    ];
     for (i, (code, value)) in entries.iter().enumerate() {
         let at = data + 4 * i as u32;
         rom[at as usize..at as usize + 2].copy_from_slice(*code);
@@ -213,7 +219,11 @@ pub(crate) fn call(number: u32, core: &mut Core, chip: &mut Chip, launch: &mut L
             chip.ssi.force_select(None, &mut chip.flash, nanos);
             chip.ssi.set_up_for_commands();
             chip.update_flash_mapped();
-            Outcome::Return(if *function == Function::ExitXip { 3_000 } else { 200 })
+            Outcome::Return(if *function == Function::ExitXip {
+                3_000
+            } else {
+                200
+            })
         }
         Function::RangeErase => erase(core, chip, r0, r1, r2, r3),
         Function::RangeProgram => program(core, chip, r0, r1, r2),
@@ -249,7 +259,9 @@ fn answer(core: &mut Core, value: u32, cycles: u64) -> Outcome {
 /// The code that looks a table up: pairs of a code and a pointer, to a zero.
 fn lookup(chip: &Chip, table: u32, code: u32) -> u32 {
     let half = |at: u32| {
-        chip.peek(at).zip(chip.peek(at + 1)).map_or(0, |(low, high)| u32::from(u16::from_le_bytes([low, high])))
+        chip.peek(at)
+            .zip(chip.peek(at + 1))
+            .map_or(0, |(low, high)| u32::from(u16::from_le_bytes([low, high])))
     };
     let mut at = table;
     loop {
@@ -270,7 +282,12 @@ fn fill(core: &mut Core, chip: &mut Chip, to: u32, value: u8, length: u32, unit:
         match chip.ram.store8(to.wrapping_add(i), value.into()) {
             Some(offset) => chip.code.ram_written(offset),
             None => {
-                core.fault(chip, crate::cpu::Fault::Bus { address: to.wrapping_add(i) });
+                core.fault(
+                    chip,
+                    crate::cpu::Fault::Bus {
+                        address: to.wrapping_add(i),
+                    },
+                );
                 return Outcome::Continue;
             }
         }
@@ -288,12 +305,17 @@ fn copy(core: &mut Core, chip: &mut Chip, to: u32, from: u32, length: u32) -> Ou
         if source >> 28 == 1 && (i == 0 || source & 7 == 0) {
             chip.read_flash(source & !3, &mut cycles);
         }
-        let stored =
-            chip.peek(source).and_then(|byte| chip.ram.store8(to.wrapping_add(i), byte.into()));
+        let stored = chip
+            .peek(source)
+            .and_then(|byte| chip.ram.store8(to.wrapping_add(i), byte.into()));
         match stored {
             Some(offset) => chip.code.ram_written(offset),
             None => {
-                let address = if chip.peek(source).is_some() { to.wrapping_add(i) } else { source };
+                let address = if chip.peek(source).is_some() {
+                    to.wrapping_add(i)
+                } else {
+                    source
+                };
                 core.fault(chip, crate::cpu::Fault::Bus { address });
                 return Outcome::Continue;
             }
@@ -332,7 +354,9 @@ fn program(core: &mut Core, chip: &mut Chip, start: u32, data: u32, count: u32) 
         if chip.flash.power_lost {
             break;
         }
-        let bytes: Vec<u8> = (0..256).map(|i| chip.peek(data.wrapping_add(page * 256 + i)).unwrap_or(0xff)).collect();
+        let bytes: Vec<u8> = (0..256)
+            .map(|i| chip.peek(data.wrapping_add(page * 256 + i)).unwrap_or(0xff))
+            .collect();
         nanos += chip.flash.program(start + page * 256, &bytes);
         chip.flash_changed();
     }

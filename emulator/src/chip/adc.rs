@@ -59,11 +59,16 @@ impl Adc {
 
     /// What a reset leaves: what is applied from outside.
     pub(crate) fn reset(&mut self) {
-        *self = Self { inputs: self.inputs, temperature: self.temperature, ratio: self.ratio, ..Self::new() };
+        *self = Self {
+            inputs: self.inputs,
+            temperature: self.temperature,
+            ratio: self.ratio,
+            ..Self::new()
+        };
     }
 
     pub(crate) fn set_clocks(&mut self, sys_hz: u64, adc_hz: u64) {
-        self.ratio = if adc_hz == 0 { 0 } else { (sys_hz << 16) / adc_hz };
+        self.ratio = (sys_hz << 16).checked_div(adc_hz).unwrap_or(0);
     }
 
     /// Applies a voltage to channel 0 to 3.
@@ -88,17 +93,19 @@ impl Adc {
 
     fn start(&mut self, now: u64) {
         if self.control & control::ENABLE != 0 && self.ratio != 0 && self.done_at.is_none() {
-            self.done_at = Some(now + (CONVERSION_CYCLES * self.ratio >> 16));
+            self.done_at = Some(now + ((CONVERSION_CYCLES * self.ratio) >> 16));
             // DIV paces free running: the interval in cycles of clk_adc, plus one
             let interval = (u64::from(self.divider) + 256).max(CONVERSION_CYCLES << 8);
-            self.next_start = now + (interval * self.ratio >> 24);
+            self.next_start = now + ((interval * self.ratio) >> 24);
         }
     }
 
     pub(crate) fn next_event(&self) -> u64 {
         match self.done_at {
             Some(at) => at,
-            None if self.control & (control::START_MANY | control::ENABLE) == 9 && self.ratio != 0 => self.next_start,
+            None if self.control & (control::START_MANY | control::ENABLE) == 9 && self.ratio != 0 => {
+                self.next_start
+            }
             None => u64::MAX,
         }
     }
@@ -124,7 +131,9 @@ impl Adc {
             let mask = self.control >> 16 & 31;
             if mask != 0 {
                 let channel = self.control >> 12 & 7;
-                let next = (1..=5).map(|step| (channel + step) % 5).find(|next| mask >> next & 1 != 0);
+                let next = (1..=5)
+                    .map(|step| (channel + step) % 5)
+                    .find(|next| mask >> next & 1 != 0);
                 self.control = self.control & !(7 << 12) | next.unwrap_or(channel) << 12;
             }
             if self.control & control::START_MANY != 0 && self.next_start <= at {

@@ -28,7 +28,12 @@ struct Pll {
 }
 
 impl Pll {
-    const RESET: Self = Self { control: 1, power: 0x2d, feedback: 0, post: 0x7_7000 };
+    const RESET: Self = Self {
+        control: 1,
+        power: 0x2d,
+        feedback: 0,
+        post: 0x7_7000,
+    };
 
     fn is_running(&self) -> bool {
         self.power & 0x21 == 0 && self.feedback != 0
@@ -82,7 +87,10 @@ pub(crate) struct Clocks {
 impl Clocks {
     /// As reset leaves it: everything runs from the ring oscillator. `seed` feeds its random bit.
     pub(crate) fn new(seed: u64) -> Self {
-        let mut generators = [Generator { control: 0, divider: 0x100 }; 10];
+        let mut generators = [Generator {
+            control: 0,
+            divider: 0x100,
+        }; 10];
         // clk_peri has no divider
         generators[Clock::Peripheral as usize].divider = 0x100;
         Self {
@@ -105,7 +113,11 @@ impl Clocks {
     }
 
     fn crystal_hz(&self) -> u64 {
-        if self.crystal_control >> 12 & 0xfff == 0xfab { CRYSTAL_HZ } else { 0 }
+        if self.crystal_control >> 12 & 0xfff == 0xfab {
+            CRYSTAL_HZ
+        } else {
+            0
+        }
     }
 
     fn ring_hz(&self) -> u64 {
@@ -121,7 +133,11 @@ impl Clocks {
     }
 
     fn divided(hz: u64, divider: u32) -> u64 {
-        let divider = if divider >> 8 == 0 { 1 << 24 | u64::from(divider) } else { u64::from(divider) };
+        let divider = if divider >> 8 == 0 {
+            1 << 24 | u64::from(divider)
+        } else {
+            u64::from(divider)
+        };
         hz * 256 / divider
     }
 
@@ -358,7 +374,11 @@ const NANOS: u128 = 1_000_000_000;
 
 impl Timeline {
     pub(crate) fn new(hz: u64) -> Self {
-        Self { anchor_cycle: 0, anchor_nanos: 0, hz: hz.max(1) }
+        Self {
+            anchor_cycle: 0,
+            anchor_nanos: 0,
+            hz: hz.max(1),
+        }
     }
 
     pub(crate) fn hz(&self) -> u64 {
@@ -375,13 +395,18 @@ impl Timeline {
     pub(crate) fn cycle(&self, nanos: u64) -> u64 {
         let nanos = nanos.saturating_sub(self.anchor_nanos);
         let cycles = (u128::from(nanos) * u128::from(self.hz)).div_ceil(NANOS);
-        self.anchor_cycle.saturating_add(u64::try_from(cycles).unwrap_or(u64::MAX))
+        self.anchor_cycle
+            .saturating_add(u64::try_from(cycles).unwrap_or(u64::MAX))
     }
 
     /// clk_sys changes at this cycle.
     pub(crate) fn set_hz(&mut self, cycle: u64, hz: u64) {
         if hz != 0 && hz != self.hz {
-            *self = Self { anchor_cycle: cycle, anchor_nanos: self.nanos(cycle), hz };
+            *self = Self {
+                anchor_cycle: cycle,
+                anchor_nanos: self.nanos(cycle),
+                hz,
+            };
         }
     }
 }

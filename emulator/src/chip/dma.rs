@@ -176,7 +176,11 @@ impl Dma {
     /// Cycles between two requests of a pacing timer: Y/X, rounded up.
     fn timer_period(&self, timer: usize) -> u64 {
         let (x, y) = (self.timers[timer] >> 16, self.timers[timer] & 0xffff);
-        if x == 0 { u64::MAX / 4 } else { u64::from(y.div_ceil(x).max(1)) }
+        if x == 0 {
+            u64::MAX / 4
+        } else {
+            u64::from(y.div_ceil(x).max(1))
+        }
     }
 
     /// A transfer is done: addresses, count, sniffer, chain. Answers the channel that it triggers.
@@ -190,7 +194,11 @@ impl Dma {
         }
         let channel = &mut self.channels[i];
         if let Some(write) = failed {
-            channel.control |= if write { control::WRITE_ERROR } else { control::READ_ERROR };
+            channel.control |= if write {
+                control::WRITE_ERROR
+            } else {
+                control::READ_ERROR
+            };
             channel.busy = false;
             self.busy &= !(1 << i);
             self.raw |= 1 << i;
@@ -209,8 +217,16 @@ impl Dma {
             address & !mask | next & mask
         };
         let ring_write = channel.control & control::RING_WRITE != 0;
-        channel.read = advance(channel.read, channel.control & control::INCREMENT_READ != 0, !ring_write);
-        channel.write = advance(channel.write, channel.control & control::INCREMENT_WRITE != 0, ring_write);
+        channel.read = advance(
+            channel.read,
+            channel.control & control::INCREMENT_READ != 0,
+            !ring_write,
+        );
+        channel.write = advance(
+            channel.write,
+            channel.control & control::INCREMENT_WRITE != 0,
+            ring_write,
+        );
         channel.count = channel.count.saturating_sub(1);
         if channel.count == 0 {
             channel.busy = false;
@@ -257,7 +273,7 @@ impl Dma {
                     self.sniff_data ^= u32::from(byte) << 24;
                     for _ in 0..8 {
                         let carry = self.sniff_data >> 31;
-                        self.sniff_data = self.sniff_data << 1 ^ carry * 0x04c1_1db7;
+                        self.sniff_data = (self.sniff_data << 1) ^ (carry * 0x04c1_1db7);
                     }
                 }
             }
@@ -267,7 +283,7 @@ impl Dma {
                     let byte = if mode == 3 { byte.reverse_bits() } else { byte };
                     crc ^= u32::from(byte) << 8;
                     for _ in 0..8 {
-                        crc = crc << 1 ^ (crc >> 15 & 1) * 0x1_1021;
+                        crc = (crc << 1) ^ ((crc >> 15 & 1) * 0x1_1021);
                     }
                 }
                 self.sniff_data = crc & 0xffff;
@@ -285,8 +301,16 @@ impl Dma {
     }
 
     fn sniffed(&self) -> u32 {
-        let data = if self.sniff_control & 1 << 10 != 0 { self.sniff_data.reverse_bits() } else { self.sniff_data };
-        if self.sniff_control & 1 << 11 != 0 { !data } else { data }
+        let data = if self.sniff_control & 1 << 10 != 0 {
+            self.sniff_data.reverse_bits()
+        } else {
+            self.sniff_data
+        };
+        if self.sniff_control & 1 << 11 != 0 {
+            !data
+        } else {
+            data
+        }
     }
 
     /// DMA_IRQ_0 or 1.
@@ -421,7 +445,11 @@ mod tests {
             }
             now = at;
             let transfer = dma.take(now, |_| false).unwrap();
-            let (from, to, size) = (transfer.read as usize, transfer.write as usize, transfer.size as usize);
+            let (from, to, size) = (
+                transfer.read as usize,
+                transfer.write as usize,
+                transfer.size as usize,
+            );
             let mut bytes = [0; 4];
             bytes[..size].copy_from_slice(&memory[from..from + size]);
             let value = transfer.swapped(u32::from_le_bytes(bytes));
@@ -456,8 +484,19 @@ mod tests {
         let mut memory: Vec<u8> = (0..64).collect();
         // channel 1 fills 16 bytes from a ring of 4; channel 2 copies halfwords swapped
         start(&mut dma, 2, 0, 48, 2, 0);
-        dma.write(0x90, Write::plain(1 | 1 << 2 | 3 << 4 | 2 << 11 | UNPACED << 15 | 1 << 22), 0);
-        start(&mut dma, 1, 4, 16, 16, 1 | 3 << 4 | 2 << 6 | 2 << 11 | UNPACED << 15);
+        dma.write(
+            0x90,
+            Write::plain(1 | 1 << 2 | 3 << 4 | 2 << 11 | UNPACED << 15 | 1 << 22),
+            0,
+        );
+        start(
+            &mut dma,
+            1,
+            4,
+            16,
+            16,
+            1 | 3 << 4 | 2 << 6 | 2 << 11 | UNPACED << 15,
+        );
         run(&mut dma, &mut memory);
         assert_eq!(memory[16..24], [4, 5, 6, 7, 4, 5, 6, 7]);
         assert_eq!(memory[48..52], [1, 0, 3, 2]);

@@ -108,17 +108,14 @@ impl Flash {
     #[inline(always)]
     pub(crate) fn word(&self, offset: u32) -> u32 {
         let words = self.contents.as_chunks::<4>().0;
-        words.get((offset & (self.size() - 1)) as usize >> 2).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+        words
+            .get((offset & (self.size() - 1)) as usize >> 2)
+            .map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
     /// Whether an erase or a program runs at this moment.
     pub(crate) fn is_busy(&self, nanos: u64) -> bool {
         nanos < self.busy_until
-    }
-
-    /// When what runs is done.
-    pub(crate) fn busy_until(&self) -> u64 {
-        self.busy_until
     }
 
     /// Counts an operation and answers how much of it happens before power goes.
@@ -163,7 +160,10 @@ impl Flash {
             self.contents[(page + (offset + i as u32) % PAGE) as usize] &= byte;
         }
         self.programs += 1;
-        self.changed = Some(Operation::Program { offset: page, length: PAGE });
+        self.changed = Some(Operation::Program {
+            offset: page,
+            length: PAGE,
+        });
         typical::PAGE_PROGRAM
     }
 
@@ -205,7 +205,7 @@ impl Flash {
                 // more than a page wraps: the last 256 bytes count
                 if self.page.len() == PAGE as usize {
                     self.page.remove(0);
-                    self.address = self.address & !(PAGE - 1) | (self.address + 1) % PAGE;
+                    self.address = self.address & !(PAGE - 1) | ((self.address + 1) % PAGE);
                 }
                 self.page.push(byte);
                 0xff
@@ -286,7 +286,10 @@ mod tests {
     fn says_who_it_is() {
         let mut flash = flash();
         assert_eq!(send(&mut flash, 0, &[0x9f, 0, 0, 0])[1..], [0xef, 0x40, 0x15]);
-        assert_eq!(send(&mut flash, 0, &[0x4b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])[5..], *b"picolet!");
+        assert_eq!(
+            send(&mut flash, 0, &[0x4b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])[5..],
+            *b"picolet!"
+        );
     }
 
     #[test]
@@ -299,7 +302,11 @@ mod tests {
         send(&mut flash, 0, &[0x02, 0, 1, 0, 0x0f]);
         assert_eq!(flash.bytes()[0x100], 0x0f);
         assert_eq!(send(&mut flash, 399_999, &[0x05, 0])[1], 1, "busy");
-        assert_eq!(send(&mut flash, 400_000, &[0x05, 0])[1], 0, "done, and write enable gone");
+        assert_eq!(
+            send(&mut flash, 400_000, &[0x05, 0])[1],
+            0,
+            "done, and write enable gone"
+        );
         send(&mut flash, 400_000, &[0x06]);
         send(&mut flash, 400_000, &[0x02, 0, 1, 0, 0xf1]);
         assert_eq!(flash.bytes()[0x100], 0x01);
@@ -317,7 +324,10 @@ mod tests {
         long.extend((0..300_u32).map(|i| i as u8));
         send(&mut flash, 1_000_000, &[0x06]);
         send(&mut flash, 1_000_000, &long);
-        assert_eq!(flash.bytes()[0x200..0x230], (0..=255).map(|i: u8| i).collect::<Vec<_>>()[..0x30]);
+        assert_eq!(
+            flash.bytes()[0x200..0x230],
+            (0..=255).map(|i: u8| i).collect::<Vec<_>>()[..0x30]
+        );
     }
 
     #[test]
@@ -329,14 +339,17 @@ mod tests {
         assert!(flash.bytes()[0x1000..0x2000].iter().all(|&byte| byte == 0xff));
         assert_eq!((flash.bytes()[0xfff], flash.bytes()[0x2000]), (0, 0));
         assert_eq!(flash.wear()[1], 1);
-        assert_eq!(flash.busy_until(), 45_000_000);
+        assert_eq!(flash.busy_until, 45_000_000);
     }
 
     #[test]
     fn power_goes_in_the_middle_of_an_operation() {
         let mut flash = flash();
         flash.bytes_mut().fill(0);
-        flash.cut = Some(Cut { operation: 1, fraction: 128 });
+        flash.cut = Some(Cut {
+            operation: 1,
+            fraction: 128,
+        });
         flash.erase(0, SECTOR);
         assert!(flash.power_lost);
         assert_eq!((flash.bytes()[2047], flash.bytes()[2048]), (0xff, 0));

@@ -15,8 +15,6 @@ const PAD_RESET: u32 = 0x56;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub(crate) enum Function {
-    Spi = 1,
-    Uart = 2,
     Pwm = 4,
     Sio = 5,
     Pio0 = 6,
@@ -108,7 +106,12 @@ impl Gpio {
     pub(crate) fn reset_bank(&mut self) {
         let (external, pads) = (self.external, self.pads);
         let keep = (self.pull_up, self.input_enable, self.output_disable, self.levels);
-        *self = Self { external, pads, levels: self.levels, ..Self::new() };
+        *self = Self {
+            external,
+            pads,
+            levels: self.levels,
+            ..Self::new()
+        };
         (self.pull_up, self.input_enable, self.output_disable, self.levels) = keep;
         self.update();
     }
@@ -139,11 +142,6 @@ impl Gpio {
         self.update()
     }
 
-    /// What is driven from outside.
-    pub(crate) fn external(&self) -> Drive {
-        self.external
-    }
-
     /// Works the levels of the pads out. Answers whether one changed.
     fn update(&mut self) -> bool {
         let mut out = Drive::default();
@@ -163,7 +161,8 @@ impl Gpio {
             return false;
         }
         // edges are seen behind IE and IRQOVER
-        let seen = |levels: u32| (levels & self.input_enable ^ self.irq_invert) & !self.irq_forced | self.irq_force;
+        let seen =
+            |levels: u32| (levels & self.input_enable ^ self.irq_invert) & !self.irq_forced | self.irq_force;
         let (was, is) = (seen(before), seen(self.levels));
         let mut moved = was ^ is;
         while moved != 0 {
@@ -288,9 +287,19 @@ impl Gpio {
         }
         let overrides = [
             (8, &mut self.out_invert, &mut self.out_forced, &mut self.out_force),
-            (12, &mut self.enable_invert, &mut self.enable_forced, &mut self.enable_force),
+            (
+                12,
+                &mut self.enable_invert,
+                &mut self.enable_forced,
+                &mut self.enable_force,
+            ),
             (16, &mut self.in_invert, &mut self.in_forced, &mut self.in_force),
-            (28, &mut self.irq_invert, &mut self.irq_forced, &mut self.irq_force),
+            (
+                28,
+                &mut self.irq_invert,
+                &mut self.irq_forced,
+                &mut self.irq_force,
+            ),
         ];
         for (shift, invert, forced, force) in overrides {
             let over = control >> shift & 3;
@@ -415,7 +424,10 @@ impl QspiPins {
     }
 
     pub(crate) fn write_pad(&mut self, offset: u32, write: Write) -> bool {
-        self.pads.get_mut(offset as usize / 4).map(|pad| *pad = write.onto(*pad)).is_some()
+        self.pads
+            .get_mut(offset as usize / 4)
+            .map(|pad| *pad = write.onto(*pad))
+            .is_some()
     }
 }
 
@@ -433,7 +445,10 @@ mod tests {
         select(&mut gpio, 3, Function::Sio);
         assert!(gpio.drive(Function::Sio, 8, 8));
         assert_eq!(gpio.levels, 8);
-        assert!(!gpio.drive(Function::Pio0, 0, 8), "another function does not reach the pin");
+        assert!(
+            !gpio.drive(Function::Pio0, 0, 8),
+            "another function does not reach the pin"
+        );
         select(&mut gpio, 3, Function::Pio0);
         assert_eq!(gpio.levels, 0);
     }

@@ -56,7 +56,15 @@ pub(crate) struct I2c {
 impl I2c {
     pub(crate) fn new() -> Self {
         let mut plain = [0; 64];
-        for (offset, value) in [(0x14, 0x28), (0x18, 0x2f), (0x1c, 6), (0x20, 0xd), (0x7c, 1), (0x94, 0x64), (0xa0, 7)] {
+        for (offset, value) in [
+            (0x14, 0x28),
+            (0x18, 0x2f),
+            (0x1c, 6),
+            (0x20, 0xd),
+            (0x7c, 1),
+            (0x94, 0x64),
+            (0xa0, 7),
+        ] {
             plain[offset / 4] = value;
         }
         Self {
@@ -78,17 +86,29 @@ impl I2c {
     }
 
     pub(crate) fn reset(&mut self) {
-        *self = Self { device: self.device.take(), ..Self::new() };
+        *self = Self {
+            device: self.device.take(),
+            ..Self::new()
+        };
     }
 
     /// Puts a memory of 256 bytes on the bus.
     pub(crate) fn attach(&mut self, address: u8, bytes: [u8; 256]) {
-        self.device = Some(Box::new(Memory { address: address.into(), bytes, pointer: 0, addressed: false }));
+        self.device = Some(Box::new(Memory {
+            address: address.into(),
+            bytes,
+            pointer: 0,
+            addressed: false,
+        }));
     }
 
     /// Cycles of nine bits, from the counts of the speed that is selected.
     fn byte_cycles(&self) -> u64 {
-        let (high, low) = if self.control >> 1 & 3 == 1 { (0x14, 0x18) } else { (0x1c, 0x20) };
+        let (high, low) = if self.control >> 1 & 3 == 1 {
+            (0x14, 0x18)
+        } else {
+            (0x1c, 0x20)
+        };
         9 * (u64::from(self.plain[high / 4]) + u64::from(self.plain[low / 4])).max(8)
     }
 
@@ -108,7 +128,9 @@ impl I2c {
         while self.done_at <= now {
             let at = self.done_at;
             self.done_at = u64::MAX;
-            let Some(command) = self.commands.pop_front() else { return };
+            let Some(command) = self.commands.pop_front() else {
+                return;
+            };
             self.run(command);
             self.start(at);
         }
@@ -238,7 +260,9 @@ impl I2c {
             0xf4 => 0,
             0xf8 => 0x3230_312a,
             0xfc => 0x4457_0140,
-            0x14..=0x20 | 0x38 | 0x3c | 0x7c | 0x84 | 0x8c | 0x90 | 0x94 | 0x98 | 0xa0 => self.plain[offset as usize / 4],
+            0x14..=0x20 | 0x38 | 0x3c | 0x7c | 0x84 | 0x8c | 0x90 | 0x94 | 0x98 | 0xa0 => {
+                self.plain[offset as usize / 4]
+            }
             _ => return None,
         })
     }

@@ -29,13 +29,20 @@ struct Results {
 
 impl Interpolator {
     pub(crate) fn new(number: u8) -> Self {
-        Self { number, ..Self::default() }
+        Self {
+            number,
+            ..Self::default()
+        }
     }
 
     /// Shift, mask and sign-extension of one lane.
     fn lane(&self, lane: usize) -> (u32, u32, bool) {
         let control = self.control[lane];
-        let raw = self.accumulators[if control & CROSS_INPUT != 0 { 1 - lane } else { lane }];
+        let raw = self.accumulators[if control & CROSS_INPUT != 0 {
+            1 - lane
+        } else {
+            lane
+        }];
         let (lsb, msb) = (control >> 5 & 31, control >> 10 & 31);
         let above = (u64::from(u32::MAX) << (msb + 1)) as u32;
         let mask = !above & u32::MAX << lsb;
@@ -52,15 +59,24 @@ impl Interpolator {
         let blend = self.number == 0 && self.control[0] & BLEND != 0;
         let clamp = self.number == 1 && self.control[0] & CLAMP != 0;
         let add = |lane: usize, raw: u32, masked: u32| {
-            self.bases[lane].wrapping_add(if self.control[lane] & ADD_RAW != 0 { raw } else { masked })
+            self.bases[lane].wrapping_add(if self.control[lane] & ADD_RAW != 0 {
+                raw
+            } else {
+                masked
+            })
         };
         let mut lanes = [add(0, raw0, masked0), add(1, raw1, masked1)];
         if blend {
             let alpha = masked1 & 0xff;
             let signed = self.control[1] & SIGNED != 0;
-            let [from, to] = [self.bases[0], self.bases[1]]
-                .map(|base| if signed { i64::from(base as i32) } else { i64::from(base) });
-            lanes = [alpha, (from + (i64::from(alpha) * (to - from) >> 8)) as u32];
+            let [from, to] = [self.bases[0], self.bases[1]].map(|base| {
+                if signed {
+                    i64::from(base as i32)
+                } else {
+                    i64::from(base)
+                }
+            });
+            lanes = [alpha, (from + ((i64::from(alpha) * (to - from)) >> 8)) as u32];
         }
         if clamp {
             lanes[0] = if self.control[0] & SIGNED != 0 {
@@ -72,8 +88,15 @@ impl Interpolator {
                 masked0.min(self.bases[1])
             };
         }
-        let full = self.bases[2].wrapping_add(masked0).wrapping_add(if blend { 0 } else { masked1 });
-        Results { lanes, full, masked: [masked0, masked1], overflow: [overflow0, overflow1] }
+        let full = self.bases[2]
+            .wrapping_add(masked0)
+            .wrapping_add(if blend { 0 } else { masked1 });
+        Results {
+            lanes,
+            full,
+            masked: [masked0, masked1],
+            overflow: [overflow0, overflow1],
+        }
     }
 
     /// FORCE_MSB shows in what is read, not in what is fed back.
@@ -129,7 +152,11 @@ impl Interpolator {
                 for lane in 0..2 {
                     let half = (value >> (16 * lane)) as u16;
                     let signed = self.control[if blend { 1 } else { lane }] & SIGNED != 0;
-                    self.bases[lane] = if signed { half as i16 as u32 } else { u32::from(half) };
+                    self.bases[lane] = if signed {
+                        half as i16 as u32
+                    } else {
+                        u32::from(half)
+                    };
                 }
             }
             _ => return false,
@@ -151,23 +178,44 @@ mod tests {
     #[test]
     fn adds_its_base_with_each_pop() {
         let mut interpolator = Interpolator::new(0);
-        set(&mut interpolator, &[(0x2c, 31 << 10), (0x30, 31 << 10), (0x08, 3), (0x00, 10)]);
-        assert_eq!([0x14, 0x14, 0x20].map(|offset| interpolator.read(offset).unwrap()), [13, 16, 19]);
+        set(
+            &mut interpolator,
+            &[(0x2c, 31 << 10), (0x30, 31 << 10), (0x08, 3), (0x00, 10)],
+        );
+        assert_eq!(
+            [0x14, 0x14, 0x20].map(|offset| interpolator.read(offset).unwrap()),
+            [13, 16, 19]
+        );
     }
 
     #[test]
     fn extracts_and_extends_a_field() {
         let mut interpolator = Interpolator::new(0);
         // bits 7..=4 of the accumulator, left in place, signed
-        set(&mut interpolator, &[(0x2c, 7 << 10 | 4 << 5 | SIGNED), (0x00, 0x1234_56c5)]);
+        set(
+            &mut interpolator,
+            &[(0x2c, 7 << 10 | 4 << 5 | SIGNED), (0x00, 0x1234_56c5)],
+        );
         assert_eq!(interpolator.read(0x34), Some(0xffff_ffc0));
-        assert_eq!(interpolator.read(0x2c).unwrap() >> 23 & 7, 0b101, "what is above the mask overflows");
+        assert_eq!(
+            interpolator.read(0x2c).unwrap() >> 23 & 7,
+            0b101,
+            "what is above the mask overflows"
+        );
     }
 
     #[test]
     fn blends_between_two_bases() {
         let mut interpolator = Interpolator::new(0);
-        set(&mut interpolator, &[(0x2c, 31 << 10 | BLEND), (0x30, 31 << 10), (0x08, 500), (0x0c, 1000)]);
+        set(
+            &mut interpolator,
+            &[
+                (0x2c, 31 << 10 | BLEND),
+                (0x30, 31 << 10),
+                (0x08, 500),
+                (0x0c, 1000),
+            ],
+        );
         let blended = [0, 64, 128, 255].map(|alpha| {
             interpolator.write(0x04, alpha);
             interpolator.read(0x24).unwrap()
@@ -178,7 +226,14 @@ mod tests {
     #[test]
     fn clamps_between_two_bases() {
         let mut interpolator = Interpolator::new(1);
-        set(&mut interpolator, &[(0x2c, 31 << 10 | SIGNED | CLAMP), (0x08, (-5_i32) as u32), (0x0c, 5)]);
+        set(
+            &mut interpolator,
+            &[
+                (0x2c, 31 << 10 | SIGNED | CLAMP),
+                (0x08, (-5_i32) as u32),
+                (0x0c, 5),
+            ],
+        );
         let clamped = [-100_i32, 3, 100].map(|value| {
             interpolator.write(0x00, value as u32);
             interpolator.read(0x20).unwrap() as i32

@@ -28,27 +28,41 @@ impl Ram {
     pub(crate) fn load32(&self, address: u32) -> Option<u32> {
         // the rotation moves the bits that must be zero to the top, where they make the index too large
         let index = address.wrapping_sub(RAM_BASE).rotate_right(2) as usize;
-        self.0.as_chunks::<4>().0.get(index).map(|bytes| u32::from_le_bytes(*bytes))
+        self.0
+            .as_chunks::<4>()
+            .0
+            .get(index)
+            .map(|bytes| u32::from_le_bytes(*bytes))
     }
 
     /// The halfword at an aligned address of RAM.
     #[inline(always)]
     pub(crate) fn load16(&self, address: u32) -> Option<u32> {
         let index = address.wrapping_sub(RAM_BASE).rotate_right(1) as usize;
-        self.0.as_chunks::<2>().0.get(index).map(|bytes| u32::from(u16::from_le_bytes(*bytes)))
+        self.0
+            .as_chunks::<2>()
+            .0
+            .get(index)
+            .map(|bytes| u32::from(u16::from_le_bytes(*bytes)))
     }
 
     /// The byte at an address of RAM.
     #[inline(always)]
     pub(crate) fn load8(&self, address: u32) -> Option<u32> {
-        self.0.get(address.wrapping_sub(RAM_BASE) as usize).map(|byte| u32::from(*byte))
+        self.0
+            .get(address.wrapping_sub(RAM_BASE) as usize)
+            .map(|byte| u32::from(*byte))
     }
 
     /// Writes a word to an aligned address of RAM and answers its offset.
     #[inline(always)]
     pub(crate) fn store32(&mut self, address: u32, value: u32) -> Option<u32> {
         let offset = address.wrapping_sub(RAM_BASE);
-        *self.0.as_chunks_mut::<4>().0.get_mut(offset.rotate_right(2) as usize)? = value.to_le_bytes();
+        *self
+            .0
+            .as_chunks_mut::<4>()
+            .0
+            .get_mut(offset.rotate_right(2) as usize)? = value.to_le_bytes();
         Some(offset)
     }
 
@@ -56,7 +70,11 @@ impl Ram {
     #[inline(always)]
     pub(crate) fn store16(&mut self, address: u32, value: u32) -> Option<u32> {
         let offset = address.wrapping_sub(RAM_BASE);
-        *self.0.as_chunks_mut::<2>().0.get_mut(offset.rotate_right(1) as usize)? = (value as u16).to_le_bytes();
+        *self
+            .0
+            .as_chunks_mut::<2>()
+            .0
+            .get_mut(offset.rotate_right(1) as usize)? = (value as u16).to_le_bytes();
         Some(offset)
     }
 
@@ -85,10 +103,14 @@ pub(crate) struct Write {
 impl Write {
     /// The write of `value` at `address`, whose bits 12 and 13 tell the alias.
     pub(crate) fn at(address: u32, value: u32) -> Self {
-        Self { value, alias: address >> 12 & 3 }
+        Self {
+            value,
+            alias: address >> 12 & 3,
+        }
     }
 
     /// A plain write.
+    #[cfg(test)]
     pub(crate) const fn plain(value: u32) -> Self {
         Self { value, alias: 0 }
     }
@@ -139,6 +161,9 @@ mod tests {
     #[test]
     fn aliases_set_clear_and_toggle() {
         let write = |address| Write::at(address, 0b0110).onto(0b0101);
-        assert_eq!([write(0), write(0x1000), write(0x2000), write(0x3000)], [0b0110, 0b0011, 0b0111, 0b0001]);
+        assert_eq!(
+            [write(0), write(0x1000), write(0x2000), write(0x3000)],
+            [0b0110, 0b0011, 0b0111, 0b0001]
+        );
     }
 }

@@ -32,8 +32,8 @@ use crate::cpu::code::{self, CodeCache};
 use crate::radio::{NoRadio, Radio, pins};
 use clocks::{Clock, Clocks, Timeline};
 use gpio::{Function, Gpio, QspiPins};
-use memory::{RAM_BASE, RAM_SIZE, Ram};
 pub(crate) use memory::Write;
+use memory::{RAM_BASE, RAM_SIZE, Ram};
 pub(crate) use names::name_of;
 use pio::{Inputs, Pio};
 use system::{Resets, System};
@@ -207,7 +207,19 @@ impl Chip {
         self.resets = Resets::new();
         self.system.reset();
         self.qspi = QspiPins::new(self.qspi.button);
-        for block in [1 << 0, 1 << 2, 1 << 3, 1 << 4, 1 << 14, 1 << 15, 1 << 16, 1 << 17, 1 << 22, 1 << 23, 1 << 24] {
+        for block in [
+            1 << 0,
+            1 << 2,
+            1 << 3,
+            1 << 4,
+            1 << 14,
+            1 << 15,
+            1 << 16,
+            1 << 17,
+            1 << 22,
+            1 << 23,
+            1 << 24,
+        ] {
             self.reset_blocks(block);
         }
         self.pios = [Pio::new(), Pio::new()];
@@ -228,8 +240,14 @@ impl Chip {
     /// Cycles of clk_sys for one tick of the watchdog: a microsecond, as firmware sets it up.
     pub(crate) fn cycles_per_tick(&self) -> u64 {
         let reference = self.clocks.hz(Clock::Reference);
-        let ticks = self.watchdog.tick_divider().map_or(0, |divider| reference / divider);
-        if ticks == 0 { u64::MAX >> 40 } else { (self.timeline.hz() / ticks).max(1) }
+        let ticks = self
+            .watchdog
+            .tick_divider()
+            .map_or(0, |divider| reference / divider);
+        self.timeline
+            .hz()
+            .checked_div(ticks)
+            .map_or(u64::MAX >> 40, |cycles| cycles.max(1))
     }
 
     /// A clock was set up anew: tell everybody who runs from it.
@@ -237,7 +255,10 @@ impl Chip {
         self.timeline.set_hz(now, self.clocks.hz(Clock::System));
         let sys = self.timeline.hz();
         let reference = self.clocks.hz(Clock::Reference);
-        let ticks = self.watchdog.tick_divider().map_or(0, |divider| reference / divider);
+        let ticks = self
+            .watchdog
+            .tick_divider()
+            .map_or(0, |divider| reference / divider);
         self.timer.set_tick(now, ticks, sys);
         self.watchdog.set_cycles_per_tick(self.cycles_per_tick(), now);
         let peripheral = self.clocks.hz(Clock::Peripheral);
@@ -266,9 +287,9 @@ impl Chip {
                 let up = self.requests_up();
                 self.dma.next_event(self.now, |request| up >> request & 1 != 0)
             }
-            Source::Radio => {
-                self.radio.next_event().map_or(u64::MAX, |time| self.timeline.cycle(time.as_nanos()).max(self.now))
-            }
+            Source::Radio => self.radio.next_event().map_or(u64::MAX, |time| {
+                self.timeline.cycle(time.as_nanos()).max(self.now)
+            }),
             Source::Adc => self.adc.next_event(),
             Source::Pwm => self.pwm.next_event(),
             Source::Rtc => self.rtc.next_event(),
@@ -347,7 +368,11 @@ impl Chip {
     /// Does everything that is due at or before `until`, in its order. With `watch`, comes back as soon as an
     /// interrupt line changed.
     pub(crate) fn advance(&mut self, until: u64, watch: bool) {
-        let lines = if watch { [self.lines(0), self.lines(1)] } else { [0; 2] };
+        let lines = if watch {
+            [self.lines(0), self.lines(1)]
+        } else {
+            [0; 2]
+        };
         while self.next_due <= until && self.next_due != u64::MAX {
             let at = self.next_due;
             let which = self.due.iter().position(|&due| due == at).unwrap_or(0);
@@ -455,7 +480,11 @@ impl Chip {
             }
             levels = before;
         }
-        let synchronized = if levels == self.gpio.levels { direct } else { self.gpio.inputs_of(levels) };
+        let synchronized = if levels == self.gpio.levels {
+            direct
+        } else {
+            self.gpio.inputs_of(levels)
+        };
         Inputs { synchronized, direct }
     }
 
@@ -527,14 +556,22 @@ impl Chip {
         }
         let data = self.radio.data();
         let enable = u32::from(data.is_some()) << pins::DATA;
-        self.gpio.drive_external(1 << pins::DATA, u32::from(data == Some(true)) << pins::DATA, enable);
+        self.gpio.drive_external(
+            1 << pins::DATA,
+            u32::from(data == Some(true)) << pins::DATA,
+            enable,
+        );
     }
 
     /// Takes over what the radio drives on its data line.
     pub(crate) fn radio_drives(&mut self) {
         let data = self.radio.data();
         let enable = u32::from(data.is_some()) << pins::DATA;
-        self.drive_external(1 << pins::DATA, u32::from(data == Some(true)) << pins::DATA, enable);
+        self.drive_external(
+            1 << pins::DATA,
+            u32::from(data == Some(true)) << pins::DATA,
+            enable,
+        );
         self.refresh(Source::Radio);
         self.update_next_due();
     }
@@ -558,7 +595,9 @@ impl Chip {
     /// One transfer of the DMA controller.
     fn transfer(&mut self, at: u64) {
         let up = self.requests_up();
-        let Some(transfer) = self.dma.take(at, |request| up >> request & 1 != 0) else { return };
+        let Some(transfer) = self.dma.take(at, |request| up >> request & 1 != 0) else {
+            return;
+        };
         if let Some(slice) = transfer.request.checked_sub(24).filter(|slice| *slice < 8) {
             self.pwm.acknowledge(slice as usize);
         }
@@ -656,7 +695,9 @@ impl Chip {
             _ => (self.flash.bytes(), address - FLASH_BASE),
         };
         let offset = offset as usize;
-        bytes.get(offset..offset + 2).map_or(0, |bytes| u16::from_le_bytes([bytes[0], bytes[1]]))
+        bytes
+            .get(offset..offset + 2)
+            .map_or(0, |bytes| u16::from_le_bytes([bytes[0], bytes[1]]))
     }
 
     /// An instruction is fetched from a new cache line: how many cycles that takes.
@@ -695,7 +736,12 @@ impl Chip {
             return None;
         }
         self.ram.load32(address).or_else(|| match address >> 28 {
-            0 => self.rom.as_chunks::<4>().0.get(address as usize / 4).map(|bytes| u32::from_le_bytes(*bytes)),
+            0 => self
+                .rom
+                .as_chunks::<4>()
+                .0
+                .get(address as usize / 4)
+                .map(|bytes| u32::from_le_bytes(*bytes)),
             1 if address < 0x1400_0000 => Some(self.read_flash(address, cycles)),
             2 => memory::unstripe(address).and_then(|address| self.ram.load32(address)),
             _ => None,
@@ -713,12 +759,17 @@ impl Chip {
     pub(crate) fn peek(&self, address: u32) -> Option<u8> {
         match address >> 28 {
             0 => self.rom.get(address as usize).copied(),
-            1 if address < 0x1400_0000 => {
-                self.flash.bytes().get((address & (self.flash.size() - 1) & 0xff_ffff) as usize).copied()
-            }
+            1 if address < 0x1400_0000 => self
+                .flash
+                .bytes()
+                .get((address & (self.flash.size() - 1) & 0xff_ffff) as usize)
+                .copied(),
             2 => {
                 let address = memory::unstripe(address).unwrap_or(address);
-                self.ram.bytes().get(address.wrapping_sub(RAM_BASE) as usize).copied()
+                self.ram
+                    .bytes()
+                    .get(address.wrapping_sub(RAM_BASE) as usize)
+                    .copied()
             }
             _ => None,
         }
@@ -734,7 +785,9 @@ impl Chip {
                 Some(())
             }
             2 => {
-                let offset = self.ram.store8(memory::unstripe(address).unwrap_or(address), value.into())?;
+                let offset = self
+                    .ram
+                    .store8(memory::unstripe(address).unwrap_or(address), value.into())?;
                 self.code.ram_written(offset);
                 Some(())
             }
@@ -744,8 +797,9 @@ impl Chip {
 
     /// Takes note of what happened to the flash.
     pub(crate) fn flash_changed(&mut self) {
-        if let Some(flash::Operation::Erase { offset, length } | flash::Operation::Program { offset, length }) =
-            self.flash.changed.take()
+        if let Some(
+            flash::Operation::Erase { offset, length } | flash::Operation::Program { offset, length },
+        ) = self.flash.changed.take()
         {
             self.code.forget(code::FLASH, offset, length);
         }
@@ -789,7 +843,13 @@ impl Chip {
     }
 
     /// Writes a register of the SIO.
-    pub(crate) fn write_sio(&mut self, core: usize, address: u32, value: u32, cycles: u64) -> Result<(), Fault> {
+    pub(crate) fn write_sio(
+        &mut self,
+        core: usize,
+        address: u32,
+        value: u32,
+        cycles: u64,
+    ) -> Result<(), Fault> {
         let offset = address & 0xfff_ffff;
         match self.sio.write(core, offset, value, cycles) {
             sio::Effect::None => {}
@@ -814,14 +874,21 @@ impl Chip {
     /// Reads anything that is neither RAM, flash, SIO nor a core's own.
     pub(crate) fn read(&mut self, core: usize, address: u32, cycles: &mut u64) -> Result<u32, Fault> {
         if let Some(word) = match address >> 28 {
-            0 => self.rom.as_chunks::<4>().0.get(address as usize / 4).map(|bytes| u32::from_le_bytes(*bytes)),
+            0 => self
+                .rom
+                .as_chunks::<4>()
+                .0
+                .get(address as usize / 4)
+                .map(|bytes| u32::from_le_bytes(*bytes)),
             2 => memory::unstripe(address).and_then(|address| self.ram.load32(address)),
             _ => None,
         } {
             return Ok(word);
         }
         let at = *cycles;
-        let value = self.read_register(core, address, cycles).ok_or(Fault::Bus { address })?;
+        let value = self
+            .read_register(core, address, cycles)
+            .ok_or(Fault::Bus { address })?;
         if self.register_trace.is_some() {
             self.trace_register(core, address, value, false, at);
         }
@@ -840,7 +907,8 @@ impl Chip {
         if self.register_trace.is_some() {
             self.trace_register(core, address, value, true, *cycles);
         }
-        self.write_anywhere(address, size, value, cycles).ok_or(Fault::Bus { address })
+        self.write_anywhere(address, size, value, cycles)
+            .ok_or(Fault::Bus { address })
     }
 
     fn write_anywhere(&mut self, address: u32, size: u32, value: u32, cycles: &mut u64) -> Option<()> {
@@ -948,9 +1016,13 @@ impl Chip {
             0x5010_0000 if offset == address & 0xffff => Some(self.usb.read_memory(offset)),
             0x5011_0000 => self.usb.read(offset, now),
             0x1400_0000 => self.cache.read(offset),
-            0x1500_0000 if self.cache.is_sram() => {
-                self.cache.sram.as_chunks::<4>().0.get((address & 0x3fff) as usize / 4).map(|b| u32::from_le_bytes(*b))
-            }
+            0x1500_0000 if self.cache.is_sram() => self
+                .cache
+                .sram
+                .as_chunks::<4>()
+                .0
+                .get((address & 0x3fff) as usize / 4)
+                .map(|b| u32::from_le_bytes(*b)),
             0x1800_0000 => {
                 let nanos = self.timeline.nanos(now);
                 let value = self.ssi.read(offset, &mut self.flash, nanos);
@@ -1028,7 +1100,8 @@ impl Chip {
             0x4001_8000 => {
                 let modelled = self.qspi.write(offset, write);
                 let nanos = self.timeline.nanos(now);
-                self.ssi.force_select(self.qspi.forced_select(), &mut self.flash, nanos);
+                self.ssi
+                    .force_select(self.qspi.forced_select(), &mut self.flash, nanos);
                 self.flash_changed();
                 self.update_flash_mapped();
                 modelled
@@ -1040,7 +1113,9 @@ impl Chip {
                 modelled
             }
             0x4002_8000 | 0x4002_c000 => {
-                let modelled = self.clocks.write_pll(usize::from(address & 0x4000 != 0), offset, write);
+                let modelled = self
+                    .clocks
+                    .write_pll(usize::from(address & 0x4000 != 0), offset, write);
                 self.clocks_changed(now);
                 modelled
             }
@@ -1180,11 +1255,15 @@ impl Chip {
     #[cold]
     fn trace_register(&mut self, core: usize, address: u32, value: u32, write: bool, cycles: u64) {
         let time = self.time(cycles);
-        let Some(trace) = &mut self.register_trace else { return };
+        let Some(trace) = &mut self.register_trace else {
+            return;
+        };
         let name = name_of(address);
         if trace.blocks.is_empty() || trace.blocks.iter().any(|block| name.starts_with(block.as_str())) {
             let arrow = if write { "<-" } else { "->" };
-            trace.lines.push(format!("[{time}] core {core} {name} {arrow} {value:08x}"));
+            trace
+                .lines
+                .push(format!("[{time}] core {core} {name} {arrow} {value:08x}"));
         }
     }
 
@@ -1214,7 +1293,11 @@ impl Chip {
     pub(crate) fn duplicate(&self) -> Option<Self> {
         Some(Self {
             ram: self.ram.clone(),
-            code: CodeCache::new([(0, ROM_SIZE), (RAM_BASE, RAM_SIZE), (FLASH_BASE, self.flash.size())]),
+            code: CodeCache::new([
+                (0, ROM_SIZE),
+                (RAM_BASE, RAM_SIZE),
+                (FLASH_BASE, self.flash.size()),
+            ]),
             rom: self.rom.clone(),
             flash: self.flash.clone(),
             cache: self.cache.clone(),

@@ -237,7 +237,9 @@ pub(crate) fn name_of(address: u32) -> String {
         return format!("{address:#010x}");
     };
     for &(first, distance, count, name) in runs.iter().rev() {
-        let Some(into) = offset.checked_sub(u32::from(first)) else { continue };
+        let Some(into) = offset.checked_sub(u32::from(first)) else {
+            continue;
+        };
         let distance = u32::from(distance).max(4);
         if into < distance * u32::from(count) {
             let (which, rest) = (into / distance, into % distance);

@@ -66,16 +66,28 @@ impl Slice {
 
     fn period(&self) -> u64 {
         let top = u64::from(self.active_top) + 1;
-        if self.control & control::PHASE_CORRECT != 0 { 2 * top } else { top }
+        if self.control & control::PHASE_CORRECT != 0 {
+            2 * top
+        } else {
+            top
+        }
     }
 
     fn phase_at(&self, now: u64) -> u64 {
-        if self.runs() { self.phase + ((now << 4).saturating_sub(self.anchor)) / self.step() } else { self.phase }
+        if self.runs() {
+            self.phase + ((now << 4).saturating_sub(self.anchor)) / self.step()
+        } else {
+            self.phase
+        }
     }
 
     fn count(&self, phase: u64) -> u32 {
         let top = u64::from(self.active_top);
-        (if phase > top { (2 * top + 1).saturating_sub(phase) } else { phase }) as u32
+        (if phase > top {
+            (2 * top + 1).saturating_sub(phase)
+        } else {
+            phase
+        }) as u32
     }
 
     /// Makes the phase at `now` the anchor; answers whether it wrapped.
@@ -149,11 +161,21 @@ pub(crate) struct Pwm {
 
 impl Pwm {
     pub(crate) fn new() -> Self {
-        Self { slices: [Slice::RESET; SLICES], raw: 0, enabled: 0, forced: 0, requests: 0 }
+        Self {
+            slices: [Slice::RESET; SLICES],
+            raw: 0,
+            enabled: 0,
+            forced: 0,
+            requests: 0,
+        }
     }
 
     pub(crate) fn next_event(&self) -> u64 {
-        self.slices.iter().map(Slice::next_event).min().unwrap_or(u64::MAX)
+        self.slices
+            .iter()
+            .map(Slice::next_event)
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     pub(crate) fn advance(&mut self, now: u64) {
@@ -333,7 +355,10 @@ mod tests {
     #[test]
     fn the_divider_has_four_bits_of_fraction() {
         let mut pwm = slice(1, 0x18, 9, 2, 0);
-        assert_eq!(waveform(&mut pwm, 30), [(0, 1), (3, 0), (15, 1), (18, 0), (30, 1)]);
+        assert_eq!(
+            waveform(&mut pwm, 30),
+            [(0, 1), (3, 0), (15, 1), (18, 0), (30, 1)]
+        );
     }
 
     #[test]

@@ -113,7 +113,11 @@ impl Rtc {
     }
 
     pub(crate) fn reset(&mut self) {
-        *self = Self { sys_hz: self.sys_hz, rtc_hz: self.rtc_hz, ..Self::new() };
+        *self = Self {
+            sys_hz: self.sys_hz,
+            rtc_hz: self.rtc_hz,
+            ..Self::new()
+        };
     }
 
     pub(crate) fn set_clocks(&mut self, now: u64, sys_hz: u64, rtc_hz: u64) {
@@ -134,7 +138,11 @@ impl Rtc {
 
     /// Only an alarm makes a second an event.
     pub(crate) fn next_event(&self) -> u64 {
-        if self.control & 1 != 0 && self.alarm[0] >> 28 & 1 != 0 { self.next_second } else { u64::MAX }
+        if self.control & 1 != 0 && self.alarm[0] >> 28 & 1 != 0 {
+            self.next_second
+        } else {
+            u64::MAX
+        }
     }
 
     pub(crate) fn advance(&mut self, now: u64) {
@@ -159,7 +167,9 @@ impl Rtc {
             (time >> 31 & 1, wanted.weekday, now.weekday),
         ];
         let any = pairs.iter().any(|pair| pair.0 != 0);
-        let all = pairs.iter().all(|&(enabled, wanted, now)| enabled == 0 || wanted == now);
+        let all = pairs
+            .iter()
+            .all(|&(enabled, wanted, now)| enabled == 0 || wanted == now);
         self.raised = date >> 28 & 1 != 0 && any && all;
     }
 
@@ -246,7 +256,12 @@ mod tests {
 
     #[test]
     fn knows_leap_years_as_the_hardware_does() {
-        for (year, control, day) in [(2024, 0x11, 29), (2023, 0x11, 1), (2100, 0x111, 1), (2100, 0x11, 29)] {
+        for (year, control, day) in [
+            (2024, 0x11, 29),
+            (2023, 0x11, 1),
+            (2100, 0x111, 1),
+            (2100, 0x11, 29),
+        ] {
             let mut rtc = rtc(year << 12 | 2 << 8 | 28, 23 << 16 | 59 << 8 | 59);
             rtc.write(0x0c, Write::plain(control), 0);
             rtc.read(0x1c, 1000);

@@ -28,7 +28,10 @@ impl Divider {
             (false, _) => (n / d, n % d),
             // the sign of the dividend decides between the results of a division by zero
             (true, 0) => (if (n as i32) < 0 { 1 } else { u32::MAX }, n),
-            (true, _) => ((n as i32).wrapping_div(d as i32) as u32, (n as i32).wrapping_rem(d as i32) as u32),
+            (true, _) => (
+                (n as i32).wrapping_div(d as i32) as u32,
+                (n as i32).wrapping_rem(d as i32) as u32,
+            ),
         };
         self.dirty = true;
         self.ready_at = now + DIVIDER_CYCLES;
@@ -76,7 +79,14 @@ impl Sio {
             core.interpolators = [Interpolator::new(0), Interpolator::new(1)];
             core.inbox.reserve(FIFO_DEPTH);
         }
-        Self { out: 0, enable: 0, high_out: 0, high_enable: 0, spinlocks: 0, cores }
+        Self {
+            out: 0,
+            enable: 0,
+            high_out: 0,
+            high_enable: 0,
+            spinlocks: 0,
+            cores,
+        }
     }
 
     /// SIO_IRQ_PROC0 or 1: something is in the mailbox, or went wrong with it.
@@ -105,7 +115,14 @@ impl Sio {
     }
 
     /// Reads a register. `gpio` and `gpio_high` are the levels of the pins.
-    pub(crate) fn read(&mut self, core: usize, offset: u32, gpio: u32, gpio_high: u32, now: u64) -> Option<u32> {
+    pub(crate) fn read(
+        &mut self,
+        core: usize,
+        offset: u32,
+        gpio: u32,
+        gpio_high: u32,
+        now: u64,
+    ) -> Option<u32> {
         let room = self.cores[1 - core].inbox.len() < FIFO_DEPTH;
         let own = &mut self.cores[core];
         Some(match offset {
@@ -239,14 +256,20 @@ mod tests {
         sio.write(0, base + 4, divisor, 0);
         assert_eq!(sio.read(0, 0x78, 0, 0, 7), Some(2));
         assert_eq!(sio.read(0, 0x78, 0, 0, 8), Some(3));
-        (sio.read(0, 0x70, 0, 0, 8).unwrap(), sio.read(0, 0x74, 0, 0, 8).unwrap())
+        (
+            sio.read(0, 0x70, 0, 0, 8).unwrap(),
+            sio.read(0, 0x74, 0, 0, 8).unwrap(),
+        )
     }
 
     #[test]
     fn divides_as_the_datasheet_says_even_by_zero() {
         assert_eq!(divide(false, 100, 7), (14, 2));
         assert_eq!(divide(false, 100, 0), (u32::MAX, 100));
-        assert_eq!(divide(true, (-100_i32) as u32, 7), ((-14_i32) as u32, (-2_i32) as u32));
+        assert_eq!(
+            divide(true, (-100_i32) as u32, 7),
+            ((-14_i32) as u32, (-2_i32) as u32)
+        );
         assert_eq!(divide(true, (-100_i32) as u32, 0), (1, (-100_i32) as u32));
         assert_eq!(divide(true, 100, 0), (u32::MAX, 100));
         assert_eq!(divide(true, 0x8000_0000, u32::MAX), (0x8000_0000, 0));
@@ -269,7 +292,10 @@ mod tests {
         }
         assert_eq!(sio.read(0, 0x50, 0, 0, 0), Some(4), "full and overflowed");
         assert!(sio.interrupt(0) && sio.interrupt(1));
-        assert_eq!((0..8).map(|_| sio.read(1, 0x58, 0, 0, 0).unwrap()).sum::<u32>(), 28);
+        assert_eq!(
+            (0..8).map(|_| sio.read(1, 0x58, 0, 0, 0).unwrap()).sum::<u32>(),
+            28
+        );
         assert!(!sio.interrupt(1));
         sio.read(1, 0x58, 0, 0, 0);
         assert_eq!(sio.read(1, 0x50, 0, 0, 0), Some(2 | 8), "read while empty");

@@ -47,16 +47,19 @@ impl Spi {
     }
 
     pub(crate) fn reset(&mut self) {
-        *self = Self { ratio: self.ratio, ..Self::new() };
+        *self = Self {
+            ratio: self.ratio,
+            ..Self::new()
+        };
     }
 
     pub(crate) fn set_clocks(&mut self, sys_hz: u64, peripheral_hz: u64) {
-        self.ratio = if peripheral_hz == 0 { 0 } else { (sys_hz << 16) / peripheral_hz };
+        self.ratio = (sys_hz << 16).checked_div(peripheral_hz).unwrap_or(0);
     }
 
     fn bit_cycles(&self) -> u64 {
         let divider = u64::from(self.prescale.max(2)) * (u64::from(self.control[0] >> 8 & 0xff) + 1);
-        (divider * self.ratio >> 16).max(1)
+        ((divider * self.ratio) >> 16).max(1)
     }
 
     fn start(&mut self, now: u64) {
@@ -71,7 +74,9 @@ impl Spi {
     }
 
     pub(crate) fn next_event(&self) -> u64 {
-        self.shifting.map_or(u64::MAX, |(_, until)| until).min(self.timeout_at)
+        self.shifting
+            .map_or(u64::MAX, |(_, until)| until)
+            .min(self.timeout_at)
     }
 
     pub(crate) fn advance(&mut self, now: u64) {
@@ -101,8 +106,16 @@ impl Spi {
     fn status(&self) -> u32 {
         let half = FIFO_DEPTH / 2;
         self.raw
-            | if self.receive.len() >= half { interrupt::RECEIVE } else { 0 }
-            | if self.transmit.len() <= half { interrupt::TRANSMIT } else { 0 }
+            | if self.receive.len() >= half {
+                interrupt::RECEIVE
+            } else {
+                0
+            }
+            | if self.transmit.len() <= half {
+                interrupt::TRANSMIT
+            } else {
+                0
+            }
     }
 
     pub(crate) fn interrupt(&self) -> bool {

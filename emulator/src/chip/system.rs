@@ -19,7 +19,13 @@ const ALL_STAGES: u32 = 0x1_ffff;
 
 impl Resets {
     pub(crate) fn new() -> Self {
-        Self { held: ALL_BLOCKS, watchdog_select: 0, forced_on: 0, forced_off: 0, psm_watchdog_select: 0 }
+        Self {
+            held: ALL_BLOCKS,
+            watchdog_select: 0,
+            forced_on: 0,
+            forced_off: 0,
+            psm_watchdog_select: 0,
+        }
     }
 
     /// The boot ROM takes the pins of the flash out of reset.
@@ -102,11 +108,21 @@ pub(crate) struct System {
 
 impl System {
     pub(crate) fn new() -> Self {
-        Self { syscfg: [0; 7], regulator: 0xb1, brown_out: 0x91, bus_priority: 0, counter_select: [0x1f; 4] }
+        Self {
+            syscfg: [0; 7],
+            regulator: 0xb1,
+            brown_out: 0x91,
+            bus_priority: 0,
+            counter_select: [0x1f; 4],
+        }
     }
 
     pub(crate) fn reset(&mut self) {
-        *self = Self { regulator: self.regulator, brown_out: self.brown_out, ..Self::new() };
+        *self = Self {
+            regulator: self.regulator,
+            brown_out: self.brown_out,
+            ..Self::new()
+        };
     }
 
     pub(crate) fn read_sysinfo(&self, offset: u32) -> Option<u32> {
@@ -129,7 +145,9 @@ impl System {
 
     /// NMI masks and powered-down memories are not modelled.
     pub(crate) fn write_syscfg(&mut self, offset: u32, write: Write) -> bool {
-        let Some(register) = self.syscfg.get_mut(offset as usize / 4) else { return false };
+        let Some(register) = self.syscfg.get_mut(offset as usize / 4) else {
+            return false;
+        };
         *register = write.onto(*register);
         match offset {
             0x00 | 0x04 | 0x18 => *register == 0,

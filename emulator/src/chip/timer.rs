@@ -32,11 +32,17 @@ impl Tick {
         }
         let ticks = u128::from(count.saturating_sub(self.anchor_count));
         let cycles = (ticks * u128::from(self.sys_hz)).div_ceil(u128::from(self.hz));
-        self.anchor_cycle.saturating_add(u64::try_from(cycles).unwrap_or(u64::MAX))
+        self.anchor_cycle
+            .saturating_add(u64::try_from(cycles).unwrap_or(u64::MAX))
     }
 
     fn set(&mut self, cycle: u64, hz: u64, sys_hz: u64) {
-        *self = Self { anchor_count: self.count(cycle), anchor_cycle: cycle, hz, sys_hz: sys_hz.max(1) };
+        *self = Self {
+            anchor_count: self.count(cycle),
+            anchor_cycle: cycle,
+            hz,
+            sys_hz: sys_hz.max(1),
+        };
     }
 }
 
@@ -60,7 +66,12 @@ pub(crate) struct Timer {
 impl Timer {
     pub(crate) fn new() -> Self {
         Self {
-            tick: Tick { anchor_cycle: 0, anchor_count: 0, hz: 0, sys_hz: 1 },
+            tick: Tick {
+                anchor_cycle: 0,
+                anchor_count: 0,
+                hz: 0,
+                sys_hz: 1,
+            },
             offset: 0,
             paused_at: None,
             latched_high: 0,
@@ -80,7 +91,8 @@ impl Timer {
 
     /// The 64 bits of the timer.
     pub(crate) fn count(&self, cycle: u64) -> u64 {
-        self.paused_at.unwrap_or_else(|| self.tick.count(cycle).wrapping_add(self.offset))
+        self.paused_at
+            .unwrap_or_else(|| self.tick.count(cycle).wrapping_add(self.offset))
     }
 
     fn set_count(&mut self, cycle: u64, count: u64) {
@@ -137,7 +149,9 @@ impl Timer {
                 count as u32
             }
             0x10..=0x1c => self.alarms[(offset as usize - 0x10) / 4],
-            0x20 => (0..4).map(|alarm| u32::from(self.armed[alarm].is_some()) << alarm).sum(),
+            0x20 => (0..4)
+                .map(|alarm| u32::from(self.armed[alarm].is_some()) << alarm)
+                .sum(),
             0x24 => (count >> 32) as u32,
             0x28 => count as u32,
             // DBGPAUSE: no debugger in the chip pauses it
@@ -229,7 +243,11 @@ impl Watchdog {
     /// What a reset leaves: the scratch registers and the reason.
     pub(crate) fn reset(&mut self) {
         let reason = self.fired.map_or(0, |reason| reason as u32);
-        *self = Self { scratch: self.scratch, reason, ..Self::new() };
+        *self = Self {
+            scratch: self.scratch,
+            reason,
+            ..Self::new()
+        };
     }
 
     /// How many cycles of clk_ref make a tick; `None` if there are no ticks.

@@ -79,11 +79,15 @@ impl Uart {
     }
 
     pub(crate) fn set_clocks(&mut self, sys_hz: u64, peripheral_hz: u64) {
-        self.peripheral_ratio = if peripheral_hz == 0 { 0 } else { (sys_hz << 16) / peripheral_hz };
+        self.peripheral_ratio = (sys_hz << 16).checked_div(peripheral_hz).unwrap_or(0);
     }
 
     fn depth(&self) -> usize {
-        if self.line_control & 1 << 4 != 0 { FIFO_DEPTH } else { 1 }
+        if self.line_control & 1 << 4 != 0 {
+            FIFO_DEPTH
+        } else {
+            1
+        }
     }
 
     /// Cycles of clk_sys for one frame; `None` if nothing moves.
@@ -143,7 +147,11 @@ impl Uart {
 
     pub(crate) fn next_event(&self) -> u64 {
         let sent = self.sending.map_or(u64::MAX, |(_, until)| until);
-        let arrives = if self.input.is_empty() || !self.is_enabled(1 << 9) { u64::MAX } else { self.receiving_until };
+        let arrives = if self.input.is_empty() || !self.is_enabled(1 << 9) {
+            u64::MAX
+        } else {
+            self.receiving_until
+        };
         sent.min(arrives).min(self.timeout_at)
     }
 
@@ -317,7 +325,11 @@ mod tests {
         uart.advance(3 * 10_850 + 100);
         assert!(!uart.interrupt());
         uart.advance(4 * 10_850 + 100);
-        assert_eq!(uart.read(0x40, 4 * 10_850 + 100), Some(0x10), "four of 32 bytes are the lowest level");
+        assert_eq!(
+            uart.read(0x40, 4 * 10_850 + 100),
+            Some(0x10),
+            "four of 32 bytes are the lowest level"
+        );
         uart.read(0, 4 * 10_850 + 100);
         assert!(!uart.interrupt());
         uart.advance(8 * 10_850);

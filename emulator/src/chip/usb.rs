@@ -164,7 +164,11 @@ impl Usb {
     // ---- memory ----
 
     pub(crate) fn read_memory(&self, offset: u32) -> u32 {
-        self.memory.as_chunks::<4>().0.get(offset as usize / 4).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+        self.memory
+            .as_chunks::<4>()
+            .0
+            .get(offset as usize / 4)
+            .map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
     pub(crate) fn write_memory(&mut self, offset: u32, size: u32, value: u32) {
@@ -290,7 +294,11 @@ impl Usb {
     }
 
     fn begin(&mut self, setup: [u8; 8], data: &[u8]) {
-        self.control = Some(Control { setup, data: data.to_vec(), stage: Stage::Setup });
+        self.control = Some(Control {
+            setup,
+            data: data.to_vec(),
+            stage: Stage::Setup,
+        });
     }
 
     fn next_step(&mut self) {
@@ -324,7 +332,9 @@ impl Usb {
     }
 
     fn run_control(&mut self) {
-        let Some(mut control) = self.control.take() else { return };
+        let Some(mut control) = self.control.take() else {
+            return;
+        };
         let reads = control.setup[0] & 0x80 != 0;
         let length = usize::from(u16::from_le_bytes([control.setup[6], control.setup[7]]));
         match control.stage {
@@ -359,7 +369,11 @@ impl Usb {
                 if self.stalls(!reads) {
                     return self.control_done(&control, false);
                 }
-                let done = if reads { self.give_packet(0, &[]) } else { self.take_packet(0).is_some() };
+                let done = if reads {
+                    self.give_packet(0, &[])
+                } else {
+                    self.take_packet(0).is_some()
+                };
                 if done {
                     return self.control_done(&control, true);
                 }

@@ -43,7 +43,10 @@ impl Cache {
 
     /// Reset leaves what is counted for the emulator's user.
     pub(crate) fn reset(&mut self) {
-        *self = Self { misses: self.misses, ..Self::new() };
+        *self = Self {
+            misses: self.misses,
+            ..Self::new()
+        };
     }
 
     /// An access to a line through the caching alias: how many cycles it takes more than a hit.
@@ -373,7 +376,11 @@ mod tests {
         let mut ssi = Ssi::new();
         let mut flash = Flash::new(0x1000, [0; 8]);
         // as for a W25Q080: quad, continuous read, 32 bits of address and mode, 4 dummy clocks, divided by two
-        for (offset, value) in [(0x14, 2), (0x00, 2 << 21 | 31 << 16 | 3 << 8), (0xf4, 0xa0 << 24 | 4 << 11 | 8 << 2 | 2)] {
+        for (offset, value) in [
+            (0x14, 2),
+            (0x00, 2 << 21 | 31 << 16 | 3 << 8),
+            (0xf4, 0xa0 << 24 | 4 << 11 | 8 << 2 | 2),
+        ] {
             assert!(ssi.write(offset, value, &mut flash, 0));
         }
         assert_eq!(ssi.line_cycles(), (8 + 4 + 16) * 2);

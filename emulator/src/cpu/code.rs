@@ -62,10 +62,17 @@ impl CodeCache {
         let mut entries = vec![Decoded::default(); start as usize].into_boxed_slice();
         for region in regions {
             let end = (region.start + region.size / 2) as usize;
-            entries[end..end + GUARD as usize].fill(Decoded { op: Op::End, ..Decoded::default() });
+            entries[end..end + GUARD as usize].fill(Decoded {
+                op: Op::End,
+                ..Decoded::default()
+            });
         }
         let ram_pages = vec![false; (memories[RAM].1 >> PAGE_SHIFT) as usize + 1].into_boxed_slice();
-        Self { entries, regions, ram_pages }
+        Self {
+            entries,
+            regions,
+            ram_pages,
+        }
     }
 
     /// The memory that holds this address and can be run from.
@@ -106,7 +113,11 @@ impl CodeCache {
     /// Puts a function of the boot ROM at an address of it.
     pub(crate) fn set_rom_function(&mut self, address: u32, number: u32) {
         if let Some(index) = self.regions[ROM].index(address) {
-            self.entries[index as usize] = Decoded { op: Op::Rom, imm: number, ..Decoded::default() };
+            self.entries[index as usize] = Decoded {
+                op: Op::Rom,
+                imm: number,
+                ..Decoded::default()
+            };
         }
     }
 

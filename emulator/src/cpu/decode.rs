@@ -139,10 +139,17 @@ pub(crate) struct Decoded {
 
 impl Decoded {
     const fn new(op: Op, d: u32, n: u32, m: u32, imm: u32) -> Self {
-        Self { op, d: d as u8, n: n as u8, m: m as u8, imm }
+        Self {
+            op,
+            d: d as u8,
+            n: n as u8,
+            m: m as u8,
+            imm,
+        }
     }
 
     /// How many halfwords the instruction takes.
+    #[cfg(test)]
     pub(crate) const fn halfwords(self) -> u32 {
         match self.op {
             Op::Bl | Op::BlFar | Op::Msr | Op::Mrs | Op::Barrier => 2,
@@ -235,7 +242,13 @@ pub(crate) fn decode(pc: u32, first: u16, second: u16, index_of: impl Fn(u32) ->
         0b01000 => decode_high(pc4, op),
         0b01001 => at(Op::LdrLiteral, low(8), 0, 0, (pc4 & !3).wrapping_add(imm8 << 2)),
         // A5.2.4: loads and stores
-        0b01010 | 0b01011 => at(LOAD_STORE_REGISTER[(op >> 9 & 7) as usize], low(0), low(3), low(6), 0),
+        0b01010 | 0b01011 => at(
+            LOAD_STORE_REGISTER[(op >> 9 & 7) as usize],
+            low(0),
+            low(3),
+            low(6),
+            0,
+        ),
         0b01100 => at(Op::StrImm, low(0), low(3), 0, imm5 << 2),
         0b01101 => at(Op::LdrImm, low(0), low(3), 0, imm5 << 2),
         0b01110 => at(Op::StrbImm, low(0), low(3), 0, imm5),
@@ -302,9 +315,21 @@ fn decode_miscellaneous(op: u32) -> Option<Decoded> {
     Some(match op >> 8 & 15 {
         0b0000 => {
             let imm = (op & 0x7f) << 2;
-            at(Op::AdjustSp, 13, 13, 0, if op & 0x80 != 0 { imm.wrapping_neg() } else { imm })
+            at(
+                Op::AdjustSp,
+                13,
+                13,
+                0,
+                if op & 0x80 != 0 { imm.wrapping_neg() } else { imm },
+            )
         }
-        0b0010 => at([Op::Sxth, Op::Sxtb, Op::Uxth, Op::Uxtb][(op >> 6 & 3) as usize], d, 0, m, 0),
+        0b0010 => at(
+            [Op::Sxth, Op::Sxtb, Op::Uxth, Op::Uxtb][(op >> 6 & 3) as usize],
+            d,
+            0,
+            m,
+            0,
+        ),
         // the ninth bit of a list is LR when pushed, PC when popped
         0b0100 | 0b0101 => at(Op::Push, 0, list.count_ones(), 0, op & 0xff | (op & 0x100) << 6),
         0b0110 if op & 0xffef == 0xb662 => at(if op & 0x10 == 0 { Op::Cpsie } else { Op::Cpsid }, 0, 0, 0, 0),
@@ -389,8 +414,14 @@ mod tests {
         assert_eq!(narrow(0xba80).op, Op::Undefined);
         assert_eq!(narrow(0xde00).op, Op::Undefined);
         assert_eq!(narrow(0xb501), Decoded::new(Op::Push, 0, 2, 0, 0x4001));
-        assert_eq!(decode(0, 0xf3ef, 0x8310, Some), Decoded::new(Op::Mrs, 3, 0, 0, 16));
-        assert_eq!(decode(0, 0xf380, 0x8814, Some), Decoded::new(Op::Msr, 0, 0, 0, 20));
+        assert_eq!(
+            decode(0, 0xf3ef, 0x8310, Some),
+            Decoded::new(Op::Mrs, 3, 0, 0, 16)
+        );
+        assert_eq!(
+            decode(0, 0xf380, 0x8814, Some),
+            Decoded::new(Op::Msr, 0, 0, 0, 20)
+        );
         assert_eq!(decode(0, 0xf3bf, 0x8f4f, Some).op, Op::Barrier);
     }
 }

@@ -155,7 +155,9 @@ impl Core {
         if matches!(self.sleep, Sleep::Reset | Sleep::Lockup) {
             return;
         }
-        let Some((exception, priority)) = self.exceptions.highest_pending() else { return };
+        let Some((exception, priority)) = self.exceptions.highest_pending() else {
+            return;
+        };
         // WFI also wakes for what PRIMASK keeps from running (B1.5.19)
         if self.sleep == Sleep::Interrupt && priority < self.exceptions.active_priority() {
             self.sleep = Sleep::Awake;
@@ -244,7 +246,11 @@ impl Core {
             Some(vector) if vector & 1 != 0 => self.pc = vector & !1,
             other => {
                 let address = other.unwrap_or(self.vtor.wrapping_add(4 * exception));
-                let fault = if other.is_some() { Fault::NotThumb { address } } else { Fault::Bus { address } };
+                let fault = if other.is_some() {
+                    Fault::NotThumb { address }
+                } else {
+                    Fault::Bus { address }
+                };
                 self.last_fault = Some((fault, self.pc));
                 self.sleep = Sleep::Lockup;
             }

@@ -143,7 +143,13 @@ impl Core {
 
     /// A load that is not from RAM, or not aligned.
     #[inline(never)]
-    fn load_slow(&mut self, chip: &mut Chip, address: u32, size: u32, cycles: &mut u64) -> Result<u32, Fault> {
+    fn load_slow(
+        &mut self,
+        chip: &mut Chip,
+        address: u32,
+        size: u32,
+        cycles: &mut u64,
+    ) -> Result<u32, Fault> {
         if address & (size - 1) != 0 {
             return Err(Fault::Unaligned { address });
         }
@@ -234,7 +240,11 @@ impl Core {
                     break 'run Exit::Fault(Fault::Fetch { address: pc });
                 }
                 let first = chip.fetch(memory, pc);
-                let second = if is_wide(first) { chip.fetch(memory, pc.wrapping_add(2)) } else { 0 };
+                let second = if is_wide(first) {
+                    chip.fetch(memory, pc.wrapping_add(2))
+                } else {
+                    0
+                };
                 d = chip.code.fill(memory, pc, first, second);
             }
             if O::ACTIVE {

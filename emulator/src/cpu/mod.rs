@@ -57,7 +57,9 @@ impl fmt::Display for Fault {
             Self::Unaligned { address } => write!(f, "unaligned access to {address:#010x}"),
             Self::Bus { address } => write!(f, "bus fault: nothing is at {address:#010x}"),
             Self::Fetch { address } => write!(f, "jump to {address:#010x}, where no code can run"),
-            Self::NotThumb { address } => write!(f, "jump to the even address {address:#010x}, which is not Thumb"),
+            Self::NotThumb { address } => {
+                write!(f, "jump to the even address {address:#010x}, which is not Thumb")
+            }
             Self::Svc => write!(f, "SVC at a priority that does not allow it"),
             Self::Breakpoint => write!(f, "BKPT without a debugger"),
         }
@@ -199,20 +201,36 @@ impl Core {
 
     /// The main stack pointer, whichever is in use.
     pub(crate) fn msp(&self) -> u32 {
-        if self.process_stack { self.other_sp } else { self.r[13] }
+        if self.process_stack {
+            self.other_sp
+        } else {
+            self.r[13]
+        }
     }
 
     /// The process stack pointer, whichever is in use.
     pub(crate) fn psp(&self) -> u32 {
-        if self.process_stack { self.r[13] } else { self.other_sp }
+        if self.process_stack {
+            self.r[13]
+        } else {
+            self.other_sp
+        }
     }
 
     pub(crate) fn set_msp(&mut self, value: u32) {
-        *(if self.process_stack { &mut self.other_sp } else { &mut self.r[13] }) = value & !3;
+        *(if self.process_stack {
+            &mut self.other_sp
+        } else {
+            &mut self.r[13]
+        }) = value & !3;
     }
 
     pub(crate) fn set_psp(&mut self, value: u32) {
-        *(if self.process_stack { &mut self.r[13] } else { &mut self.other_sp }) = value & !3;
+        *(if self.process_stack {
+            &mut self.r[13]
+        } else {
+            &mut self.other_sp
+        }) = value & !3;
     }
 
     /// CONTROL (B1.4.4).

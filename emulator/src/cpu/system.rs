@@ -30,7 +30,11 @@ impl SysTick {
     }
 
     fn start(&mut self, now: u64) {
-        let count = if self.stopped_at == 0 { self.reload + 1 } else { self.stopped_at };
+        let count = if self.stopped_at == 0 {
+            self.reload + 1
+        } else {
+            self.stopped_at
+        };
         self.zero_at = now + u64::from(count) * self.cycles_per_count.max(1);
     }
 
@@ -51,7 +55,11 @@ pub(crate) struct Mpu {
 impl Core {
     /// The cycle at which SysTick will next want to interrupt.
     pub(crate) fn systick_event(&self) -> u64 {
-        if self.systick.runs() && self.systick.interrupt { self.systick.zero_at } else { u64::MAX }
+        if self.systick.runs() && self.systick.interrupt {
+            self.systick.zero_at
+        } else {
+            u64::MAX
+        }
     }
 
     /// Brings SysTick up to `now`.
@@ -95,7 +103,9 @@ impl Core {
             0xe000_e200 | 0xe000_e280 => exceptions.pending_interrupts(),
             0xe000_e400..=0xe000_e41c => {
                 let first = (address & 0x1c) as usize;
-                (0..4).map(|i| u32::from(exceptions.priorities[first + i]) << (8 * i + 6)).sum()
+                (0..4)
+                    .map(|i| u32::from(exceptions.priorities[first + i]) << (8 * i + 6))
+                    .sum()
             }
             // CPUID: Cortex-M0+ r0p1
             0xe000_ed00 => 0x410c_c601,
@@ -133,7 +143,13 @@ impl Core {
     }
 
     /// Writes a register of the private peripheral bus.
-    pub(super) fn write_system(&mut self, chip: &mut Chip, address: u32, value: u32, now: u64) -> Result<(), Fault> {
+    pub(super) fn write_system(
+        &mut self,
+        chip: &mut Chip,
+        address: u32,
+        value: u32,
+        now: u64,
+    ) -> Result<(), Fault> {
         if self.is_unprivileged() {
             return Err(Fault::Bus { address });
         }
@@ -144,7 +160,11 @@ impl Core {
                 timer.stopped_at = timer.value(now);
                 timer.interrupt = value & 2 != 0;
                 timer.processor_clock = value & 4 != 0;
-                timer.cycles_per_count = if timer.processor_clock { 1 } else { chip.cycles_per_tick() };
+                timer.cycles_per_count = if timer.processor_clock {
+                    1
+                } else {
+                    chip.cycles_per_tick()
+                };
                 timer.enabled = value & 1 != 0;
                 if timer.enabled {
                     timer.start(now);

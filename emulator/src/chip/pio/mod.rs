@@ -122,7 +122,8 @@ impl Pio {
 
     /// Whether an interrupt line of the block is up.
     pub(crate) fn interrupt(&self, line: usize) -> bool {
-        (self.enabled[line] | self.forced[line]) != 0 && (self.raw() & self.enabled[line] | self.forced[line]) != 0
+        (self.enabled[line] | self.forced[line]) != 0
+            && (self.raw() & self.enabled[line] | self.forced[line]) != 0
     }
 
     /// Whether anything of the block can interrupt.
@@ -147,7 +148,11 @@ impl Pio {
         }
         let mask = (u32::MAX >> (32 - count.min(32))).rotate_left(base);
         let value = value.rotate_left(base);
-        let target = if directions { &mut self.enable } else { &mut self.levels };
+        let target = if directions {
+            &mut self.enable
+        } else {
+            &mut self.levels
+        };
         let changed = *target & !mask | value & mask;
         if changed != *target {
             *target = changed;

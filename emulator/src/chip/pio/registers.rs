@@ -10,7 +10,11 @@ impl Pio {
     /// Reads a register.
     pub(crate) fn read(&mut self, offset: u32) -> Option<u32> {
         let each = |bit: &dyn Fn(&super::StateMachine) -> bool, shift: u32| -> u32 {
-            self.machines.iter().enumerate().map(|(i, machine)| u32::from(bit(machine)) << (shift + i as u32)).sum()
+            self.machines
+                .iter()
+                .enumerate()
+                .map(|(i, machine)| u32::from(bit(machine)) << (shift + i as u32))
+                .sum()
         };
         Some(match offset {
             0x000 => each(&|machine| machine.enabled, 0),
@@ -52,7 +56,9 @@ impl Pio {
                 let machine = &self.machines[(offset as usize - 0xc8) / 0x18];
                 match (offset - 0xc8) % 0x18 {
                     0x00 => machine.clock_divider,
-                    0x04 => machine.exec_control | u32::from(machine.stalled && machine.injected.is_some()) << 31,
+                    0x04 => {
+                        machine.exec_control | u32::from(machine.stalled && machine.injected.is_some()) << 31
+                    }
                     0x08 => machine.shift_control,
                     0x0c => machine.pc,
                     0x10 => u32::from(machine.injected.unwrap_or(self.memory[machine.pc as usize & 31])),
@@ -111,7 +117,9 @@ impl Pio {
                 // a machine may be stalled on what has just been replaced
                 self.wake(now);
             }
-            0x0c8..=0x127 => return self.write_machine((offset as usize - 0xc8) / 0x18, offset, write, inputs),
+            0x0c8..=0x127 => {
+                return self.write_machine((offset as usize - 0xc8) / 0x18, offset, write, inputs);
+            }
             0x12c | 0x138 => {
                 let enabled = &mut self.enabled[usize::from(offset == 0x138)];
                 *enabled = write.onto(*enabled) & 0xfff;

@@ -82,7 +82,11 @@ impl StateMachine {
     /// The cycle of the next instruction.
     #[inline(always)]
     pub(super) fn due(&self) -> u64 {
-        if self.enabled && !self.stalled { self.next.div_ceil(256) } else { u64::MAX }
+        if self.enabled && !self.stalled {
+            self.next.div_ceil(256)
+        } else {
+            u64::MAX
+        }
     }
 
     /// Cycles for one step, in 1/256. An integer part of zero is 65536.
@@ -202,7 +206,7 @@ impl StateMachine {
         let right = self.shift_control >> 19 & 1 != 0;
         let (value, rest) = match (count, right) {
             (32, _) => (self.osr, 0),
-            (_, true) => (self.osr & (1 << count) - 1, self.osr >> count),
+            (_, true) => (self.osr & ((1 << count) - 1), self.osr >> count),
             (_, false) => (self.osr >> (32 - count), self.osr << count),
         };
         self.osr = rest;
@@ -215,7 +219,7 @@ impl StateMachine {
         self.isr = match (count, right) {
             (32, _) => value,
             (_, true) => self.isr >> count | value << (32 - count),
-            (_, false) => self.isr << count | value & (1 << count) - 1,
+            (_, false) => self.isr << count | value & ((1 << count) - 1),
         };
         self.isr_count = (self.isr_count + count).min(32);
     }
@@ -223,7 +227,11 @@ impl StateMachine {
 
 /// The flag that an IRQ or WAIT IRQ instruction names, with the machine's number added if bit 4 says so.
 fn flag(index: u32, machine: usize) -> u8 {
-    let number = if index & 0x10 != 0 { index & 4 | (index + machine as u32) & 3 } else { index & 7 };
+    let number = if index & 0x10 != 0 {
+        index & 4 | (index + machine as u32) & 3
+    } else {
+        index & 7
+    };
     1 << number
 }
 
@@ -242,7 +250,11 @@ impl Pio {
         machine.instructions += 1;
         // the OSR is refilled in the background as soon as there is something (section 3.5.4.2)
         if machine.autopull() && machine.osr_count >= machine.pull_threshold() && !machine.tx.is_empty() {
-            let out = machine.injected.unwrap_or(self.memory[(machine.pc & 31) as usize]) >> 13 == 3;
+            let out = machine
+                .injected
+                .unwrap_or(self.memory[(machine.pc & 31) as usize])
+                >> 13
+                == 3;
             let late = std::mem::take(&mut machine.starved);
             machine.refill();
             self.effects.fifos = true;
@@ -258,11 +270,15 @@ impl Pio {
         let outcome = self.execute(i, op, inputs);
         let machine = &mut self.machines[i];
         let side_set_bits = machine.pin_control >> 29;
-        let mut delay = u64::from(op >> 8 & 31 & (1 << (5 - side_set_bits.min(5))) - 1);
+        let mut delay = u64::from(op >> 8 & 31 & ((1 << (5 - side_set_bits.min(5))) - 1));
         match outcome {
             Outcome::Next if injected.is_none() => {
                 let (top, bottom) = (machine.exec_control >> 12 & 31, machine.exec_control >> 7 & 31);
-                machine.pc = if machine.pc == top { bottom } else { machine.pc + 1 & 31 };
+                machine.pc = if machine.pc == top {
+                    bottom
+                } else {
+                    (machine.pc + 1) & 31
+                };
             }
             Outcome::Next | Outcome::Jumped => {}
             Outcome::Stalled | Outcome::Retry => {
@@ -318,7 +334,10 @@ impl Pio {
         }
         let field = (op >> 8 & 31) >> (5 - count);
         let optional = machine.exec_control >> 30 & 1 != 0;
-        let (base, directions) = (machine.pin_control >> 10 & 31, machine.exec_control >> 29 & 1 != 0);
+        let (base, directions) = (
+            machine.pin_control >> 10 & 31,
+            machine.exec_control >> 29 & 1 != 0,
+        );
         if !optional {
             self.set_pins(base, count, field, directions);
         } else if field >> (count - 1) & 1 != 0 {
@@ -483,7 +502,11 @@ impl Pio {
             2 => machine.y,
             5 => {
                 let level = machine.exec_control & 15;
-                let held = if machine.exec_control >> 4 & 1 != 0 { machine.rx.len() } else { machine.tx.len() };
+                let held = if machine.exec_control >> 4 & 1 != 0 {
+                    machine.rx.len()
+                } else {
+                    machine.tx.len()
+                };
                 if (held as u32) < level { u32::MAX } else { 0 }
             }
             6 => machine.isr,
@@ -539,7 +562,11 @@ impl Pio {
         self.effects.flags = true;
         machine.waits_for_flag = op >> 5 & 1 != 0;
         // it looks again in its next cycle, even if nothing changes until then
-        if machine.waits_for_flag { Outcome::Retry } else { Outcome::Next }
+        if machine.waits_for_flag {
+            Outcome::Retry
+        } else {
+            Outcome::Next
+        }
     }
 
     fn set(&mut self, i: usize, op: u32) -> Outcome {
