@@ -3,6 +3,8 @@
 //! Nothing of Kubernetes is decided here: this is the wiring of the agent in `crates/kubelet` to an operating system,
 //! and words for a person.
 
+mod demo;
+mod devcluster;
 mod kubeconfig;
 mod linux;
 mod logging;
@@ -26,6 +28,10 @@ struct Arguments {
 enum Verb {
     /// Run nodes of a cluster in this process.
     Run(Box<run::Arguments>),
+    /// Show the main job: an in-memory cluster, a node, and a ConfigMap that drives it.
+    Demo(demo::Arguments),
+    /// Run a small in-memory Kubernetes API, for development and tests.
+    Devcluster(devcluster::Arguments),
     /// Print the completions of a shell: picolet completions bash > /etc/bash_completion.d/picolet
     Completions {
         /// Which shell.
@@ -36,6 +42,8 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Devcluster(arguments) => devcluster::run(arguments),
         Verb::Completions { shell } => {
             clap_complete::generate(
                 shell,

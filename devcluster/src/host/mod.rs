@@ -294,7 +294,10 @@ pub async fn run(options: RunOptions) -> Result<()> {
 }
 
 /// Writes a file that only its owner can read: it holds a private key.
-fn write_private(path: &std::path::Path, text: &str) -> Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_private(path: &std::path::Path, text: &str) -> Result<()> {
     use std::io::Write;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
