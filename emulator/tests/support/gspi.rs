@@ -103,6 +103,21 @@ impl<R: Radio> Host<R> {
             | (length as u32 & 0x7ff)
     }
 
+    /// A transfer of words as they are: those to the radio, those from it, and the status.
+    pub fn transfer(&mut self, to: &[u32], from: &mut [u32]) -> u32 {
+        self.swapped = false;
+        self.select(false);
+        for word in to {
+            self.send(*word);
+        }
+        for word in from {
+            *word = self.receive();
+        }
+        let status = self.receive();
+        self.select(true);
+        status
+    }
+
     pub fn write(&mut self, function: u32, address: u32, data: &[u8]) {
         self.log.push(line("WR", function, address, data));
         self.select(false);
