@@ -25,6 +25,8 @@ mod register;
 pub mod server;
 mod settings;
 mod status;
+#[cfg(test)]
+mod testing;
 mod watch;
 
 pub use agent::Agent;

@@ -1,0 +1,183 @@
+//! A machine in memory, every part of which a test can set and look at.
+
+use super::{START, Time};
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::future::Future;
+use core::time::Duration;
+use picolet_platform::{
+    Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Memory, PinError, PinMode, PinReading, PinSet, Pins,
+    Record, RecordError, Records, ResetReason, Sensors, System, UnixMicros,
+};
+use std::collections::BTreeMap;
+use std::format;
+use std::string::String;
+use std::vec::Vec;
+
+/// A Pico W of 264 KiB, but for what a test changes.
+pub(crate) struct Machine {
+    pub(crate) time: Time,
+    /// Whether anybody has told the time of day.
+    pub(crate) knows_time: Cell<bool>,
+    pub(crate) heap: Cell<HeapFigures>,
+    pub(crate) temperature: Cell<Option<i32>>,
+    pub(crate) cpu_micros: Cell<u64>,
+    pub(crate) pins: RefCell<BTreeMap<u8, PinMode>>,
+    /// Millivolts at the analogue inputs, from 0 on.
+    pub(crate) adc: RefCell<Vec<u16>>,
+    /// What the LED was told, in order.
+    pub(crate) led: RefCell<Vec<LedMode>>,
+    pub(crate) records: RefCell<BTreeMap<u8, Vec<u8>>>,
+    /// Every line of the log.
+    pub(crate) lines: RefCell<Vec<String>>,
+    /// How often it was restarted.
+    pub(crate) reboots: Cell<u32>,
+    random: Cell<u64>,
+}
+
+impl Machine {
+    pub(crate) fn new(time: Time) -> Self {
+        Self {
+            time,
+            knows_time: Cell::new(true),
+            heap: Cell::new(HeapFigures { total: 131_072, used: 40_960, peak: 65_536 }),
+            temperature: Cell::new(Some(27_449)),
+            cpu_micros: Cell::new(1_234_567),
+            pins: RefCell::default(),
+            adc: RefCell::new(std::vec![1650, 0, 3299]),
+            led: RefCell::default(),
+            records: RefCell::default(),
+            lines: RefCell::default(),
+            reboots: Cell::new(0),
+            random: Cell::new(0x9e37_79b9_7f4a_7c15),
+        }
+    }
+}
+
+impl Clock for Machine {
+    fn uptime(&self) -> Duration {
+        self.time.now()
+    }
+
+    fn now(&self) -> Option<UnixMicros> {
+        let micros = START.micros() + self.time.now().as_micros() as u64;
+        self.knows_time.get().then_some(UnixMicros(micros))
+    }
+
+    fn set_now(&self, _now: UnixMicros) {
+        self.knows_time.set(true);
+    }
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
+        self.time.sleep(duration)
+    }
+}
+
+impl Entropy for Machine {
+    /// The same bytes in each run (xorshift64).
+    fn fill(&self, bytes: &mut [u8]) {
+        for byte in bytes {
+            let mut x = self.random.get();
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            self.random.set(x);
+            *byte = x as u8;
+        }
+    }
+}
+
+impl Log for Machine {
+    fn log(&self, level: Level, line: fmt::Arguments<'_>) {
+        self.lines.borrow_mut().push(format!("{level:?} {line}"));
+    }
+}
+
+impl Memory for Machine {
+    fn heap(&self) -> HeapFigures {
+        self.heap.get()
+    }
+}
+
+impl Pins for Machine {
+    fn pins(&self) -> PinSet {
+        PinSet::range(2, 22).union(PinSet::range(26, 28))
+    }
+
+    fn set_pin(&self, pin: u8, mode: PinMode) -> Result<(), PinError> {
+        if !self.pins().contains(pin) {
+            return Err(PinError::NoSuchPin);
+        }
+        if matches!(mode, PinMode::Pwm { hertz, .. } if !(8..=1_000_000).contains(&hertz)) {
+            return Err(PinError::Unsupported);
+        }
+        self.pins.borrow_mut().insert(pin, mode);
+        Ok(())
+    }
+
+    fn read_pin(&self, pin: u8) -> Option<PinReading> {
+        let mode = self.pins.borrow().get(&pin).copied().unwrap_or_default();
+        let high = matches!(mode, PinMode::High);
+        self.pins().contains(pin).then_some(PinReading { mode, high })
+    }
+
+    fn read_adc(&self, channel: u8) -> Option<u16> {
+        self.adc.borrow().get(usize::from(channel)).copied()
+    }
+}
+
+impl Led for Machine {
+    fn set_led(&self, mode: LedMode) {
+        self.led.borrow_mut().push(mode);
+    }
+}
+
+impl Sensors for Machine {
+    fn temperature_millicelsius(&self) -> Option<i32> {
+        self.temperature.get()
+    }
+}
+
+impl Records for Machine {
+    async fn load(&self, record: Record, buffer: &mut [u8]) -> Option<usize> {
+        let records = self.records.borrow();
+        let value = records.get(&(record as u8))?;
+        buffer.get_mut(..value.len())?.copy_from_slice(value);
+        Some(value.len())
+    }
+
+    async fn store(&self, record: Record, value: &[u8]) -> Result<(), RecordError> {
+        self.records.borrow_mut().insert(record as u8, value.into());
+        Ok(())
+    }
+}
+
+impl System for Machine {
+    fn machine(&self) -> picolet_platform::Machine<'_> {
+        picolet_platform::Machine {
+            board: "pico-w",
+            mcu: "rp2040",
+            machine_id: "e66118604b5c7a21",
+            system_uuid: "e6611860-4b5c-7a21-0000-000000000000",
+            boot_id: "5a4d2f6e-0000-4000-8000-000000000001",
+            kernel_version: "embassy",
+            os_image: "picolet",
+            cores: 2,
+            cpu_khz: 125_000,
+            memory_bytes: 270_336,
+            storage_bytes: 225_280,
+        }
+    }
+
+    fn reset_reason(&self) -> ResetReason {
+        ResetReason::PowerOn
+    }
+
+    fn cpu_micros(&self) -> u64 {
+        self.cpu_micros.get()
+    }
+
+    async fn reboot(&self) {
+        self.reboots.set(self.reboots.get() + 1);
+    }
+}

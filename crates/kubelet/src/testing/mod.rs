@@ -1,0 +1,45 @@
+//! A machine and a network in memory, and time that passes only when everybody waits.
+//!
+//! For the tests of this crate: an agent runs on [`Machine`] and [`Wires`], and [`Time::run`] drives it together with
+//! whatever the test does to it. A test of an hour takes no time and comes out the same each time.
+
+mod machine;
+mod time;
+mod wires;
+
+pub(crate) use machine::Machine;
+pub(crate) use time::Time;
+pub(crate) use wires::{Broken, End, Wires, pipe};
+
+use crate::agent::Agent;
+use crate::pods::NoRuntime;
+use crate::settings::{Capacity, Limits, Settings};
+use picolet_kube::Timestamp;
+use std::vec::Vec;
+
+/// An agent on a machine and a network in memory.
+pub(crate) type TestAgent = Agent<Machine, Wires, NoRuntime>;
+
+/// The moment at which [`Time`] begins: 2026-11-22T12:00:00Z.
+pub(crate) const START: Timestamp = Timestamp::from_seconds(1_795_348_800);
+
+/// Settings of a node named `pico-1`.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        node_name: "pico-1".into(),
+        config_namespace: "default".into(),
+        taints: Vec::new(),
+        capacity: Capacity::default(),
+        reported_port: Some(10250),
+        static_tokens: Vec::new(),
+        limits: Limits::default(),
+        built: Timestamp::from_seconds(1_790_000_000),
+    }
+}
+
+/// An agent with `settings`, and the time that it lives in.
+pub(crate) fn agent(settings: Settings) -> (TestAgent, Time) {
+    let time = Time::default();
+    let agent = Agent::new(settings, Machine::new(time.clone()), Wires::default(), NoRuntime);
+    (agent, time)
+}
