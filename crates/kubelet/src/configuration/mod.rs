@@ -421,7 +421,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use picolet_kube::config_map::Data;
     use proptest::prelude::*;
@@ -448,6 +448,14 @@ mod tests {
     fn apply(configuration: &mut Configuration, name: &str, version: u32, data: &[(&str, &str)]) -> Outcome {
         let (metadata, mut stage) = map(name, version, data);
         configuration.apply(&metadata, &mut stage, Timestamp::from_seconds(u64::from(version)))
+    }
+
+    /// What `pico-config` with this data makes of the device, for the tests of others.
+    pub(crate) fn configured(data: &[(&str, &str)]) -> Configuration {
+        let mut configuration = Configuration::new(PinSet::range(2, 22));
+        let (metadata, mut stage) = map(BASE, 1, data);
+        configuration.apply(&metadata, &mut stage, crate::testing::START);
+        configuration
     }
 
     fn delete(configuration: &mut Configuration, name: &str) {

@@ -1,9 +1,498 @@
-//! The kubelet API.
+//! The kubelet's API: who connects, how much they may ask for, and who answers.
+//!
+//! A few workers share one future: each accepts a connection, serves its requests one after the other and goes back
+//! for the next. There is one worker more than connections are served; it makes room for a new connection by ending
+//! the one that was idle longest, or turns the caller away. Every wait has an end, every buffer a bound, and an idle
+//! connection holds next to none.
+//!
+//! It never opens a socket, never sees a key, and never does more for a caller whom it does not know than to say so.
+
+mod auth;
+mod containers;
+pub mod http;
+mod kubelet;
+mod metrics;
+pub mod pico;
+mod rate;
+mod response;
+mod routes;
+#[cfg(test)]
+mod tests;
 
 use crate::agent::Agent;
+use crate::metrics::{Histogram, count};
 use crate::pods::Runtime;
-use picolet_platform::{Network, Platform};
+use crate::settings::Limits;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use auth::{Caller, Identity};
+use core::cell::{Cell, RefCell};
+use core::future::{Future, poll_fn};
+use core::net::IpAddr;
+use core::task::Poll;
+use core::time::Duration;
+use embassy_futures::select::{Either, Either3, select, select3};
+use embassy_futures::yield_now;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::signal::Signal;
+use embedded_io_async::{Read, Write};
+use http::{Head, Method, RequestError};
+use picolet_platform::{AcceptError, Accepted, Credential, Network, Platform};
+use rate::Rate;
+use response::Answer;
+use routes::Route;
 
-pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(_agent: &Agent<P, N, R>) {
-    core::future::pending::<()>().await;
+/// How long a port that is not open is left alone.
+const NOT_LISTENING: Duration = Duration::from_secs(1);
+/// How long a caller who is turned away, or whose request is not read to its end, is listened to, so that the answer
+/// reaches it before the connection is gone.
+const LINGER: Duration = Duration::from_millis(500);
+/// Read at once from a connection that has nothing to say yet.
+const FIRST_READ: usize = 256;
+/// Read at once after that.
+const NEXT_READ: usize = 512;
+/// Below so much free heap nothing is served but what tells how the node is.
+const RESERVE_BYTES: u32 = 8 * 1024;
+
+/// Serves for ever.
+pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+    let server = Server::new(agent);
+    let mut workers: Vec<_> = server
+        .slots
+        .iter()
+        .map(|slot| Box::pin(server.work(slot)))
+        .collect();
+    poll_fn(|cx| {
+        for worker in &mut workers {
+            let _: Poll<()> = worker.as_mut().poll(cx);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// One worker, as the others see it.
+#[derive(Default)]
+struct Slot {
+    /// Whether it has a connection.
+    open: Cell<bool>,
+    /// Since when that connection has been waiting for a request.
+    idle_since: Cell<Option<Duration>>,
+    /// Tells it to end the connection.
+    evict: Signal<NoopRawMutex, ()>,
+}
+
+/// How often an endpoint was answered with a code.
+struct Requests {
+    route: Route,
+    code: u16,
+    count: u32,
+}
+
+/// What the workers share.
+struct Server<'a, P, N: Network, R> {
+    agent: &'a Agent<P, N, R>,
+    slots: Box<[Slot]>,
+    rate: Rate,
+    /// As many as there are routes and codes at most.
+    requests: RefCell<Vec<Requests>>,
+    duration: Histogram,
+    evicted: Cell<u32>,
+    turned_away: Cell<u32>,
+    cpu: metrics::CpuUsage,
+}
+
+/// What is known of a request once it is answered.
+#[derive(Clone, Copy)]
+struct Caught<'a> {
+    head: Option<Head>,
+    route: Route,
+    identity: Option<Identity<'a>>,
+}
+
+impl Caught<'_> {
+    /// One whose head could not be read.
+    const UNREADABLE: Self = Self {
+        head: None,
+        route: Route::Other,
+        identity: None,
+    };
+}
+
+/// A connection, and what was received on it and not yet used.
+struct Connection<S> {
+    stream: S,
+    credential: Credential,
+    peer: IpAddr,
+    received: Vec<u8>,
+}
+
+/// The peer is gone, or is not waited for any longer: there is nobody to answer.
+struct Gone;
+
+impl<S: Read + Write> Connection<S> {
+    /// Reads up to `most` bytes more.
+    async fn read(&mut self, most: usize) -> Result<(), Gone> {
+        let start = self.received.len();
+        self.received.reserve_exact(most);
+        self.received.resize(start + most, 0);
+        let read = self
+            .stream
+            .read(&mut self.received[start..])
+            .await
+            .unwrap_or(0)
+            .min(most);
+        self.received.truncate(start + read);
+        if read == 0 { Err(Gone) } else { Ok(()) }
+    }
+
+    /// Reads the head of a request. `None` as the error is a peer that is gone.
+    async fn head(&mut self, limits: &Limits) -> Result<Head, Option<RequestError>> {
+        let mut seen = 0;
+        loop {
+            // A head ends with a line, so nothing is looked for before one has ended; only what comes first is looked
+            // at at once, since it may be no HTTP at all.
+            let length = self.received.len();
+            let line = self.received.iter().skip(seen).any(|byte| *byte == b'\n');
+            if (seen == 0 || line || length >= limits.head_bytes)
+                && let Some(head) = Head::parse(&self.received, limits).map_err(Some)?
+            {
+                return Ok(head);
+            }
+            seen = length;
+            self.read(NEXT_READ.min(limits.head_bytes.saturating_sub(length)).max(1))
+                .await
+                .map_err(|Gone| None)?;
+        }
+    }
+
+    /// Reads the body that belongs to `head`.
+    async fn body(&mut self, head: &Head) -> Result<(), Gone> {
+        let whole = head.length + head.body;
+        if head.expects_continue && self.received.len() < whole {
+            let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+            self.stream.write_all(go_on).await.map_err(|_| Gone)?;
+            self.stream.flush().await.map_err(|_| Gone)?;
+        }
+        while self.received.len() < whole {
+            self.read((whole - self.received.len()).min(NEXT_READ)).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets the peer say what it will, without listening.
+    async fn drain(&mut self) {
+        loop {
+            self.received.clear();
+            if self.read(FIRST_READ).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Whole milliseconds, in arithmetic that a small core is good at.
+fn millis(duration: Duration) -> u32 {
+    let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    seconds
+        .saturating_mul(1000)
+        .saturating_add(duration.subsec_millis())
+}
+
+fn refuse(pico: bool, error: RequestError) -> Answer<'static> {
+    Answer::error(pico, error.code(), &error)
+}
+
+fn is_pico<S>(head: &Head, connection: &Connection<S>) -> bool {
+    routes::is_pico(head.path(&connection.received))
+}
+
+impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
+    fn new(agent: &'a Agent<P, N, R>) -> Self {
+        let workers = agent.settings.limits.connections.max(1) + 1;
+        Self {
+            agent,
+            slots: (0..workers).map(|_| Slot::default()).collect(),
+            rate: Rate::default(),
+            requests: RefCell::default(),
+            duration: Histogram::default(),
+            evicted: Cell::new(0),
+            turned_away: Cell::new(0),
+            cpu: metrics::CpuUsage::default(),
+        }
+    }
+
+    /// Serves one connection after the other.
+    async fn work(&self, slot: &Slot) {
+        loop {
+            match self.agent.network.accept().await {
+                Ok(accepted) => self.serve(slot, accepted).await,
+                Err(AcceptError::NotListening) => self.agent.platform.sleep(NOT_LISTENING).await,
+                Err(AcceptError::Handshake) => yield_now().await,
+            }
+        }
+    }
+
+    async fn serve(&self, slot: &Slot, accepted: Accepted<N::Inbound>) {
+        let Accepted {
+            stream,
+            credential,
+            peer,
+        } = accepted;
+        let mut connection = Connection {
+            stream,
+            credential,
+            peer,
+            received: Vec::new(),
+        };
+        let room = self.make_room();
+        slot.open.set(true);
+        slot.evict.reset();
+        if room {
+            while let Ok(true) = self.exchange(slot, &mut connection).await {}
+        } else {
+            count(&self.turned_away);
+            let mut answer = Answer::error(false, 503, &"too many connections").retry_after(1);
+            answer.close = true;
+            let since = self.agent.platform.uptime();
+            self.within(LINGER, answer.send(&mut connection.stream, false, false))
+                .await;
+            self.note(peer, &Caught::UNREADABLE, 503, since);
+            self.within(LINGER, connection.drain()).await;
+        }
+        slot.idle_since.set(None);
+        slot.open.set(false);
+    }
+
+    /// Sees to it that one more connection may be served; returns whether it may.
+    fn make_room(&self) -> bool {
+        let open = self.slots.iter().filter(|slot| slot.open.get()).count();
+        if open < self.slots.len() - 1 {
+            return true;
+        }
+        let idle = self.slots.iter().filter(|slot| slot.open.get());
+        let oldest = idle
+            .filter_map(|slot| Some((slot.idle_since.get()?, slot)))
+            .min_by_key(|(since, _)| *since);
+        let Some((_, slot)) = oldest else {
+            return false;
+        };
+        count(&self.evicted);
+        slot.idle_since.set(None);
+        slot.open.set(false);
+        slot.evict.signal(());
+        true
+    }
+
+    /// Reads one request and answers it; returns whether there may be another on this connection.
+    async fn exchange(&self, slot: &Slot, connection: &mut Connection<N::Inbound>) -> Result<bool, Gone> {
+        let limits = &self.agent.settings.limits;
+        self.wait_for_request(slot, connection).await?;
+        let since = self.agent.platform.uptime();
+        let deadline = since.saturating_add(limits.request_timeout);
+        let (caught, mut answer) = match self.until(deadline, connection.head(limits)).await {
+            None => (Caught::UNREADABLE, refuse(false, RequestError::Timeout)),
+            Some(Err(None)) => return Err(Gone),
+            Some(Err(Some(error))) => (Caught::UNREADABLE, refuse(false, error)),
+            Some(Ok(head)) => {
+                let received = &connection.received;
+                let route = routes::find(head.method, head.path(received)).route;
+                let identity =
+                    auth::authenticate(&self.agent.settings, connection.credential, head.token(received));
+                let caught = Caught {
+                    head: Some(head),
+                    route,
+                    identity,
+                };
+                let answer = match self.refuse(&head, route, identity, connection).await {
+                    Some(refusal) => refusal,
+                    None => match self.until(deadline, connection.body(&head)).await {
+                        Some(body) => {
+                            body?;
+                            self.answer(&head, &connection.received)
+                        }
+                        None => refuse(is_pico(&head, connection), RequestError::Timeout),
+                    },
+                };
+                (caught, answer)
+            }
+        };
+        let whole = caught
+            .head
+            .filter(|head| head.error.is_none())
+            .map(|head| head.length + head.body);
+        let unread = whole.is_none_or(|whole| connection.received.len() < whole);
+        if unread {
+            answer.close = true;
+            connection.received = Vec::new();
+        } else {
+            connection.received.drain(..whole.unwrap_or_default());
+            connection.received.shrink_to_fit();
+        }
+        answer.close |= caught.head.is_some_and(|head| head.close);
+        let head_only = caught.head.is_some_and(|head| head.method == Method::Head);
+        let http_1_0 = caught.head.is_some_and(|head| head.http_1_0);
+        let send = answer.send(&mut connection.stream, head_only, http_1_0);
+        let sent = matches!(self.within(limits.idle_timeout, send).await, Some(Ok(())));
+        self.note(connection.peer, &caught, answer.code, since);
+        if answer.reboot {
+            self.agent.platform.sleep(LINGER).await;
+            self.agent.platform.reboot().await;
+        }
+        if unread && sent {
+            self.within(LINGER, connection.drain()).await;
+        }
+        Ok(sent && !answer.close)
+    }
+
+    /// Waits until a request begins.
+    async fn wait_for_request(
+        &self,
+        slot: &Slot,
+        connection: &mut Connection<N::Inbound>,
+    ) -> Result<(), Gone> {
+        // Some clients send an empty line behind a body.
+        let blank = connection
+            .received
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+            .count();
+        connection.received.drain(..blank);
+        if !connection.received.is_empty() {
+            return Ok(());
+        }
+        connection.received = Vec::new();
+        slot.idle_since.set(Some(self.agent.platform.uptime()));
+        let idle = self.agent.platform.sleep(self.agent.settings.limits.idle_timeout);
+        let first = select3(slot.evict.wait(), connection.read(FIRST_READ), idle).await;
+        slot.idle_since.set(None);
+        match first {
+            Either3::Second(read) => read,
+            Either3::First(()) | Either3::Third(()) => Err(Gone),
+        }
+    }
+
+    /// Decides by its head alone whether a request is served, before its body is let in.
+    async fn refuse(
+        &self,
+        head: &Head,
+        route: Route,
+        identity: Option<Identity<'a>>,
+        connection: &Connection<N::Inbound>,
+    ) -> Option<Answer<'static>> {
+        let pico = is_pico(head, connection);
+        let now = self.agent.platform.uptime();
+        if let Err(seconds) = self.rate.take(connection.peer, now, &self.agent.settings.limits) {
+            return Some(
+                Answer::error(pico, 429, &"too many requests from this address").retry_after(seconds),
+            );
+        }
+        if let Some(error) = head.error {
+            return Some(refuse(pico, error));
+        }
+        let Some(identity) = identity else {
+            return Some(Answer::error(pico, 401, &"Unauthorized"));
+        };
+        let path = head.path(&connection.received);
+        let (verb, subresources) = (auth::verb(head.method), auth::subresources(path));
+        if !auth::authorize(self.agent, identity, verb, route, subresources).await {
+            return Some(Answer::error(
+                pico,
+                403,
+                &auth::Forbidden {
+                    identity,
+                    verb,
+                    subresources,
+                },
+            ));
+        }
+        if let Some(allow) = routes::find(head.method, head.path(&connection.received)).allow {
+            let mut answer = Answer::error(pico, 405, &format_args!("the methods here are {allow}"));
+            answer.allow = Some(allow);
+            return Some(answer);
+        }
+        let short = self.agent.platform.heap().free() < RESERVE_BYTES;
+        if short && !matches!(route, Route::Healthz | Route::Livez) {
+            return Some(Answer::error(pico, 503, &"the node is short of memory").retry_after(10));
+        }
+        None
+    }
+
+    /// Answers a request that is whole.
+    fn answer(&self, head: &Head, received: &[u8]) -> Answer<'_> {
+        let path = head.path(received);
+        let found = routes::find(head.method, path);
+        let (parameters, query) = (found.parameters, head.query(received));
+        match found.route {
+            Route::Healthz => self.healthz(query),
+            Route::Livez => Answer::text(200, &"ok"),
+            Route::Readyz => self.readyz(),
+            Route::Pods => self.pods(false),
+            Route::RunningPods => self.pods(true),
+            Route::Spec => self.spec(),
+            Route::Configz => self.configz(),
+            Route::Metrics => self.metrics(),
+            Route::MetricsResource => self.metrics_resource(),
+            Route::StatsSummary => self.stats_summary(),
+            Route::ContainerLogs | Route::Exec | Route::Attach | Route::PortForward | Route::Run => {
+                let pods = self.agent.pods.borrow();
+                containers::answer(found.route, parameters, query, |namespace, name| {
+                    pods.find(namespace, name)
+                })
+            }
+            Route::PicoStatus => self.pico_status(),
+            Route::PicoMemory => self.pico_memory(),
+            Route::PicoGpio => self.pico_gpio(),
+            Route::PicoCommand => {
+                let body = head.length..head.length + head.body;
+                self.pico_command(received.get(body).unwrap_or_default())
+            }
+            Route::Other => Answer::error(routes::is_pico(path), 404, &"there is nothing at this path"),
+        }
+    }
+
+    /// Counts a request and writes its line to the log.
+    fn note(&self, peer: IpAddr, caught: &Caught<'_>, code: u16, since: Duration) {
+        let took = self.agent.platform.uptime().saturating_sub(since);
+        self.duration.record(took);
+        let route = caught.route;
+        let mut requests = self.requests.borrow_mut();
+        match requests
+            .iter_mut()
+            .find(|known| known.route == route && known.code == code)
+        {
+            Some(known) => known.count = known.count.wrapping_add(1),
+            None => requests.push(Requests {
+                route,
+                code,
+                count: 1,
+            }),
+        }
+        drop(requests);
+        let caller = Caller {
+            peer,
+            identity: caught.identity,
+        };
+        let millis = millis(took);
+        self.agent
+            .platform
+            .log_request(route.name(), &caller, code, millis);
+    }
+
+    /// Waits for `future` until `deadline`, an uptime.
+    fn until<T>(
+        &self,
+        deadline: Duration,
+        future: impl Future<Output = T>,
+    ) -> impl Future<Output = Option<T>> {
+        self.within(deadline.saturating_sub(self.agent.platform.uptime()), future)
+    }
+
+    /// Waits for `future`, but no longer than `limit`.
+    async fn within<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        match select(future, self.agent.platform.sleep(limit)).await {
+            Either::First(done) => Some(done),
+            Either::Second(()) => None,
+        }
+    }
 }

@@ -6,8 +6,8 @@ use core::fmt;
 use core::future::Future;
 use core::time::Duration;
 use picolet_platform::{
-    Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Memory, PinError, PinMode, PinReading, PinSet, Pins,
-    Record, RecordError, Records, ResetReason, Sensors, System, UnixMicros,
+    Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Memory, PinError, PinMode, PinReading, PinSet,
+    Pins, Record, RecordError, Records, ResetReason, Sensors, System, UnixMicros,
 };
 use std::collections::BTreeMap;
 use std::format;
@@ -40,7 +40,11 @@ impl Machine {
         Self {
             time,
             knows_time: Cell::new(true),
-            heap: Cell::new(HeapFigures { total: 131_072, used: 40_960, peak: 65_536 }),
+            heap: Cell::new(HeapFigures {
+                total: 131_072,
+                used: 40_960,
+                peak: 65_536,
+            }),
             temperature: Cell::new(Some(27_449)),
             cpu_micros: Cell::new(1_234_567),
             pins: RefCell::default(),
@@ -165,6 +169,7 @@ impl System for Machine {
             cores: 2,
             cpu_khz: 125_000,
             memory_bytes: 270_336,
+            pod_memory_bytes: 65_536,
             storage_bytes: 225_280,
         }
     }
@@ -175,6 +180,10 @@ impl System for Machine {
 
     fn cpu_micros(&self) -> u64 {
         self.cpu_micros.get()
+    }
+
+    fn storage_used_bytes(&self) -> u64 {
+        4096
     }
 
     async fn reboot(&self) {

@@ -9,7 +9,7 @@ mod wires;
 
 pub(crate) use machine::Machine;
 pub(crate) use time::Time;
-pub(crate) use wires::{Broken, End, Wires, pipe};
+pub(crate) use wires::{End, Wires};
 
 use crate::agent::Agent;
 use crate::pods::NoRuntime;

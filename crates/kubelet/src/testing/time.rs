@@ -36,7 +36,10 @@ impl Time {
                 return Poll::Ready(());
             }
             let mut sleepers = shared.sleepers.borrow_mut();
-            if !sleepers.iter().any(|(other, waker)| *other == end && waker.will_wake(cx.waker())) {
+            if !sleepers
+                .iter()
+                .any(|(other, waker)| *other == end && waker.will_wake(cx.waker()))
+            {
                 sleepers.push((end, cx.waker().clone()));
             }
             Poll::Pending

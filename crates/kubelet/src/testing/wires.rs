@@ -67,9 +67,20 @@ pub(crate) struct End {
 }
 
 /// A connection on which up to `capacity` bytes are under way in each direction.
-pub(crate) fn pipe(capacity: usize) -> (End, End) {
+fn pipe(capacity: usize) -> (End, End) {
     let (a, b) = (Rc::new(Queue::default()), Rc::new(Queue::default()));
-    (End { incoming: a.clone(), outgoing: b.clone(), capacity }, End { incoming: b, outgoing: a, capacity })
+    (
+        End {
+            incoming: a.clone(),
+            outgoing: b.clone(),
+            capacity,
+        },
+        End {
+            incoming: b,
+            outgoing: a,
+            capacity,
+        },
+    )
 }
 
 impl ErrorType for End {
@@ -164,7 +175,11 @@ impl Wires {
     /// Calls the kubelet API and returns the caller's end.
     pub(crate) fn call(&self, peer: IpAddr, credential: Credential) -> End {
         let (ours, theirs) = pipe(UNDER_WAY);
-        self.callers.borrow_mut().push_back(Accepted { stream: theirs, credential, peer });
+        self.callers.borrow_mut().push_back(Accepted {
+            stream: theirs,
+            credential,
+            peer,
+        });
         self.called.wake();
         ours
     }
@@ -186,7 +201,10 @@ impl Network for Wires {
         let (ours, theirs) = pipe(UNDER_WAY);
         self.servers.borrow_mut().push_back(theirs);
         self.dialled.wake();
-        Ok(Dialled { stream: ours, resumed: false })
+        Ok(Dialled {
+            stream: ours,
+            resumed: false,
+        })
     }
 
     fn accept(&self) -> impl Future<Output = Result<Accepted<End>, AcceptError>> {
@@ -213,4 +231,27 @@ impl Network for Wires {
     fn figures(&self) -> NetworkFigures {
         self.figures.get()
     }
+}
+
+#[test]
+fn both_ways_and_an_end() {
+    let (wires, time) = (Wires::default(), super::Time::default());
+    let node = async {
+        let mut stream = wires.dial().await.expect("somebody serves").stream;
+        stream.write_all(&[b'?'; 10_000]).await.expect("somebody reads");
+        let mut answer = [0; 2];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(&answer, b"ok");
+        assert_eq!(stream.read(&mut answer).await, Ok(0));
+        assert_eq!(stream.write(b"!").await, Err(Broken));
+        wires.dial_error.set(Some(DialError::Connect));
+        assert_eq!(wires.dial().await.err(), Some(DialError::Connect));
+    };
+    let server = async {
+        let mut stream = wires.served().await;
+        let mut asked = [0; 10_000];
+        stream.read_exact(&mut asked).await.expect("a question");
+        stream.write_all(b"ok").await.expect("somebody reads");
+    };
+    time.alone(embassy_futures::join::join(node, server));
 }

@@ -1,0 +1,311 @@
+//! The head of a request, and how its body is framed (RFC 9112).
+//!
+//! The crate `httparse` reads the head. What is decided here is what is *not* served: anything that two readers could
+//! understand differently is refused, so that nobody smuggles a request past a proxy in front of a node. A body has a
+//! `Content-Length` or there is none; the kubelet API has no use for chunked requests.
+
+use crate::settings::Limits;
+use core::fmt;
+
+/// A request's method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`: a `GET` that is answered without its body.
+    Head,
+    /// `POST`
+    Post,
+    /// `PUT`
+    Put,
+    /// `PATCH`
+    Patch,
+    /// `DELETE`
+    Delete,
+    /// Any other.
+    Other,
+}
+
+impl Method {
+    fn parse(text: &str) -> Self {
+        match text {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "PATCH" => Self::Patch,
+            "DELETE" => Self::Delete,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether it only looks.
+    pub const fn reads(self) -> bool {
+        matches!(self, Self::Get | Self::Head)
+    }
+}
+
+/// Why a request is not read any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// It is no HTTP/1 request.
+    Malformed,
+    /// The head is longer than the limit, or has more than 32 fields.
+    HeadTooLong,
+    /// The path or the query is no text.
+    Target,
+    /// `Host` is missing, or there are several.
+    Host,
+    /// There are several `Authorization` fields, or one is no text.
+    Authorization,
+    /// `Content-Length` is no number, or there are several, or there is a `Transfer-Encoding` beside it.
+    Framing,
+    /// The body is chunked.
+    Chunked,
+    /// The body is longer than the limit.
+    BodyTooLong,
+    /// Something else than `100-continue` is expected.
+    Expectation,
+    /// It did not come in time.
+    Timeout,
+}
+
+impl RequestError {
+    /// The status code that it is answered with.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Malformed | Self::Target | Self::Host | Self::Authorization | Self::Framing => 400,
+            Self::Timeout => 408,
+            Self::Chunked => 411,
+            Self::BodyTooLong => 413,
+            Self::Expectation => 417,
+            Self::HeadTooLong => 431,
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "this is no HTTP/1.1 request",
+            Self::HeadTooLong => "the request's head is too long: send fewer or shorter header fields",
+            Self::Target => "the request's path or query is no text",
+            Self::Host => "a request has one Host header field",
+            Self::Authorization => "a request has one Authorization header field at most",
+            Self::Framing => {
+                "the length of the body is unclear: send one Content-Length and no Transfer-Encoding"
+            }
+            Self::Chunked => "chunked bodies are not read: send the body with a Content-Length",
+            Self::BodyTooLong => "the request's body is too long",
+            Self::Expectation => "the only expectation that is met is 100-continue",
+            Self::Timeout => "the request did not come in time",
+        })
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+/// A part of the head, by where it begins and ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span(u16, u16);
+
+impl Span {
+    /// Where `part` lies in `whole`, of which it is a part.
+    fn of(whole: &[u8], part: &[u8]) -> Self {
+        let start = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
+        let at = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+        Self(at(start), at(start + part.len()))
+    }
+
+    fn text(self, whole: &[u8]) -> &str {
+        let part = whole.get(usize::from(self.0)..usize::from(self.1));
+        core::str::from_utf8(part.unwrap_or_default()).unwrap_or_default()
+    }
+}
+
+/// What the head of a request says. Its texts stay where they were received.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    path: Span,
+    query: Span,
+    token: Option<Span>,
+    /// How long the head is, in bytes.
+    pub length: usize,
+    /// How long the body is, in bytes.
+    pub body: usize,
+    /// Whether the peer waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+    /// Whether the connection ends with this request.
+    pub close: bool,
+    /// Whether the peer speaks HTTP/1.0, which knows no chunks.
+    pub http_1_0: bool,
+    /// Why the request is not served, if it is not. Where its body ends is unknown then.
+    pub error: Option<RequestError>,
+}
+
+/// Header fields that are looked at. The API server's proxy sends fewer than ten.
+const FIELDS: usize = 32;
+
+/// Those that mean something here, and where they stand in this list.
+const LOOKED_AT: [&str; 6] = [
+    "host",
+    "authorization",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "expect",
+];
+const HOST: usize = 0;
+const AUTHORIZATION: usize = 1;
+const CONTENT_LENGTH: usize = 2;
+const TRANSFER_ENCODING: usize = 3;
+const CONNECTION: usize = 4;
+
+impl Head {
+    /// Reads the head of a request from what was received so far. `None` as long as it is not whole.
+    ///
+    /// # Errors
+    /// [`RequestError::Malformed`] or [`RequestError::HeadTooLong`]. What is wrong with a head that could be read is
+    /// in [`Head::error`], so that the answer can be given in the form that its path asks for.
+    pub fn parse(received: &[u8], limits: &Limits) -> Result<Option<Self>, RequestError> {
+        let limit = limits.head_bytes.min(usize::from(u16::MAX));
+        let considered = &received[..received.len().min(limit)];
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+        let mut request = httparse::Request::new(&mut fields);
+        let length = match request.parse(considered) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if received.len() < limit => return Ok(None),
+            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                return Err(RequestError::HeadTooLong);
+            }
+            Err(_) => return Err(RequestError::Malformed),
+        };
+        let (path, query) = split_target(request.path.unwrap_or_default());
+        let mut head = Self {
+            method: Method::parse(request.method.unwrap_or_default()),
+            path: Span::of(received, path.as_bytes()),
+            query: Span::of(received, query.as_bytes()),
+            token: None,
+            length,
+            body: 0,
+            expects_continue: false,
+            close: false,
+            http_1_0: request.version == Some(0),
+            error: None,
+        };
+        head.close = head.http_1_0;
+        if !path.starts_with('/') {
+            head.error = Some(RequestError::Target);
+        } else {
+            head.error = head.read_fields(received, request.headers, limits).err();
+        }
+        head.close |= head.error.is_some();
+        Ok(Some(head))
+    }
+
+    fn read_fields(
+        &mut self,
+        received: &[u8],
+        fields: &[httparse::Header<'_>],
+        limits: &Limits,
+    ) -> Result<(), RequestError> {
+        let (mut hosts, mut authorizations, mut lengths, mut encodings) = (0, 0, 0, 0);
+        let mut coding: &[u8] = &[];
+        for field in fields {
+            let value = field.value.trim_ascii();
+            match LOOKED_AT
+                .iter()
+                .position(|name| name.eq_ignore_ascii_case(field.name))
+            {
+                Some(HOST) => hosts += 1,
+                Some(AUTHORIZATION) => {
+                    authorizations += 1;
+                    self.token = bearer(value).map(|token| Span::of(received, token));
+                }
+                Some(CONTENT_LENGTH) => {
+                    lengths += 1;
+                    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+                        return Err(RequestError::Framing);
+                    }
+                    self.body = value.iter().fold(0, |n: usize, digit| {
+                        n.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
+                    });
+                }
+                Some(TRANSFER_ENCODING) => {
+                    encodings += 1;
+                    coding = value;
+                }
+                Some(CONNECTION) => {
+                    self.close |= value
+                        .split(|byte| *byte == b',')
+                        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
+                }
+                Some(_) => {
+                    if !value.eq_ignore_ascii_case(b"100-continue") {
+                        return Err(RequestError::Expectation);
+                    }
+                    self.expects_continue = !self.http_1_0;
+                }
+                None => {}
+            }
+        }
+        match (encodings, lengths) {
+            (0, 0 | 1) => {}
+            (1, 0) if !self.http_1_0 && coding.eq_ignore_ascii_case(b"chunked") => {
+                return Err(RequestError::Chunked);
+            }
+            _ => return Err(RequestError::Framing),
+        }
+        if hosts > 1 || (hosts == 0 && !self.http_1_0) {
+            return Err(RequestError::Host);
+        }
+        if authorizations > 1 {
+            return Err(RequestError::Authorization);
+        }
+        if self.body > limits.body_bytes {
+            return Err(RequestError::BodyTooLong);
+        }
+        Ok(())
+    }
+
+    /// The path, from the bytes that the head was read from. It is not decoded: no path of the API needs it.
+    pub fn path<'a>(&self, received: &'a [u8]) -> &'a str {
+        self.path.text(received)
+    }
+
+    /// The query behind the path, without its question mark.
+    pub fn query<'a>(&self, received: &'a [u8]) -> &'a str {
+        self.query.text(received)
+    }
+
+    /// The bearer token.
+    pub fn token<'a>(&self, received: &'a [u8]) -> Option<&'a str> {
+        self.token.map(|token| token.text(received))
+    }
+}
+
+/// Splits a request's target in origin form, or in the absolute form that proxies are sent (RFC 9112 §3.2).
+fn split_target(target: &str) -> (&str, &str) {
+    let absolute = target
+        .strip_prefix("http://")
+        .or_else(|| target.strip_prefix("https://"));
+    let from_path = match absolute {
+        Some(rest) => rest.split_at(position(rest, b'/')).1,
+        None => target,
+    };
+    let (path, query) = from_path.split_at(position(from_path, b'?'));
+    (path, query.strip_prefix('?').unwrap_or_default())
+}
+
+/// Where `byte` is first, or the end.
+fn position(text: &str, byte: u8) -> usize {
+    text.bytes().position(|other| other == byte).unwrap_or(text.len())
+}
+
+/// The token of `Bearer …` (RFC 6750); nothing for another scheme.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
+}

@@ -1,0 +1,349 @@
+//! The device itself: what it measures, what its cells and pins are, and what it can be told to do.
+
+use crate::pods::Runtime;
+use crate::server::Server;
+use crate::server::metrics::Decimal;
+use crate::server::response::{Answer, JSON, OrNull, Text};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::{self, Write as _};
+use core::time::Duration;
+use picolet_kube::Collector;
+use picolet_kube::json::{Decoder, Field, Shape, Sink};
+use picolet_platform::{LedMode, Network, PinMode, Platform};
+
+/// Analogue inputs that are asked for.
+const ADC_CHANNELS: u8 = 8;
+/// Memory cells that are written at once.
+const CELLS_AT_ONCE: usize = 32;
+/// The frequency of a pin that is told to be `pwm`.
+const PWM_HERTZ: u32 = 1000;
+
+/// What the device can be told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Blink so often.
+    BlinkLed {
+        /// How often.
+        times: u16,
+        /// How long it is lit and dark each time, in milliseconds.
+        delay_ms: u16,
+    },
+    /// Show this on the LED from now on.
+    SetLed(LedMode),
+    /// Make itself seen.
+    Identify {
+        /// For so long.
+        seconds: u16,
+    },
+    /// Make a pin do this from now on.
+    SetGpio {
+        /// Which.
+        pin: u8,
+        /// What.
+        mode: PinMode,
+    },
+    /// Restart.
+    Reboot,
+}
+
+/// Why a command is not understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// The body is not one JSON document.
+    Json,
+    /// `command` is missing or none of those that there are.
+    Unknown,
+    /// A parameter is missing.
+    Missing(&'static str),
+    /// A parameter is no whole number in its range.
+    Range(&'static str, u16, u16),
+    /// A parameter is none of these words.
+    Word(&'static str, &'static str),
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json => {
+                f.write_str(r#"the body is not one JSON document like {"command":"identify","params":{}}"#)
+            }
+            Self::Unknown => {
+                f.write_str("command: is one of blink_led, set_led, identify, set_gpio and reboot")
+            }
+            Self::Missing(name) => write!(f, "params.{name}: is missing"),
+            Self::Range(name, least, most) => {
+                write!(f, "params.{name}: is a whole number from {least} to {most}")
+            }
+            Self::Word(name, words) => write!(f, "params.{name}: is one of {words}"),
+        }
+    }
+}
+
+impl core::error::Error for CommandError {}
+
+/// The fields of a command, in the order in which their values are kept.
+const NAMES: [&str; 9] = [
+    "command",
+    "times",
+    "delay_ms",
+    "state",
+    "period_ms",
+    "seconds",
+    "pin",
+    "value",
+    "duty",
+];
+const FIRST: u8 = 32;
+
+const fn field(index: u8) -> Shape {
+    Shape::Value(Field(FIRST + index))
+}
+
+static SHAPE: Shape = Shape::Object(&[
+    ("command", field(0)),
+    (
+        "params",
+        Shape::Object(&[
+            ("times", field(1)),
+            ("delay_ms", field(2)),
+            ("state", field(3)),
+            ("period_ms", field(4)),
+            ("seconds", field(5)),
+            ("pin", field(6)),
+            ("value", field(7)),
+            ("duty", field(8)),
+        ]),
+    ),
+]);
+
+#[derive(Default)]
+struct Fields {
+    values: [Option<Box<str>>; NAMES.len()],
+    collector: Collector,
+}
+
+impl Sink for Fields {
+    fn text(&mut self, field: Field, piece: &[u8], last: bool) {
+        if let Some(value) = self.collector.push(piece, last) {
+            let index = usize::from(field.0.wrapping_sub(FIRST));
+            if let Some(kept) = self.values.get_mut(index) {
+                *kept = Some(value.unwrap_or_default().into());
+            }
+        }
+    }
+}
+
+impl Fields {
+    fn get(&self, name: &'static str) -> Option<&str> {
+        let index = NAMES.iter().position(|known| *known == name)?;
+        self.values.get(index)?.as_deref()
+    }
+
+    fn word(&self, name: &'static str) -> Result<&str, CommandError> {
+        self.get(name).ok_or(CommandError::Missing(name))
+    }
+
+    /// A whole number in a range; `default` where it is missing.
+    fn number(
+        &self,
+        name: &'static str,
+        range: (u16, u16),
+        default: Option<u16>,
+    ) -> Result<u16, CommandError> {
+        let (least, most) = range;
+        let value = match self.get(name) {
+            None => default.ok_or(CommandError::Missing(name))?,
+            Some(text) => text.parse().map_err(|_| CommandError::Range(name, least, most))?,
+        };
+        if (least..=most).contains(&value) {
+            Ok(value)
+        } else {
+            Err(CommandError::Range(name, least, most))
+        }
+    }
+
+    /// A whole number up to `most`.
+    fn byte(&self, name: &'static str, most: u8) -> Result<u8, CommandError> {
+        self.number(name, (0, u16::from(most)), None)
+            .map(|value| value as u8)
+    }
+}
+
+impl Command {
+    /// Reads a command from the body of a request.
+    ///
+    /// # Errors
+    /// Names the field and what it may be.
+    pub fn parse(body: &[u8]) -> Result<Self, CommandError> {
+        let mut fields = Fields::default();
+        let mut decoder = Decoder::new(&SHAPE);
+        let mut documents = 0;
+        let read = decoder.feed(body, &mut fields, &mut |_| documents += 1);
+        if read.is_err() || !decoder.at_boundary() || documents != 1 {
+            return Err(CommandError::Json);
+        }
+        match fields.get("command") {
+            Some("blink_led") => Ok(Self::BlinkLed {
+                times: fields.number("times", (1, 1000), None)?,
+                delay_ms: fields.number("delay_ms", (10, 10_000), Some(200))?,
+            }),
+            Some("set_led") => Ok(Self::SetLed(match fields.word("state")? {
+                "on" => LedMode::On,
+                "off" => LedMode::Off,
+                "blink" => LedMode::Blink {
+                    period_ms: fields.number("period_ms", (20, 60_000), Some(1000))?,
+                },
+                _ => return Err(CommandError::Word("state", "on, off and blink")),
+            })),
+            Some("identify") => Ok(Self::Identify {
+                seconds: fields.number("seconds", (1, 3600), Some(10))?,
+            }),
+            Some("set_gpio") => Ok(Self::SetGpio {
+                pin: fields.byte("pin", 63)?,
+                mode: match fields.word("value")? {
+                    "high" => PinMode::High,
+                    "low" => PinMode::Low,
+                    "pwm" => PinMode::Pwm {
+                        duty: fields.byte("duty", 255)?,
+                        hertz: PWM_HERTZ,
+                    },
+                    _ => return Err(CommandError::Word("value", "high, low and pwm")),
+                },
+            }),
+            Some("reboot") => Ok(Self::Reboot),
+            _ => Err(CommandError::Unknown),
+        }
+    }
+}
+
+/// The mode of a pin in the words of a ConfigMap.
+struct Mode(PinMode);
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            PinMode::Unset => f.write_str("unset"),
+            PinMode::Low => f.write_str("low"),
+            PinMode::High => f.write_str("high"),
+            PinMode::Pwm { duty, hertz } => write!(f, "pwm:{duty}@{hertz}"),
+        }
+    }
+}
+
+fn failure(code: u16, message: &dyn fmt::Display) -> Answer<'static> {
+    Answer::error(true, code, message)
+}
+
+impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
+    /// `/pico/status`
+    pub(super) fn pico_status(&self) -> Answer<'_> {
+        let platform = &self.agent.platform;
+        let temperature = platform.temperature_millicelsius().map(|millis| {
+            let half = if millis < 0 { -50 } else { 50 };
+            Decimal((i64::from(millis) + half) / 100, 1)
+        });
+        let heartbeat = self.agent.metrics.last_heartbeat.get();
+        Answer::json(format_args!(
+            r#"{{"wifi_rssi":{},"free_memory":{},"uptime_seconds":{},"temperature_celsius":{},"last_k8s_update":{}}}"#,
+            OrNull(self.agent.network.rssi_dbm().map(i32::from)),
+            platform.heap().free(),
+            platform.uptime().as_secs(),
+            OrNull(temperature),
+            OrNull(heartbeat.map(|(_, at)| Text(at.time()))),
+        ))
+    }
+
+    /// `/pico/memory`. The cells are those of one moment, however long it takes to send them.
+    pub(super) fn pico_memory(&self) -> Answer<'_> {
+        let configuration = self.agent.configuration.borrow();
+        let cells: Vec<(u16, u8)> = configuration.cells().collect();
+        let last_update = configuration.last_update();
+        let mut written = 0;
+        Answer::pieces(JSON, move |out| {
+            if written == 0 {
+                out.push_str(r#"{"memory_cells":["#);
+            }
+            for (address, value) in cells.iter().skip(written).take(CELLS_AT_ONCE) {
+                if written > 0 {
+                    out.push(',');
+                }
+                let _ = write!(out, r#"{{"address":{address},"value":{value}}}"#);
+                written += 1;
+            }
+            if written < cells.len() {
+                return true;
+            }
+            let _ = write!(
+                out,
+                r#"],"last_update":{}}}"#,
+                OrNull(last_update.map(|at| Text(at.time())))
+            );
+            false
+        })
+    }
+
+    /// `/pico/gpio`
+    pub(super) fn pico_gpio(&self) -> Answer<'_> {
+        let platform = &self.agent.platform;
+        let mut pins = String::new();
+        for pin in platform.pins().iter() {
+            if let Some(reading) = platform.read_pin(pin) {
+                let (mode, level) = (Mode(reading.mode), u8::from(reading.high));
+                let comma = if pins.is_empty() { "" } else { "," };
+                let _ = write!(pins, r#"{comma}{{"pin":{pin},"mode":"{mode}","level":{level}}}"#);
+            }
+        }
+        let mut adc = String::new();
+        for channel in 0..ADC_CHANNELS {
+            if let Some(millivolts) = platform.read_adc(channel) {
+                let volts = Decimal(i64::from(millivolts), 3);
+                let comma = if adc.is_empty() { "" } else { "," };
+                let _ = write!(adc, r#"{comma}{{"channel":{channel},"volts":{volts}}}"#);
+            }
+        }
+        Answer::json(format_args!(r#"{{"pins":[{pins}],"adc":[{adc}]}}"#))
+    }
+
+    /// `POST /pico/command`
+    pub(super) fn pico_command(&self, body: &[u8]) -> Answer<'_> {
+        let command = match Command::parse(body) {
+            Ok(command) => command,
+            Err(error) => return failure(400, &error),
+        };
+        let agent = self.agent;
+        let now = agent.platform.uptime();
+        if matches!(command, Command::BlinkLed { .. } | Command::SetLed(_))
+            && agent.configuration.borrow().holds_led()
+        {
+            return failure(409, &"a ConfigMap says what the LED shows: change it there");
+        }
+        match command {
+            Command::BlinkLed { times, delay_ms } => agent.led.borrow_mut().blink(times, delay_ms, now),
+            Command::SetLed(mode) => agent.led.borrow_mut().command(mode),
+            Command::Identify { seconds } => {
+                let until = now.saturating_add(Duration::from_secs(u64::from(seconds)));
+                agent.led.borrow_mut().identify(until);
+            }
+            Command::SetGpio { pin, mode } => {
+                if agent.configuration.borrow().holds_pin(pin) {
+                    let message = format_args!("a ConfigMap says what pin {pin} does: change it there");
+                    return failure(409, &message);
+                }
+                match agent.platform.set_pin(pin, mode) {
+                    Ok(()) => {}
+                    Err(error) => {
+                        return failure(400, &format_args!("params.pin: {pin}: {error}"));
+                    }
+                }
+            }
+            Command::Reboot => {}
+        }
+        agent.signals.led.signal(());
+        let mut answer = Answer::json(format_args!(r#"{{"status":"ok"}}"#));
+        answer.reboot = command == Command::Reboot;
+        answer.close = answer.reboot;
+        answer
+    }
+}

@@ -1,0 +1,154 @@
+//! How many requests one peer may make: a token bucket each, in a table of fixed size.
+
+use crate::server::millis;
+use crate::settings::Limits;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::net::{IpAddr, Ipv6Addr};
+use core::time::Duration;
+
+/// Peers that are remembered. When there are more, the one that was quiet longest is forgotten: its bucket was the
+/// fullest.
+const PEERS: usize = 16;
+
+struct Bucket {
+    peer: IpAddr,
+    /// Thousandths of a request that may be made at once.
+    milli: u32,
+    /// When it was filled last.
+    at: Duration,
+}
+
+/// The buckets of all peers.
+#[derive(Default)]
+pub(super) struct Rate {
+    buckets: RefCell<Vec<Bucket>>,
+}
+
+impl Rate {
+    /// Takes one request from the peer's bucket.
+    ///
+    /// # Errors
+    /// The seconds until there is one.
+    pub(super) fn take(&self, peer: IpAddr, now: Duration, limits: &Limits) -> Result<(), u32> {
+        let peer = who(peer);
+        let full = limits.burst.max(1).saturating_mul(1000);
+        let per_second = limits.requests_per_second.max(1);
+        let mut buckets = self.buckets.borrow_mut();
+        let known = buckets.iter().position(|bucket| bucket.peer == peer);
+        let index = known.unwrap_or_else(|| {
+            if buckets.len() < PEERS {
+                buckets.push(Bucket {
+                    peer,
+                    milli: full,
+                    at: now,
+                });
+                return buckets.len() - 1;
+            }
+            let oldest = buckets.iter().enumerate().min_by_key(|(_, bucket)| bucket.at);
+            let oldest = oldest.map_or(0, |(index, _)| index);
+            buckets[oldest] = Bucket {
+                peer,
+                milli: full,
+                at: now,
+            };
+            oldest
+        });
+        let bucket = &mut buckets[index];
+        let passed = millis(now.saturating_sub(bucket.at));
+        bucket.milli = bucket
+            .milli
+            .saturating_add(passed.saturating_mul(per_second))
+            .min(full);
+        bucket.at = now;
+        if let Some(left) = bucket.milli.checked_sub(1000) {
+            bucket.milli = left;
+            return Ok(());
+        }
+        Err((1000 - bucket.milli).div_ceil(per_second.saturating_mul(1000)))
+    }
+}
+
+/// Whom an address belongs to: with IPv6 a network of 64 bits, since one host may use any address in it.
+fn who(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+    use proptest::prelude::*;
+
+    fn peer(n: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(n))
+    }
+
+    const LIMITS: Limits = Limits {
+        connections: 1,
+        request_timeout: Duration::ZERO,
+        idle_timeout: Duration::ZERO,
+        head_bytes: 0,
+        body_bytes: 0,
+        requests_per_second: 2,
+        burst: 3,
+    };
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let rate = Rate::default();
+        let mut at = Duration::from_secs(9);
+        for _ in 0..3 {
+            assert_eq!(rate.take(peer(1), at, &LIMITS), Ok(()));
+        }
+        assert_eq!(rate.take(peer(1), at, &LIMITS), Err(1));
+        assert_eq!(
+            rate.take(peer(2), at, &LIMITS),
+            Ok(()),
+            "another peer is not to blame"
+        );
+        at += Duration::from_millis(499);
+        assert_eq!(rate.take(peer(1), at, &LIMITS), Err(1));
+        at += Duration::from_millis(1);
+        assert_eq!(rate.take(peer(1), at, &LIMITS), Ok(()));
+        assert_eq!(rate.take(peer(1), at, &LIMITS), Err(1));
+    }
+
+    #[test]
+    fn an_ipv6_host_has_one_bucket_and_a_mapped_address_is_ipv4() {
+        let v6 = |text: &str| who(text.parse().expect("an address"));
+        assert_eq!(v6("2001:db8::1"), v6("2001:db8::ffff:1"));
+        assert_ne!(v6("2001:db8::1"), v6("2001:db8:0:1::1"));
+        assert_eq!(
+            v6("::ffff:192.0.2.1"),
+            who(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_gets_more_than_burst_and_rate(calls in prop::collection::vec((0u64..2000, 1..PEERS as u32), 1..400)) {
+            let rate = Rate::default();
+            let mut now = Duration::ZERO;
+            let mut granted = 0;
+            for (wait, other) in calls {
+                now += Duration::from_millis(wait);
+                granted += u64::from(rate.take(peer(0), now, &LIMITS).is_ok());
+                let _ = rate.take(peer(other), now, &LIMITS);
+            }
+            prop_assert!(granted <= 3 + now.as_millis() as u64 * 2 / 1000);
+        }
+
+        #[test]
+        fn any_number_of_peers_fits(peers in prop::collection::vec(any::<u32>(), 1..200)) {
+            let rate = Rate::default();
+            for (n, address) in peers.into_iter().enumerate() {
+                let _ = rate.take(peer(address), Duration::from_millis(n as u64), &LIMITS);
+                prop_assert!(rate.buckets.borrow().len() <= PEERS);
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The kubelet API over connections in memory.
+
+mod abuse;
+mod bodies;
+
+use crate::settings::{Settings, StaticToken};
+use crate::testing::{End, TestAgent, Time, agent, settings};
+use core::net::{IpAddr, Ipv4Addr};
+use embedded_io_async::{Read, Write};
+use picolet_kube::http::parse_head;
+use picolet_platform::Credential;
+use std::string::String;
+use std::vec::Vec;
+
+/// The address that tests call from.
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+/// One answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Reply {
+    code: u16,
+    /// The whole head as it was sent.
+    head: String,
+    body: String,
+}
+
+/// Somebody who calls the kubelet API.
+struct Caller {
+    end: End,
+    received: Vec<u8>,
+}
+
+impl Caller {
+    fn new(agent: &TestAgent, credential: Credential) -> Self {
+        Self {
+            end: agent.network.call(PEER, credential),
+            received: Vec::new(),
+        }
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.end
+            .write_all(text.as_bytes())
+            .await
+            .expect("the node listens");
+    }
+
+    async fn more(&mut self) -> usize {
+        let mut piece = [0; 512];
+        let read = self.end.read(&mut piece).await.expect("reading works");
+        self.received.extend_from_slice(&piece[..read]);
+        read
+    }
+
+    /// Reads one answer; `None` where the connection ends instead.
+    async fn reply_to(&mut self, method: &str) -> Option<Reply> {
+        let (code, head, mut body) = loop {
+            match parse_head(&self.received).expect("an HTTP response") {
+                Some((head, body, length)) => {
+                    let text: Vec<u8> = self.received.drain(..length).collect();
+                    break (head.status, String::from_utf8(text).expect("text"), body);
+                }
+                None if self.more().await == 0 => return None,
+                None => {}
+            }
+        };
+        let mut text = Vec::new();
+        while method != "HEAD" && !body.is_done() {
+            let (taken, part) = body.take(&self.received).expect("sound framing");
+            text.extend_from_slice(part);
+            self.received.drain(..taken);
+            if taken == 0 && self.more().await == 0 {
+                assert!(body.ends_with_connection(), "the body was cut off");
+                break;
+            }
+        }
+        Some(Reply {
+            code,
+            head,
+            body: String::from_utf8(text).expect("text"),
+        })
+    }
+
+    async fn reply(&mut self) -> Option<Reply> {
+        self.reply_to("GET").await
+    }
+
+    async fn ask(&mut self, method: &str, path: &str, body: &str) -> Reply {
+        let length = body.len();
+        let request =
+            std::format!("{method} {path} HTTP/1.1\r\nHost: node\r\nContent-Length: {length}\r\n\r\n{body}");
+        self.send(&request).await;
+        self.reply_to(method).await.expect("an answer")
+    }
+
+    async fn get(&mut self, path: &str) -> Reply {
+        self.ask("GET", path, "").await
+    }
+
+    /// Whether the node has ended the connection, and said nothing more.
+    async fn ended(&mut self) -> bool {
+        self.received.is_empty() && self.more().await == 0
+    }
+}
+
+/// Asks one node with ordinary settings whatever `test` asks.
+fn with_agent<T>(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(&TestAgent, &Time) -> T) -> T {
+    let mut settings = settings();
+    settings.static_tokens = std::vec![StaticToken {
+        token: "s3cret".into(),
+        user: "prometheus".into()
+    }];
+    settings.limits.requests_per_second = 1000;
+    settings.limits.burst = 1000;
+    change(&mut settings);
+    let (agent, time) = agent(settings);
+    time.run(super::run(&agent), test(&agent, &time))
+}
+
+/// The same with one caller who has a certificate.
+fn with_caller<T>(test: impl AsyncFnOnce(&TestAgent, &mut Caller) -> T) -> T {
+    with_agent(
+        |_| {},
+        async |agent, _| test(agent, &mut Caller::new(agent, Credential::Certificate)).await,
+    )
+}
+
+/// The lines of the log.
+fn log(agent: &TestAgent) -> Vec<String> {
+    agent.platform.lines.borrow().clone()
+}
+
+#[test]
+fn the_futures_are_small() {
+    let (agent, _) = agent(settings());
+    let server = super::Server::new(&agent);
+    let slot = &server.slots[0];
+    let worker = core::mem::size_of_val(&server.work(slot));
+    let all = core::mem::size_of_val(&super::run(&agent));
+    std::println!("a worker: {worker} bytes, the server beside them: {all} bytes");
+    // On a 64-bit host; pointers and lengths are half of that on a board.
+    assert!(
+        worker <= 2048 && all <= 768,
+        "a worker: {worker}, the server: {all}"
+    );
+}
