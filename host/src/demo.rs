@@ -346,7 +346,7 @@ async fn until<F: Future<Output = Result<String>>>(
 }
 
 /// Reads `path` of the node over mutual TLS.
-async fn get(connector: &Connector, address: SocketAddr, path: &str) -> Result<String> {
+pub(crate) async fn get(connector: &Connector, address: SocketAddr, path: &str) -> Result<String> {
     let socket = TcpStream::connect(address)
         .await
         .with_context(|| format!("the node at {address}"))?;

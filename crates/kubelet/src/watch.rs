@@ -22,8 +22,6 @@ const WATCH: Duration = Duration::from_secs(300);
 const GRACE: Duration = Duration::from_secs(30);
 /// How long an answer may keep us waiting that is no watch.
 const ANSWER: Duration = Duration::from_secs(30);
-/// After a refusal that only a person can mend.
-const REFUSED: Duration = Duration::from_secs(60);
 
 /// What a followed collection is kept in. Its methods are called between two awaits and must not take long.
 pub(crate) trait Store {
@@ -65,6 +63,8 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime, S: Store>(
     refused: &dyn Fn(&Status),
 ) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(8));
+    // A refusal is mended by a person, who may take a while.
+    let mut patience = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     let mut place: Option<Box<str>> = None;
     let mut told = false;
     loop {
@@ -77,6 +77,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime, S: Store>(
             End::Resume(version) => {
                 place = Some(version);
                 told = false;
+                patience.reset();
                 backoff.wait(&agent.platform).await;
             }
             End::Relist => backoff.wait(&agent.platform).await,
@@ -85,7 +86,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime, S: Store>(
                 if !core::mem::replace(&mut told, true) {
                     refused(&status);
                 }
-                agent.platform.sleep(jittered(&agent.platform, REFUSED, 50)).await;
+                patience.wait(&agent.platform).await;
             }
             End::Failed(error, version) => {
                 place = version;

@@ -1,0 +1,12 @@
+//! Nodes against the in-memory cluster: its faults one by one and at random, and what an agent takes of the heap.
+
+mod faults;
+mod heap;
+mod world;
+
+use clap::CommandFactory;
+
+#[test]
+fn the_command_line_is_consistent() {
+    crate::Arguments::command().debug_assert();
+}

@@ -1,0 +1,252 @@
+//! A cluster and nodes, each on a thread of its own, for tests that look at them from outside.
+
+use crate::demo::get;
+use crate::kubeconfig::Access;
+use crate::linux::unix_seconds;
+use crate::node::Node;
+use crate::run::built;
+use picolet_devcluster::host::{DevCluster, HostOptions};
+use picolet_kubelet::{Capacity, Limits, Settings};
+use picolet_tls::{Connector, Identity};
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+type Job = Box<dyn FnOnce(&DevCluster) + Send>;
+
+/// A cluster that is up.
+pub(super) struct World {
+    jobs: tokio::sync::mpsc::UnboundedSender<Job>,
+}
+
+/// What is needed to call a node.
+pub(super) struct Caller {
+    connector: Connector,
+    address: SocketAddr,
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
+/// An address of the loopback network that no other test uses.
+fn address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    // Other processes may test at the same time.
+    let [_, _, _, of_process] = std::process::id().to_be_bytes();
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 100 | high, of_process, low)), 10250)
+}
+
+impl World {
+    pub(super) fn start(options: HostOptions) -> Self {
+        let (jobs, mut todo) = tokio::sync::mpsc::unbounded_channel::<Job>();
+        std::thread::spawn(move || {
+            block_on(async {
+                let cluster = DevCluster::start(options).await.expect("a cluster");
+                while let Some(job) = todo.recv().await {
+                    job(&cluster);
+                }
+            });
+        });
+        Self { jobs }
+    }
+
+    /// Does something with the cluster, on its thread.
+    pub(super) fn with<T: Send + 'static>(&self, job: impl FnOnce(&DevCluster) -> T + Send + 'static) -> T {
+        let (done, result) = mpsc::channel();
+        let job = move |cluster: &DevCluster| {
+            let _ = done.send(job(cluster));
+        };
+        assert!(self.jobs.send(Box::new(job)).is_ok(), "the cluster is up");
+        result.recv().expect("an answer")
+    }
+
+    /// A node of that name, ready to be run, and what is needed to call it.
+    pub(super) fn node(&self, name: &str, plain: bool) -> (Node, Caller) {
+        let listen = address();
+        let owned = name.to_owned();
+        let (url, client, serving, admin, ca) = self.with(move |cluster| {
+            let pki = cluster.pki();
+            (
+                cluster.url(),
+                cluster.node_identity(&owned).expect("an identity"),
+                pki.node_serving(&owned, &[listen.ip()]).expect("a certificate"),
+                pki.client("kubernetes-admin", &["system:masters"])
+                    .expect("a certificate"),
+                pki.ca().clone(),
+            )
+        });
+        let identity = Identity::from_pem(admin.certificate_pem.as_bytes(), admin.key_pem.as_bytes())
+            .expect("an identity");
+        let connector = Connector::new(
+            std::slice::from_ref(&ca.certificate_der),
+            Some(&identity),
+            unix_seconds,
+        )
+        .expect("a connector");
+        let secure = |bytes: &str| {
+            if plain {
+                Vec::new()
+            } else {
+                bytes.as_bytes().to_vec()
+            }
+        };
+        let node = Node {
+            settings: Settings {
+                node_name: name.into(),
+                config_namespace: "default".into(),
+                taints: Vec::new(),
+                capacity: Capacity::default(),
+                reported_port: Some(10250),
+                static_tokens: Vec::new(),
+                limits: Limits::default(),
+                built: built(),
+            },
+            access: Access {
+                server: url,
+                certificate_authority: secure(&ca.certificate_pem),
+                client_certificate: secure(&client.certificate_pem),
+                client_key: secure(&client.key_pem),
+            },
+            more_servers: Vec::new(),
+            lab_mode: plain,
+            listen,
+            serving: (!plain).then(|| (serving.certificate_pem.into_bytes(), serving.key_pem.into_bytes())),
+            client_authorities: ca.certificate_pem.into_bytes(),
+            state: None,
+            nodes: 1,
+        };
+        (
+            node,
+            Caller {
+                connector,
+                address: listen,
+            },
+        )
+    }
+
+    /// Sets `pico-config`.
+    pub(super) fn configure(&self, memory_values: String) {
+        self.with(move |cluster| {
+            let data = json!({"data": {"memory_values": memory_values}});
+            if cluster
+                .patch("configmaps", "default", "pico-config", &data)
+                .is_err()
+            {
+                let object = json!({"metadata": {"name": "pico-config"}, "data": data["data"]});
+                cluster
+                    .create("configmaps", "default", object)
+                    .expect("a ConfigMap");
+            }
+        });
+    }
+
+    /// Whether the cluster holds the node for Ready, with a Lease of the last 15 seconds.
+    pub(super) fn is_ready(&self, name: &str) -> bool {
+        let name = name.to_owned();
+        self.with(move |cluster| {
+            let Ok(node) = cluster.get("nodes", "", &name) else {
+                return false;
+            };
+            let Ok(lease) = cluster.get("leases", "kube-node-lease", &name) else {
+                return false;
+            };
+            let conditions = node["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let ready = conditions
+                .iter()
+                .any(|c| c["type"] == "Ready" && c["status"] == "True");
+            let renewed = lease["spec"]["renewTime"]
+                .as_str()
+                .and_then(picolet_kube::Timestamp::parse);
+            let now = unix_seconds().expect("a clock");
+            ready && renewed.is_some_and(|renewed| renewed.seconds() + 15 >= now)
+        })
+    }
+
+    /// What the cluster has for that object.
+    pub(super) fn get(&self, resource: &'static str, namespace: &'static str, name: &str) -> Option<Value> {
+        let name = name.to_owned();
+        self.with(move |cluster| cluster.get(resource, namespace, &name).ok())
+    }
+}
+
+impl Caller {
+    /// Reads a path of the node.
+    pub(super) fn get(&self, path: &str) -> Option<String> {
+        block_on(get(&self.connector, self.address, path)).ok()
+    }
+
+    /// The memory cells that are set.
+    pub(super) fn cells(&self) -> Option<Vec<(u64, u64)>> {
+        let body: Value = serde_json::from_str(&self.get("/pico/memory")?).ok()?;
+        let cells = body["memory_cells"].as_array()?.iter();
+        Some(
+            cells
+                .filter_map(|cell| Some((cell["address"].as_u64()?, cell["value"].as_u64()?)))
+                .collect(),
+        )
+    }
+
+    /// The value of a metric without labels.
+    pub(super) fn metric(&self, name: &str) -> Option<f64> {
+        let body = self.get("/metrics")?;
+        body.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+}
+
+/// Runs a node on a thread of its own until the returned guard is dropped; `around` is what runs it.
+pub(super) fn spawn(node: Node, around: impl FnOnce(&mut dyn FnMut()) + Send + 'static) -> Running {
+    let (stop, mut stopped) = tokio::sync::mpsc::channel::<()>(1);
+    let thread = std::thread::spawn(move || {
+        let mut node = Some(node);
+        around(&mut || {
+            let node = node.take().expect("run once");
+            block_on(async {
+                tokio::select! {
+                    ended = node.run() => panic!("the node ended: {ended:?}"),
+                    _ = stopped.recv() => {}
+                }
+            });
+        });
+    });
+    Running {
+        stop: Some(stop),
+        thread: Some(thread),
+    }
+}
+
+/// A node that runs.
+pub(super) struct Running {
+    stop: Option<tokio::sync::mpsc::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().map(std::thread::JoinHandle::join);
+        if !std::thread::panicking() {
+            assert!(!matches!(ended, Some(Err(_))), "the node's thread panicked");
+        }
+    }
+}
+
+/// Waits until it holds.
+pub(super) fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
