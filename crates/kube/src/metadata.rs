@@ -30,10 +30,24 @@ macro_rules! shape {
 /// What is kept of every object's metadata.
 pub const SHAPE: Shape = shape!();
 
-/// The field under which [`SHAPE_WITH_ANNOTATIONS`] tells annotations.
-pub(crate) const ANNOTATIONS: Field = Field(14);
-/// [`SHAPE`] and the annotations.
-pub(crate) const SHAPE_WITH_ANNOTATIONS: Shape = shape!(("annotations", Shape::Map(ANNOTATIONS)));
+/// The annotation by which a kubelet marks the pods that it made itself.
+pub(crate) const MIRROR: Field = Field(14);
+/// The one label of a pod that a kubelet looks at: `kubernetes.io/os`.
+pub(crate) const OS_LABEL: Field = Field(16);
+/// Counts the changes of an object's spec.
+pub(crate) const GENERATION: Field = Field(17);
+/// [`SHAPE`] and what a kubelet looks at besides.
+pub(crate) const SHAPE_OF_POD: Shape = shape!(
+    ("generation", Shape::Value(GENERATION)),
+    (
+        "annotations",
+        Shape::Object(&[("kubernetes.io/config.mirror", Shape::Value(MIRROR))])
+    ),
+    (
+        "labels",
+        Shape::Object(&[("kubernetes.io/os", Shape::Value(OS_LABEL))])
+    )
+);
 
 /// The field under which [`SHAPE_WITH_LABELS`] tells labels.
 pub(crate) const LABELS: Field = Field(15);

@@ -1,9 +1,12 @@
 //! How a Pod is read.
 
-use super::{CONTAINERS, Container, Phase, Pod, Requests, RestartPolicy};
+use super::{
+    CONDITIONS, CONTAINERS, Container, KnownEnd, KnownState, KnownStatus, Phase, Pod, PullPolicy, Requests,
+    RestartPolicy,
+};
 use crate::envelope::Object;
 use crate::json::{Field, Shape, Sink};
-use crate::metadata::{self, ANNOTATIONS, Metadata};
+use crate::metadata::{self, GENERATION, MIRROR, Metadata, OS_LABEL};
 use crate::selector::{Expression, Operator, Term, Toleration};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
 use crate::text::keep;
@@ -41,10 +44,27 @@ const VOLUME_NAME: Field = Field(59);
 const VOLUME_PROJECTED: Field = Field(60);
 const PHASE: Field = Field(61);
 const START_TIME: Field = Field(62);
+const SUPPLEMENTAL_GROUPS: Field = Field(63);
+const PULL_POLICY: Field = Field(64);
+const CONDITION: Field = Field(65);
+const CONDITION_TYPE: Field = Field(66);
+const CONDITION_STATUS: Field = Field(67);
+const CONDITION_TRANSITION: Field = Field(68);
+const STATUS: Field = Field(69);
+const STATUS_NAME: Field = Field(70);
+const RESTART_COUNT: Field = Field(71);
+const RUNNING: Field = Field(72);
+const RUNNING_SINCE: Field = Field(73);
+const TERMINATED: Field = Field(74);
+const LAST_TERMINATED: Field = Field(75);
+const EXIT_CODE: Field = Field(76);
+const EXIT_REASON: Field = Field(77);
+const STARTED: Field = Field(78);
+const FINISHED: Field = Field(79);
 
 /// Features from here on: what no picolet does. The name is told when the group is there, or the value is `true` or a
 /// port other than 0.
-const FEATURE: u8 = 64;
+const FEATURE: u8 = 128;
 const FEATURES: [&str; 15] = [
     "spec.hostNetwork",
     "spec.hostPID",
@@ -87,6 +107,7 @@ macro_rules! container {
         Shape::Object(&[
             ("name", Shape::Value(CONTAINER_NAME)),
             ("image", Shape::Value(CONTAINER_IMAGE)),
+            ("imagePullPolicy", Shape::Value(PULL_POLICY)),
             ("resources", Shape::Object(&[("requests", Shape::Map(CONTAINER_REQUESTS))])),
             ("ports", Shape::List(&Shape::Object(&[("hostPort", feature(5))]))),
             ("lifecycle", Shape::Group(Field(FEATURE + 6), &ANYTHING)),
@@ -172,6 +193,10 @@ const SPEC: Shape = Shape::Object(&[
             ]),
         )),
     ),
+    (
+        "securityContext",
+        Shape::Object(&[("supplementalGroupsPolicy", Shape::Value(SUPPLEMENTAL_GROUPS))]),
+    ),
     ("hostNetwork", feature(0)),
     ("hostPID", feature(1)),
     ("hostIPC", feature(2)),
@@ -185,6 +210,38 @@ const SPEC: Shape = Shape::Object(&[
     ),
 ]);
 
+const END: Shape = Shape::Object(&[
+    ("exitCode", Shape::Value(EXIT_CODE)),
+    ("reason", Shape::Value(EXIT_REASON)),
+    ("startedAt", Shape::Value(STARTED)),
+    ("finishedAt", Shape::Value(FINISHED)),
+]);
+
+const STATUSES: Shape = Shape::List(&Shape::Group(
+    STATUS,
+    &Shape::Object(&[
+        ("name", Shape::Value(STATUS_NAME)),
+        ("restartCount", Shape::Value(RESTART_COUNT)),
+        (
+            "state",
+            Shape::Object(&[
+                (
+                    "running",
+                    Shape::Group(
+                        RUNNING,
+                        &Shape::Object(&[("startedAt", Shape::Value(RUNNING_SINCE))]),
+                    ),
+                ),
+                ("terminated", Shape::Group(TERMINATED, &END)),
+            ]),
+        ),
+        (
+            "lastState",
+            Shape::Object(&[("terminated", Shape::Group(LAST_TERMINATED, &END))]),
+        ),
+    ]),
+));
+
 /// Reads Pods, one after another.
 #[derive(Default)]
 pub struct PodReader {
@@ -196,7 +253,19 @@ pub struct PodReader {
     init: bool,
     volume_projected: bool,
     volume_is_token: bool,
+    condition: Condition,
+    /// An end comes that is older than the one that is kept.
+    older_end: bool,
     collector: Collector,
+}
+
+/// The condition that is being read.
+#[derive(Default)]
+struct Condition {
+    /// Its place in [`CONDITIONS`].
+    index: Option<usize>,
+    holds: bool,
+    since: Timestamp,
 }
 
 /// Appends unless there are `most` already; returns whether it did.
@@ -256,7 +325,9 @@ impl PodReader {
             return;
         }
         match field {
-            ANNOTATIONS => self.pod.mirror |= &*self.key == "kubernetes.io/config.mirror",
+            MIRROR => self.pod.mirror = true,
+            OS_LABEL => self.pod.os_label = keep(value),
+            GENERATION => self.pod.generation = value.and_then(|text| text.parse().ok()).unwrap_or(0),
             NODE_NAME => self.pod.node_name = keep(value),
             OS => self.pod.os = keep(value),
             RESTART_POLICY => {
@@ -309,6 +380,16 @@ impl PodReader {
                     container.image = keep(value);
                 }
             }
+            PULL_POLICY => {
+                if let Some(container) = self.container() {
+                    container.pull_policy = match value {
+                        Some("Always") => PullPolicy::Always,
+                        Some("Never") => PullPolicy::Never,
+                        _ => PullPolicy::IfNotPresent,
+                    };
+                }
+            }
+            SUPPLEMENTAL_GROUPS => self.pod.strict_supplemental_groups = value == Some("Strict"),
             CONTAINER_REQUESTS | POD_REQUESTS | OVERHEAD => self.keep_request(field, value),
             VOLUME_NAME => {
                 self.volume_is_token = value.is_some_and(|name| name.starts_with("kube-api-access-"));
@@ -322,11 +403,41 @@ impl PodReader {
                 };
             }
             START_TIME => self.pod.start_time = value.and_then(Timestamp::parse),
+            CONDITION_TYPE => {
+                self.condition.index = CONDITIONS.iter().position(|kind| Some(*kind) == value);
+            }
+            CONDITION_STATUS => self.condition.holds = value == Some("True"),
+            CONDITION_TRANSITION => {
+                self.condition.since = value.and_then(Timestamp::parse).unwrap_or_default();
+            }
+            STATUS_NAME | RESTART_COUNT | RUNNING_SINCE | EXIT_CODE | EXIT_REASON | STARTED | FINISHED => {
+                if let Some(status) = self.pod.statuses.last_mut() {
+                    status_value(status, self.older_end, field, value);
+                }
+            }
             Field(number) if number >= FEATURE && !matches!(value, Some("false" | "0" | "")) => {
                 self.refuse(usize::from(number - FEATURE));
             }
             _ => {}
         }
+    }
+}
+
+/// Takes a field of a container's status.
+fn status_value(status: &mut KnownStatus, older_end: bool, field: Field, value: Option<&str>) {
+    let time = || value.and_then(Timestamp::parse);
+    match (field, &mut status.ended) {
+        (STATUS_NAME, _) => status.name = keep(value),
+        (RESTART_COUNT, _) => status.restart_count = value.and_then(|text| text.parse().ok()).unwrap_or(0),
+        (RUNNING_SINCE, _) => status.state = KnownState::Running(time().unwrap_or_default()),
+        (EXIT_CODE, Some(end)) if !older_end => {
+            // What is no exit code is no success either.
+            end.exit_code = value.and_then(|text| text.parse().ok()).unwrap_or(-1);
+        }
+        (EXIT_REASON, Some(end)) if !older_end => end.reason = keep(value),
+        (STARTED, Some(end)) if !older_end => end.started = time(),
+        (FINISHED, Some(end)) if !older_end => end.finished = time(),
+        _ => {}
     }
 }
 
@@ -369,6 +480,29 @@ impl Sink for PodReader {
                 self.volume_projected = true;
                 true
             }
+            CONDITION => {
+                self.condition = Condition::default();
+                true
+            }
+            STATUS => {
+                // One more than there are containers is of no container.
+                append(&mut self.pod.statuses, 2 * CONTAINERS, KnownStatus::default());
+                true
+            }
+            RUNNING | TERMINATED | LAST_TERMINATED => {
+                if let Some(status) = self.pod.statuses.last_mut() {
+                    match field {
+                        RUNNING => status.state = KnownState::Running(Timestamp::default()),
+                        TERMINATED => status.state = KnownState::Terminated,
+                        _ => {}
+                    }
+                    self.older_end = field == LAST_TERMINATED && status.state == KnownState::Terminated;
+                    if field != RUNNING && !self.older_end {
+                        status.ended = Some(KnownEnd::default());
+                    }
+                }
+                true
+            }
             Field(number) if number >= FEATURE => {
                 self.refuse(usize::from(number - FEATURE));
                 true
@@ -381,6 +515,9 @@ impl Sink for PodReader {
     fn leave(&mut self, field: Field) {
         if field == VOLUME && !(self.volume_projected && self.volume_is_token) {
             self.refuse(VOLUMES);
+        }
+        if let (CONDITION, Some(index)) = (field, self.condition.index) {
+            self.pod.conditions[index] = Some((self.condition.holds, self.condition.since));
         }
     }
 
@@ -399,13 +536,26 @@ impl Sink for PodReader {
 
 impl Object for PodReader {
     const SHAPE: &'static Shape = &Shape::Object(&[
-        ("metadata", metadata::SHAPE_WITH_ANNOTATIONS),
+        ("metadata", metadata::SHAPE_OF_POD),
         ("spec", SPEC),
         (
             "status",
             Shape::Object(&[
                 ("phase", Shape::Value(PHASE)),
                 ("startTime", Shape::Value(START_TIME)),
+                (
+                    "conditions",
+                    Shape::List(&Shape::Group(
+                        CONDITION,
+                        &Shape::Object(&[
+                            ("type", Shape::Value(CONDITION_TYPE)),
+                            ("status", Shape::Value(CONDITION_STATUS)),
+                            ("lastTransitionTime", Shape::Value(CONDITION_TRANSITION)),
+                        ]),
+                    )),
+                ),
+                ("initContainerStatuses", STATUSES),
+                ("containerStatuses", STATUSES),
             ]),
         ),
         CODE_ENTRY,

@@ -1,9 +1,10 @@
 //! What a kubelet writes about a Pod.
 
-use super::{Phase, Pod};
+use super::{CONDITIONS, Conditions, Phase, Pod};
 use crate::json::Writer;
 use crate::{Quantity, Timestamp};
 use alloc::string::String;
+use core::fmt;
 
 /// Where a container is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +58,13 @@ pub struct ContainerStatus<'a> {
 }
 
 /// The status of a pod as its kubelet reports it. What belongs to others (`PodScheduled`, gates) is left alone by the
-/// strategic merge.
+/// strategic merge, and so are the containers' statuses where none are given.
 #[derive(Clone, Debug)]
 pub struct StatusPatch<'a> {
     /// The pod's uid: a pod of the same name that came later must not inherit this status.
     pub uid: &'a str,
+    /// The `metadata.generation` that this status is about; 0 where the API server does not count it.
+    pub generation: u64,
     /// The phase.
     pub phase: Phase,
     /// Why it is in this phase; empty where there is nothing to say.
@@ -70,14 +73,38 @@ pub struct StatusPatch<'a> {
     pub message: &'a str,
     /// When the kubelet first saw it.
     pub start_time: Timestamp,
-    /// Now: when a condition changed that is written here.
+    /// Now: since when a condition holds that did not before.
     pub now: Timestamp,
+    /// What was reported before: a condition that did not change keeps its time.
+    pub before: Conditions,
     /// The node's address; empty as long as there is none.
     pub host_ip: &'a str,
+    /// Its init containers, in the order of the spec.
+    pub init_containers: &'a [ContainerStatus<'a>],
     /// Its containers, in the order of the spec.
     pub containers: &'a [ContainerStatus<'a>],
-    /// Whether all its init containers have ended.
-    pub initialized: bool,
+}
+
+/// Why a condition does not hold, and which containers are to blame.
+struct Verdict<'a> {
+    holds: bool,
+    reason: &'a str,
+    /// What is wrong with the containers that are not `ready`; nothing is said where it is empty.
+    fault: &'a str,
+    containers: &'a [ContainerStatus<'a>],
+}
+
+/// The names of those containers that are not ready, as Go prints a list.
+impl fmt::Display for Verdict<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "containers with {} status: [", self.fault)?;
+        let mut separator = "";
+        for container in self.containers.iter().filter(|container| !container.ready) {
+            write!(f, "{separator}{}", container.name)?;
+            separator = " ";
+        }
+        f.write_str("]")
+    }
 }
 
 impl StatusPatch<'_> {
@@ -89,12 +116,80 @@ impl StatusPatch<'_> {
         w.string_at("uid", self.uid);
         w.end();
         w.object_at("status");
-        self.write_fields(&mut w);
+        self.write_fields(&mut w, true);
         w.end();
         w.end();
     }
 
-    fn write_fields(&self, w: &mut Writer<'_>) {
+    /// The conditions that this status tells.
+    pub fn conditions(&self) -> Conditions {
+        core::array::from_fn(|index| {
+            let holds = self.verdict(index)?.holds;
+            let since = self.before[index].filter(|(before, _)| *before == holds);
+            Some((holds, since.map_or(self.now, |(_, since)| since)))
+        })
+    }
+
+    /// What is true of the condition of that place in [`CONDITIONS`]; `None` where there is nothing to say, since a pod
+    /// without containers was never begun. Source: `pkg/kubelet/status/generate.go`.
+    fn verdict(&self, index: usize) -> Option<Verdict<'_>> {
+        let yes = Verdict {
+            holds: true,
+            reason: "",
+            fault: "",
+            containers: &[],
+        };
+        let no = |reason| Verdict {
+            holds: false,
+            reason,
+            ..yes
+        };
+        let begun = !self.init_containers.is_empty() || !self.containers.is_empty();
+        let has_run = |c: &ContainerStatus<'_>| {
+            c.last_state.is_some() || !matches!(c.state, ContainerState::Waiting { .. })
+        };
+        let runs = |c: &ContainerStatus<'_>| matches!(c.state, ContainerState::Running { .. });
+        let verdict = match index {
+            0 if !begun => return None,
+            0 if !self.phase.is_terminal()
+                && self.init_containers.iter().chain(self.containers).any(runs) =>
+            {
+                yes
+            }
+            0 => no(""),
+            1 if !begun => return None,
+            1 if self.phase == Phase::Succeeded => Verdict {
+                reason: "PodCompleted",
+                ..yes
+            },
+            1 if self.containers.iter().any(has_run) || self.init_containers.iter().all(|c| c.ready) => yes,
+            1 => Verdict {
+                fault: "incomplete",
+                containers: self.init_containers,
+                ..no("ContainersNotInitialized")
+            },
+            _ if self.phase == Phase::Failed => no("PodFailed"),
+            _ if self.phase == Phase::Succeeded => no("PodCompleted"),
+            _ if begun && self.containers.iter().all(|c| c.ready) => yes,
+            _ => Verdict {
+                fault: "unready",
+                containers: self.containers,
+                ..no("ContainersNotReady")
+            },
+        };
+        Some(verdict)
+    }
+
+    fn write_generation(&self, w: &mut Writer<'_>) {
+        // An API server that does not count generations would refuse the field.
+        if self.generation > 0 {
+            w.raw_at("observedGeneration", self.generation);
+        }
+    }
+
+    /// As a `patch` it also takes away what was said of a condition while it did not hold.
+    fn write_fields(&self, w: &mut Writer<'_>, patch: bool) {
+        self.write_generation(w);
         w.string_at("phase", self.phase.as_str());
         if !self.reason.is_empty() {
             w.string_at("reason", self.reason);
@@ -112,46 +207,39 @@ impl StatusPatch<'_> {
             w.end();
         }
         w.array_at("conditions");
-        let ready = !self.phase.is_terminal()
-            && self.phase == Phase::Running
-            && !self.containers.is_empty()
-            && self.containers.iter().all(|c| c.ready);
-        let why = match self.phase {
-            Phase::Succeeded => "PodCompleted",
-            Phase::Failed => "PodFailed",
-            _ if ready => "",
-            _ => "ContainersNotReady",
-        };
-        let sandbox = self
-            .containers
-            .iter()
-            .any(|c| matches!(c.state, ContainerState::Running { .. }));
-        for (kind, holds, reason) in [
-            ("PodReadyToStartContainers", sandbox, ""),
-            (
-                "Initialized",
-                self.initialized,
-                if self.initialized { "" } else { why },
-            ),
-            ("Ready", ready, why),
-            ("ContainersReady", ready, why),
-        ] {
+        for (index, condition) in self.conditions().iter().enumerate() {
+            let (Some(verdict), Some((holds, since))) = (self.verdict(index), condition) else {
+                continue;
+            };
             w.object();
-            w.string_at("type", kind);
-            w.string_at("status", if holds { "True" } else { "False" });
-            if !reason.is_empty() {
-                w.string_at("reason", reason);
+            w.string_at("type", CONDITIONS[index]);
+            self.write_generation(w);
+            w.string_at("status", if *holds { "True" } else { "False" });
+            if !verdict.reason.is_empty() {
+                w.string_at("reason", verdict.reason);
+            } else if patch {
+                w.null_at("reason");
             }
-            w.text_at("lastTransitionTime", self.now.time());
+            if !verdict.fault.is_empty() {
+                w.text_at("message", &verdict);
+            } else if patch {
+                w.null_at("message");
+            }
+            w.text_at("lastTransitionTime", since.time());
             w.end();
         }
         w.end();
-        if !self.containers.is_empty() {
-            w.array_at("containerStatuses");
-            for container in self.containers {
-                container.write(w);
+        for (key, containers) in [
+            ("initContainerStatuses", self.init_containers),
+            ("containerStatuses", self.containers),
+        ] {
+            if !containers.is_empty() {
+                w.array_at(key);
+                for container in containers {
+                    container.write(w);
+                }
+                w.end();
             }
-            w.end();
         }
     }
 }
@@ -171,11 +259,11 @@ impl ContainerStatus<'_> {
         w.object_at("state");
         self.state.write(w);
         w.end();
-        w.object_at("lastState");
         if let Some(last) = &self.last_state {
+            w.object_at("lastState");
             last.write(w);
+            w.end();
         }
-        w.end();
         w.end();
     }
 }
@@ -267,7 +355,7 @@ pub fn write_pod(w: &mut Writer<'_>, pod: &Pod, status: Option<&StatusPatch<'_>>
     w.end();
     w.object_at("status");
     match status {
-        Some(status) => status.write_fields(w),
+        Some(status) => status.write_fields(w, false),
         None => w.string_at("phase", pod.phase.as_str()),
     }
     w.end();

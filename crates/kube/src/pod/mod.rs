@@ -14,6 +14,17 @@ use alloc::vec::Vec;
 pub use decode::PodReader;
 pub use encode::{ContainerState, ContainerStatus, StatusPatch, write_delete_options, write_pod};
 
+/// The conditions of a pod that are its kubelet's, in the order in which they are written.
+pub const CONDITIONS: [&str; 4] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+];
+
+/// For each of [`CONDITIONS`] whether it holds and since when; `None` for one that was never reported.
+pub type Conditions = [Option<(bool, Timestamp)>; 4];
+
 /// More containers than a device of this size can run in one pod.
 pub const CONTAINERS: usize = 8;
 
@@ -22,6 +33,10 @@ pub const CONTAINERS: usize = 8;
 pub struct Pod {
     /// Its metadata.
     pub metadata: Metadata,
+    /// `metadata.generation`: how often the spec was changed; 0 where the API server does not count it.
+    pub generation: u64,
+    /// The label `kubernetes.io/os`, or empty.
+    pub os_label: Box<str>,
     /// Whether the node itself made it (annotation `kubernetes.io/config.mirror`).
     pub mirror: bool,
     /// `spec.nodeName`.
@@ -39,6 +54,8 @@ pub struct Pod {
     /// The terms of `requiredDuringSchedulingIgnoredDuringExecution`; one of them must match. `None` where the pod has
     /// no such affinity.
     pub node_affinity: Option<Vec<Term>>,
+    /// Whether `spec.securityContext.supplementalGroupsPolicy` is `Strict`.
+    pub strict_supplemental_groups: bool,
     /// `spec.tolerations`.
     pub tolerations: Vec<Toleration>,
     /// `spec.initContainers`.
@@ -55,6 +72,60 @@ pub struct Pod {
     pub phase: Phase,
     /// `status.startTime`.
     pub start_time: Option<Timestamp>,
+    /// Those of `status.conditions` that are the kubelet's.
+    pub conditions: Conditions,
+    /// `status.initContainerStatuses` and `status.containerStatuses`: what a node that was restarted knows of them.
+    pub statuses: Vec<KnownStatus>,
+}
+
+/// What the API server knows of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownStatus {
+    /// The container's name.
+    pub name: Box<str>,
+    /// How often it was started again.
+    pub restart_count: u32,
+    /// Where it was when that was written.
+    pub state: KnownState,
+    /// How it ended last, if it ever did.
+    pub ended: Option<KnownEnd>,
+}
+
+/// The state of a container, as far as the API server knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KnownState {
+    /// Not yet running, or waiting to run again.
+    #[default]
+    Waiting,
+    /// Running, since then.
+    Running(Timestamp),
+    /// Ended.
+    Terminated,
+}
+
+/// How a container ended, as far as the API server knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownEnd {
+    /// 0 is success.
+    pub exit_code: i32,
+    /// One word.
+    pub reason: Box<str>,
+    /// When it was started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+}
+
+/// `spec.containers[].imagePullPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Ask for it even where there is one.
+    Always,
+    /// Fetch it unless there is one.
+    #[default]
+    IfNotPresent,
+    /// Never fetch it.
+    Never,
 }
 
 /// `spec.restartPolicy`.
@@ -107,6 +178,8 @@ pub struct Container {
     pub name: Box<str>,
     /// Its image; empty where it was longer than any that exists.
     pub image: Box<str>,
+    /// When its image is fetched.
+    pub pull_policy: PullPolicy,
     /// What it asks for.
     pub requests: Requests,
 }
