@@ -1,0 +1,593 @@
+//! The pods that the node has to do with: a bounded table, known by uid.
+//!
+//! A pod has its place from the moment the API server names it until nothing of it runs here and the API server has let
+//! go of it. There are places for the pods that the node may run and a few more, for those that are being refused or
+//! ended. A pod that has ended, and of which the API server knows, gives up its place when another needs it. When
+//! there is none left to give, the watch is not read on: a pod is never dropped.
+//!
+//! Nothing here waits: [`super::run`] does.
+
+use super::admission::{Circumstances, admit};
+use super::report::{Owed, Report, is_overridden, rejected, with_status};
+use super::runtime::{ContainerId, Image, PullError, Runtime, StartError};
+use super::worker::{Fetched, Moment, Outside, Step, Worker, container};
+use crate::client::ApiError;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+use picolet_kube::Quantity;
+use picolet_kube::event::Severity;
+use picolet_kube::json::Writer;
+use picolet_kube::metadata::Metadata;
+use picolet_kube::node::Node;
+use picolet_kube::pod::{self, Conditions, Pod, PullPolicy};
+
+/// Places beyond the pods that the node may run.
+const SPARE: usize = 8;
+/// How many pods may come in one piece of what is read (1 KiB; the smallest Pod that an API server sends is larger).
+const MARGIN: usize = 2;
+/// How many pods are remembered that lost their places. They are forgotten long after everything about them was read.
+const EVICTED: usize = 32;
+
+/// Whether a pod may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    /// It was not yet asked.
+    Due,
+    /// It may not, as the node was known: it is asked again with the node as it is.
+    NodeWanted,
+    /// The same, with the node as it is.
+    Last,
+    /// It was asked.
+    Done,
+}
+
+#[derive(Debug)]
+struct Entry {
+    pod: Pod,
+    worker: Worker,
+    report: Report,
+    admission: Admission,
+    /// Whether the list that is being read names it.
+    listed: bool,
+    /// Whether the watch has told that it is gone.
+    told_gone: bool,
+}
+
+impl Entry {
+    /// Whether nothing is left to do for it. It stays, since of what is already on its way about it nothing must be taken
+    /// for a new pod.
+    fn is_over(&self) -> bool {
+        self.report.gone && self.worker.is_done()
+    }
+
+    fn is_evictable(&self) -> bool {
+        self.is_over() || self.has_ended()
+    }
+
+    /// Whether it ended, and the API server knows.
+    fn has_ended(&self) -> bool {
+        self.pod.metadata.deletion_timestamp.is_none()
+            && self.worker.is_done()
+            && !self.worker.is_running()
+            && self.report.is_taken(&self.worker)
+    }
+
+    /// Whether it counts against what the node has.
+    fn is_active(&self) -> bool {
+        self.admission == Admission::Done && !self.worker.is_done()
+    }
+}
+
+/// What takes time and is to be done for a container.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) pod: Box<str>,
+    pub(super) index: usize,
+    pub(super) container: Box<str>,
+    pub(super) image: Box<str>,
+    pub(super) policy: PullPolicy,
+    /// Which attempt to start; `None` where the image is wanted.
+    pub(super) attempt: Option<u32>,
+}
+
+/// What is to be told to the API server.
+#[derive(Debug)]
+pub(super) struct Telling {
+    pub(super) uid: Box<str>,
+    pub(super) namespace: Box<str>,
+    pub(super) name: Box<str>,
+    pub(super) owed: Owed,
+    pub(super) conditions: Conditions,
+    pub(super) body: String,
+}
+
+/// The node, as far as pods are concerned.
+pub(super) struct Site<'a> {
+    pub(super) node: &'a Node,
+    pub(super) node_name: &'a str,
+    pub(super) os: &'a str,
+    pub(super) allocatable: &'a [(&'static str, Quantity)],
+    pub(super) now: Moment,
+}
+
+/// Tells a person of something about a pod.
+pub(super) type Say<'a> = &'a dyn Fn(&Metadata, Severity, &'static str, fmt::Arguments<'_>);
+
+/// A runtime and a voice, for the worker of one pod.
+struct Around<'a, R> {
+    runtime: &'a R,
+    say: Say<'a>,
+    metadata: &'a Metadata,
+}
+
+impl<R: Runtime> Outside for Around<'_, R> {
+    fn observe(&self, id: ContainerId<'_>) -> super::runtime::Observed {
+        self.runtime.observe(id)
+    }
+
+    fn stop(&self, id: ContainerId<'_>) {
+        self.runtime.stop(id);
+    }
+
+    fn kill(&self, id: ContainerId<'_>) {
+        self.runtime.kill(id);
+    }
+
+    fn event(&self, severity: Severity, reason: &'static str, message: fmt::Arguments<'_>) {
+        (self.say)(self.metadata, severity, reason, message);
+    }
+}
+
+/// The pods of the node.
+#[derive(Debug, Default)]
+pub(crate) struct Pods {
+    entries: Vec<Entry>,
+    /// Pods that ended and lost their places lately: they must not be taken for new ones when news of them come that are
+    /// older than their end.
+    evicted: heapless::Deque<u64, EVICTED>,
+    /// How many pods the node may run.
+    capacity: usize,
+    host_ip: heapless::String<48>,
+    scheme: &'static str,
+    now: Option<Moment>,
+}
+
+impl Pods {
+    /// How many pods are known.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.shown().count()
+    }
+
+    fn shown(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.is_over())
+    }
+
+    /// How many pods have a container that runs.
+    pub(crate) fn running(&self) -> usize {
+        self.entries
+            .iter()
+            .filter(|entry| entry.worker.is_running())
+            .count()
+    }
+
+    /// The pod of that name. Of two, since one is ending, the newer.
+    pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<&Pod> {
+        let is_it = |metadata: &Metadata| *metadata.namespace == *namespace && *metadata.name == *name;
+        self.shown()
+            .rev()
+            .map(|entry| &entry.pod)
+            .find(|pod| is_it(&pod.metadata))
+    }
+
+    /// Writes the `n`th pod as an element of a `PodList`: of all, or only of those that run. Returns whether there is one.
+    pub(crate) fn write_nth(&self, n: usize, running: bool, w: &mut Writer<'_>) -> bool {
+        let Some(now) = self.now else {
+            return false;
+        };
+        let mut shown = self.shown().filter(|entry| !running || entry.worker.is_running());
+        let Some(entry) = shown.nth(n) else {
+            return false;
+        };
+        with_status(
+            &entry.pod,
+            &entry.worker,
+            now,
+            &self.host_ip,
+            self.scheme,
+            &mut |status| {
+                pod::write_pod(w, &entry.pod, Some(status));
+            },
+        );
+        true
+    }
+
+    /// Says what is told with every status: the address of the node, and the runtime's name.
+    pub(super) fn settle(&mut self, host_ip: heapless::String<48>, scheme: &'static str, capacity: usize) {
+        self.host_ip = host_ip;
+        self.scheme = scheme;
+        self.capacity = capacity;
+    }
+
+    fn places(&self) -> usize {
+        self.capacity + SPARE
+    }
+
+    /// Whether the next pods can be taken.
+    pub(super) fn has_room(&self) -> bool {
+        let kept = self.entries.iter().filter(|entry| !entry.is_evictable()).count();
+        kept + MARGIN <= self.places()
+    }
+
+    /// Takes a pod as the API server has it. Returns `false` if it had no place, and the uid of a pod that lost its own.
+    pub(super) fn applied(&mut self, mut pod: Pod, now: Moment) -> (bool, Option<Box<str>>) {
+        let ending = pod.metadata.deletion_timestamp.is_some();
+        if let Some(entry) = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.pod.metadata.uid == pod.metadata.uid)
+        {
+            entry.listed = true;
+            if entry.report.gone {
+                return (true, None);
+            }
+            entry.worker.update(&entry.pod, &pod, now);
+            if entry.admission == Admission::Done {
+                forget_selectors(&mut pod);
+            }
+            entry.pod = pod;
+            if entry.report.is_taken(&entry.worker) && is_overridden(&entry.pod, &entry.worker) {
+                entry.worker.changed();
+            }
+            return (true, None);
+        }
+        // What it made itself the node knows better; only when somebody deletes it the API server waits for us.
+        if pod.mirror && !ending {
+            return (true, None);
+        }
+        let known = fingerprint(&pod.metadata.uid);
+        let ended = self.evicted.iter().any(|evicted| *evicted == known);
+        if ended && !ending && !pod.phase.is_terminal() {
+            // News from before it ended.
+            return (true, None);
+        }
+        let mut evicted = None;
+        if self.entries.len() >= self.places() {
+            if pod.phase.is_terminal() && !ending {
+                return (true, None);
+            }
+            let Some(index) = self.entries.iter().position(Entry::is_evictable) else {
+                return (false, None);
+            };
+            let uid = self.entries.remove(index).pod.metadata.uid;
+            if self.evicted.is_full() {
+                self.evicted.pop_front();
+            }
+            let _ = self.evicted.push_back(fingerprint(&uid)); // there is room now
+            evicted = Some(uid);
+        }
+        let mut worker = Worker::new(&pod, now);
+        if pod.mirror || (ended && !pod.phase.is_terminal()) {
+            worker.leave();
+        } else if ending {
+            worker.end(&pod, now);
+        }
+        pod.statuses = Vec::new();
+        let admission = if ending || worker.is_done() {
+            Admission::Done
+        } else {
+            Admission::Due
+        };
+        self.entries.push(Entry {
+            pod,
+            worker,
+            report: Report::default(),
+            admission,
+            listed: true,
+            told_gone: false,
+        });
+        (true, evicted)
+    }
+
+    /// Notes that the API server no longer has a pod; `last` is what it had last.
+    pub(super) fn deleted(&mut self, last: &Metadata, now: Moment) {
+        if let Some(entry) = self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.pod.metadata.uid == last.uid)
+        {
+            entry.pod.metadata.deletion_grace_seconds = last.deletion_grace_seconds;
+            entry.vanish(now);
+        }
+    }
+
+    /// A list begins.
+    pub(super) fn list_begins(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.listed = false);
+    }
+
+    /// The list was read whole: what it does not name is gone.
+    pub(super) fn list_ends(&mut self, now: Moment) {
+        self.entries
+            .iter_mut()
+            .filter(|entry| !entry.listed)
+            .for_each(|entry| entry.vanish(now));
+    }
+
+    /// Looks at every pod once, and does what is due and takes no time. Returns when to look again, at the latest.
+    pub(super) fn step<R: Runtime>(
+        &mut self,
+        site: &Site<'_>,
+        runtime: &R,
+        say: Say<'_>,
+    ) -> Option<Duration> {
+        let now = site.now;
+        self.now = Some(now);
+        for index in 0..self.entries.len() {
+            self.admit(index, site, runtime.ready(), say);
+            let Entry {
+                pod,
+                worker,
+                admission,
+                ..
+            } = &mut self.entries[index];
+            if *admission == Admission::Done {
+                worker.step(
+                    pod,
+                    now,
+                    &Around {
+                        runtime,
+                        say,
+                        metadata: &pod.metadata,
+                    },
+                );
+            }
+        }
+        self.entries.retain(|entry| {
+            let over = entry.told_gone && (entry.worker.is_done() || entry.admission != Admission::Done);
+            if over {
+                runtime.forget(&entry.pod.metadata.uid);
+            }
+            !over
+        });
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.worker.wake(&entry.pod, now))
+            .min()
+    }
+
+    fn admit(&mut self, index: usize, site: &Site<'_>, runtime: Result<(), &'static str>, say: Say<'_>) {
+        let entry = &self.entries[index];
+        if entry.report.gone {
+            return;
+        }
+        if entry.pod.metadata.deletion_timestamp.is_some() || entry.worker.is_done() {
+            self.entries[index].admission = Admission::Done;
+        }
+        let (pods, unasked) = (&self.entries, self.entries[index].admission);
+        // Before the node is registered nothing is known of its labels and taints.
+        if !matches!(unasked, Admission::Due | Admission::Last) || site.node.metadata.uid.is_empty() {
+            return;
+        }
+        let active = || pods.iter().filter(|entry| entry.is_active());
+        let used = |resource: &str| {
+            active()
+                .map(|entry| entry.pod.request(resource))
+                .fold(Quantity::ZERO, Quantity::plus)
+        };
+        let circumstances = Circumstances {
+            node: site.node,
+            node_name: site.node_name,
+            os: site.os,
+            allocatable: site.allocatable,
+            pods: active().count(),
+            used: &used,
+            runtime,
+        };
+        let verdict = admit(&pods[index].pod, &circumstances);
+        let Entry {
+            pod,
+            worker,
+            admission,
+            ..
+        } = &mut self.entries[index];
+        match verdict {
+            Ok(()) => worker.accept(),
+            Err(refusal) if refusal.ask_again && unasked == Admission::Due => {
+                *admission = Admission::NodeWanted;
+                return;
+            }
+            Err(refusal) => {
+                let message = &refusal.message;
+                say(
+                    &pod.metadata,
+                    Severity::Warning,
+                    refusal.reason,
+                    format_args!("{message}"),
+                );
+                worker.refuse(refusal.reason, rejected(message), site.now);
+            }
+        }
+        *admission = Admission::Done;
+        forget_selectors(pod);
+    }
+
+    /// Whether somebody waits for the node as the API server has it now.
+    pub(super) fn wants_node(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.admission == Admission::NodeWanted)
+    }
+
+    /// Notes that the node is known as the API server has it, or that it is not to be had.
+    pub(super) fn node_known(&mut self) {
+        for entry in &mut self.entries {
+            if entry.admission == Admission::NodeWanted {
+                entry.admission = Admission::Last;
+            }
+        }
+    }
+
+    /// The next thing that takes time. A start is thereby begun.
+    pub(super) fn next_job(&mut self) -> Option<Job> {
+        self.entries.iter_mut().find_map(|Entry { pod, worker, .. }| {
+            let index = worker
+                .runs
+                .iter()
+                .position(|run| matches!(run.step, Step::Pull | Step::Start))?;
+            let container = container(pod, index)?;
+            let attempt = worker.starting(index).then(|| worker.next_id(pod, index).attempt);
+            Some(Job {
+                pod: pod.metadata.uid.clone(),
+                index,
+                container: container.name.clone(),
+                image: container.image.clone(),
+                policy: container.pull_policy,
+                attempt,
+            })
+        })
+    }
+
+    /// Says of a job's pod that it is begun.
+    pub(super) fn pulling(&self, job: &Job, say: Say<'_>) {
+        if let Some(entry) = self
+            .entries
+            .iter()
+            .find(|entry| entry.pod.metadata.uid == job.pod)
+        {
+            let message = format_args!("Pulling image \"{}\"", job.image);
+            say(&entry.pod.metadata, Severity::Normal, "Pulling", message);
+        }
+    }
+
+    /// Takes how fetching an image went.
+    pub(super) fn pulled<R: Runtime>(
+        &mut self,
+        job: &Job,
+        result: Result<Image, PullError>,
+        took: Duration,
+        now: Moment,
+        (runtime, say): (&R, Say<'_>),
+    ) {
+        if let Some(Entry { pod, worker, .. }) = self.entry(&job.pod) {
+            let around = Around {
+                runtime,
+                say,
+                metadata: &pod.metadata,
+            };
+            let image = &job.image;
+            worker.pulled(pod, job.index, Fetched { image, result, took }, now, &around);
+        }
+    }
+
+    /// Takes how starting a container went.
+    pub(super) fn started<R: Runtime>(
+        &mut self,
+        job: &Job,
+        result: Result<(), StartError>,
+        now: Moment,
+        (runtime, say): (&R, Say<'_>),
+    ) {
+        if let Some(Entry { pod, worker, .. }) = self.entry(&job.pod) {
+            worker.started(
+                job.index,
+                result,
+                now,
+                &Around {
+                    runtime,
+                    say,
+                    metadata: &pod.metadata,
+                },
+            );
+        }
+    }
+
+    /// What the API server is to be told now.
+    ///
+    /// # Errors
+    /// There is nothing to tell now; says when there is.
+    pub(super) fn next_telling(&self, now: Moment) -> Result<Telling, Option<Duration>> {
+        let owing = self
+            .entries
+            .iter()
+            .filter(|entry| entry.admission == Admission::Done);
+        let owing = owing.filter_map(|entry| Some((entry, entry.report.owed(&entry.pod, &entry.worker)?)));
+        let first = owing.min_by_key(|(entry, _)| entry.report.not_before());
+        let Some((
+            Entry {
+                pod, worker, report, ..
+            },
+            owed,
+        )) = first
+        else {
+            return Err(None);
+        };
+        if report.not_before() > now.up {
+            return Err(Some(report.not_before()));
+        }
+        let (mut body, mut conditions) = (String::new(), Conditions::default());
+        match owed {
+            Owed::Status(_) => with_status(pod, worker, now, &self.host_ip, self.scheme, &mut |status| {
+                status.write(&mut body);
+                conditions = status.conditions();
+            }),
+            Owed::Deletion => pod::write_delete_options(&mut body, &pod.metadata.uid),
+        }
+        let Metadata {
+            uid, namespace, name, ..
+        } = pod.metadata.clone();
+        Ok(Telling {
+            uid,
+            namespace,
+            name,
+            owed,
+            conditions,
+            body,
+        })
+    }
+
+    /// Takes the API server's answer.
+    pub(super) fn told(&mut self, telling: &Telling, result: Result<(), &ApiError>, now: Moment) {
+        if let Some(entry) = self.entry(&telling.uid) {
+            let was_gone = entry.report.gone;
+            let Entry { worker, report, .. } = entry;
+            report.answered(telling.owed, telling.conditions, result, worker, now);
+            if entry.report.gone && !was_gone {
+                entry.worker.end(&entry.pod, now);
+            }
+        }
+    }
+
+    fn entry(&mut self, uid: &str) -> Option<&mut Entry> {
+        self.entries
+            .iter_mut()
+            .find(|entry| *entry.pod.metadata.uid == *uid)
+    }
+}
+
+impl Entry {
+    /// The API server no longer has it: what runs is ended, and nothing is told any more.
+    fn vanish(&mut self, now: Moment) {
+        self.report.gone = true;
+        self.told_gone = true;
+        self.worker.end(&self.pod, now);
+    }
+}
+
+/// Stands for a uid: FNV-1a.
+fn fingerprint(uid: &str) -> u64 {
+    uid.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+/// Drops what only admission looks at.
+fn forget_selectors(pod: &mut Pod) {
+    pod.node_selector = Vec::new();
+    pod.node_affinity = None;
+    pod.tolerations = Vec::new();
+    pod.statuses = Vec::new();
+}
