@@ -41,7 +41,8 @@ impl<'a> Case<'a> {
         }
         let case = Self {
             cluster,
-            name: name.replace([':', '_'], "-"),
+            // As a DNS label, since namespaces and nodes are named after it.
+            name: name.replace("::", "-").replace('_', "-"),
             logs: Mutex::default(),
         };
         let result = body(&case).map_err(|error| case.explain(&error));

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use crate::{Entry, beside};
 
 pub(crate) const CASES: &[Entry] = &[
-    beside("config_applied_changed_deleted", applied_changed_deleted),
-    beside("config_wrong_keeps_last_good", wrong_keeps_last_good),
-    beside("config_pins", pins),
-    beside("config_labelled_overlay", labelled_overlay),
-    beside("config_before_the_node", before_the_node),
-    beside("config_large", large),
+    beside("applied_changed_deleted", applied_changed_deleted),
+    beside("wrong_keeps_last_good", wrong_keeps_last_good),
+    beside("pins", pins),
+    beside("labelled_overlay", labelled_overlay),
+    beside("before_the_node", before_the_node),
+    beside("large", large),
 ];
 
 /// Applies a ConfigMap; `node` is the value of the label that gives it to a node.

@@ -45,18 +45,18 @@ const fn alone(name: &'static str, body: fn(&Case<'_>) -> Result<()>) -> Entry {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     if arguments.list {
-        let trials = cases().map(|entry| Trial::test(entry.name, || Ok(())));
+        let trials = cases().map(|(name, _)| Trial::test(name, || Ok(())));
         return libtest_mimic::run(&arguments, trials.collect()).exit_code();
     }
     // Before libtest-mimic starts its threads: a private network is entered by a process with one.
     let cluster = Arc::new(Cluster::start());
-    let trials = cases().map(|entry| {
+    let trials = cases().map(|(name, entry)| {
         let cluster = Arc::clone(&cluster);
-        Trial::test(entry.name, move || match &*cluster {
-            Ok(cluster) => Case::run(cluster, entry.name, entry.alone, entry.body)
+        Trial::test(name.clone(), move || match &*cluster {
+            Ok(cluster) => Case::run(cluster, &name, entry.alone, entry.body)
                 .map_err(|error| format!("{error:#}").into()),
             Err(Unavailable::Missing(remedy)) => {
-                picolet_oracle::not_run_named(remedy, entry.name);
+                picolet_oracle::not_run_named(remedy, &name);
                 Ok(())
             }
             Err(Unavailable::Failed(error)) => Err(format!("there is no control plane: {error:#}").into()),
@@ -72,16 +72,21 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn cases() -> impl Iterator<Item = &'static Entry> {
+/// Every case, under the name of its module.
+fn cases() -> impl Iterator<Item = (String, &'static Entry)> {
     let modules = [
-        registration::CASES,
-        configuration::CASES,
-        lifecycle::CASES,
-        pods::CASES,
-        serving::CASES,
-        deployment::CASES,
-        writes::CASES,
-        outage::CASES,
+        ("registration", registration::CASES),
+        ("configuration", configuration::CASES),
+        ("lifecycle", lifecycle::CASES),
+        ("pods", pods::CASES),
+        ("serving", serving::CASES),
+        ("deployment", deployment::CASES),
+        ("writes", writes::CASES),
+        ("outage", outage::CASES),
     ];
-    modules.into_iter().flatten()
+    modules.into_iter().flat_map(|(module, cases)| {
+        cases
+            .iter()
+            .map(move |entry| (format!("{module}::{}", entry.name), entry))
+    })
 }

@@ -227,7 +227,7 @@ fn described_like_prose(case: &Case<'_>) -> Result<()> {
     for expected in [
         "kubelet is posting ready status",
         "picolet.dev/microcontroller=true:NoSchedule",
-        "Renew Time:",
+        "RenewTime:",
     ] {
         ensure!(
             text.contains(expected),
