@@ -10,6 +10,7 @@ use picolet_kube::{Quantity, Timestamp};
 use picolet_kubelet::{Capacity, Limits, Settings, StaticToken};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Run nodes of a cluster in this process.
 #[derive(Args)]
@@ -133,10 +134,11 @@ pub(crate) fn run_nodes(nodes: Vec<Node>) -> Result<()> {
                             node.run().await.with_context(|| format!("node {name}"))
                         });
                     }
-                    let interrupted = tokio::signal::ctrl_c();
+                    let mut terminated = signal(SignalKind::terminate()).context("cannot await signals")?;
                     tokio::select! {
                         Some(ended) = running.join_next() => ended.context("a node's task ended")?,
-                        _ = interrupted => Ok(()),
+                        _ = tokio::signal::ctrl_c() => Ok(()),
+                        _ = terminated.recv() => Ok(()),
                     }
                 }))
             });
