@@ -37,6 +37,8 @@ pub(crate) enum Step {
 pub(crate) trait Engine {
     /// Works through what there is.
     fn step(&mut self, buffers: &mut Buffers) -> Result<Step, TlsError>;
+    /// After an error: encodes the alert that tells the peer, and whatever waits before it.
+    fn drain(&mut self, buffers: &mut Buffers);
     /// The peer's certificate and whether a session was resumed.
     fn outcome(&self) -> (Option<Box<[u8]>>, bool);
     /// Hands over the keys.
@@ -71,6 +73,23 @@ macro_rules! engine {
                     }
                     if let Some(step) = step? {
                         return Ok(step);
+                    }
+                }
+            }
+
+            fn drain(&mut self, buffers: &mut Buffers) {
+                // rustls hands out what it has to send before it looks at anything that was received. It must not look
+                // at that again: the same bytes would be the same error, and it sends one fatal alert only.
+                while self.wants_write() {
+                    let UnbufferedStatus {
+                        state: Ok(ConnectionState::EncodeTlsData(mut data)),
+                        ..
+                    } = self.process_tls_records(&mut buffers.inbound)
+                    else {
+                        return;
+                    };
+                    if encode(&mut buffers.outbound, |place| data.encode(place)).is_err() {
+                        return;
                     }
                 }
             }
@@ -124,9 +143,7 @@ pub(crate) async fn shake<S: Read + Write>(
     loop {
         let step = engine.step(&mut buffers);
         if step.is_err() {
-            // What the peer did wrong is already queued as an alert; the second error would only be the same one. The
-            // inbound bytes stay, since rustls remembers where in them it was.
-            let _ = engine.step(&mut buffers);
+            engine.drain(&mut buffers);
             let _ = flush(stream, &mut buffers.outbound).await;
         }
         let step = step?;

@@ -217,7 +217,7 @@ impl Records {
 
     /// A whole record has arrived.
     fn open(&mut self) -> Result<(), Fault> {
-        let header = make_tls13_aad(self.payload.len());
+        let header = self.header;
         let nonce = self.receiver.next_nonce();
         let inner = self
             .receiver

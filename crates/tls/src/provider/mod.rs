@@ -9,6 +9,8 @@ mod hash;
 mod rsa;
 pub(crate) mod sign;
 mod verify;
+#[cfg(test)]
+mod wycheproof;
 
 use alloc::vec;
 use rustls::crypto::{

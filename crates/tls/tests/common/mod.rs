@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod oracle;
+
 use core::future::poll_fn;
 use core::task::Poll;
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
@@ -34,23 +36,27 @@ pub struct End {
     inbound: Rc<RefCell<Lane>>,
     outbound: Rc<RefCell<Lane>>,
     pub chunk: usize,
+    /// Every other read and write is not ready at first.
+    pub stutters: bool,
+    stuttered: bool,
+    /// The byte of all that arrives in which a bit is flipped.
+    pub flip: Option<usize>,
+    arrived: usize,
 }
 
 /// A wire without loss.
 pub fn wire() -> (End, End) {
     let (a, b) = (Rc::<RefCell<Lane>>::default(), Rc::<RefCell<Lane>>::default());
-    (
-        End {
-            inbound: a.clone(),
-            outbound: b.clone(),
-            chunk: usize::MAX,
-        },
-        End {
-            inbound: b,
-            outbound: a,
-            chunk: usize::MAX,
-        },
-    )
+    let end = |inbound: &Rc<RefCell<Lane>>, outbound: &Rc<RefCell<Lane>>| End {
+        inbound: inbound.clone(),
+        outbound: outbound.clone(),
+        chunk: usize::MAX,
+        stutters: false,
+        stuttered: false,
+        flip: None,
+        arrived: 0,
+    };
+    (end(&a, &b), end(&b, &a))
 }
 
 impl End {
@@ -64,14 +70,25 @@ impl End {
         self.inbound.borrow_mut().bytes.extend(bytes);
     }
 
-    /// Damages the next byte that arrives at `at`.
+    /// Flips a bit of what waits to be read here.
     pub fn damage(&self, at: usize) {
         self.inbound.borrow_mut().bytes[at] ^= 1;
+    }
+
+    /// Nothing more will arrive here.
+    pub fn cut(&self) {
+        self.inbound.borrow_mut().closed = true;
     }
 
     /// How much waits to be read here.
     pub fn waiting(&self) -> usize {
         self.inbound.borrow().bytes.len()
+    }
+
+    /// Whether this operation must wait a little.
+    fn stutter(&mut self) -> bool {
+        self.stuttered = self.stutters && !self.stuttered;
+        self.stuttered
     }
 
     /// Hangs up without being dropped.
@@ -93,6 +110,9 @@ impl ErrorType for End {
 impl Read for End {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
         poll_fn(|_| {
+            if self.stutter() {
+                return Poll::Pending;
+            }
             let mut lane = self.inbound.borrow_mut();
             if lane.bytes.is_empty() {
                 return if lane.closed {
@@ -103,7 +123,8 @@ impl Read for End {
             }
             let count = buffer.len().min(lane.bytes.len()).min(self.chunk);
             for (place, byte) in buffer.iter_mut().zip(lane.bytes.drain(..count)) {
-                *place = byte;
+                *place = byte ^ u8::from(self.flip == Some(self.arrived));
+                self.arrived += 1;
             }
             Poll::Ready(Ok(count))
         })
@@ -113,6 +134,14 @@ impl Read for End {
 
 impl Write for End {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
+        poll_fn(|_| {
+            if self.stutter() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
         let mut lane = self.outbound.borrow_mut();
         let bytes = &bytes[..bytes.len().min(self.chunk)];
         lane.bytes.extend(bytes);
@@ -160,12 +189,14 @@ pub fn date(days: i64) -> time::OffsetDateTime {
 
 impl Authority {
     pub fn new() -> Self {
+        Self::named("test authority")
+    }
+
+    pub fn named(name: &str) -> Self {
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        parameters
-            .distinguished_name
-            .push(DnType::CommonName, "test authority");
+        parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.not_before = date(-10);
         parameters.not_after = date(10);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
