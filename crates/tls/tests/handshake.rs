@@ -80,7 +80,8 @@ fn works_where_bytes_come_one_by_one_and_late() {
     (near.chunk, near.stutters) = (1, true);
     (far.chunk, far.stutters) = (3, true);
     let (near, far) = block_on(join(connector.connect("api.test", near), acceptor.accept(far)));
-    (near.unwrap(), far.unwrap());
+    near.unwrap();
+    far.unwrap();
 }
 
 #[test]

@@ -1,8 +1,6 @@
-//! Public-key arithmetic on P-256 and Curve25519, and nothing else: bytes in, bytes out.
-//!
-//! This is the one module that knows which library does it. All secrets are handled in constant time; verification is
-//! of public values.
+//! RustCrypto's arithmetic. All secrets are handled in constant time; verification is of public values.
 
+use super::P256Point;
 use crate::random::{self, RandomError};
 use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
 use p256::elliptic_curve::sec1::ToSec1Point;
@@ -11,9 +9,6 @@ use zeroize::Zeroizing;
 /// A private key on P-256: a number from 1 to the group's order, less one.
 #[derive(Clone)]
 pub(crate) struct P256Secret(p256::SecretKey);
-
-/// A point on P-256, uncompressed (SEC 1, section 2.3.3).
-pub(crate) type P256Point = [u8; 65];
 
 impl P256Secret {
     /// A key made of fresh randomness.
