@@ -12,11 +12,12 @@ pub(crate) const THUMB_TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "thumbv8m.mai
 
 /// Crates of the core that this workspace cannot build for a board.
 ///
-/// TLS needs rustls with our patch there, which only `boards/`, a workspace of its own, has.
-const NOT_FOR_BOARDS: [&str; 1] = ["picolet-tls"];
+/// TLS needs rustls with our patch there, which only `boards/`, a workspace of its own, has. The trace of `picolet-ec` is a program
+/// for a host.
+const NOT_FOR_BOARDS: [&str; 2] = ["picolet-tls", "picolet-ec-trace"];
 
 /// Workspaces beside this one, whose code is formatted by the same rules.
-const OTHER_WORKSPACES: [&str; 3] = ["boards", "fuzz", "emulator/firmware"];
+const OTHER_WORKSPACES: [&str; 4] = ["boards", "fuzz", "emulator/firmware", "crates/ec/trace/image"];
 
 /// Runs all checks and fails with the first that fails.
 pub(crate) fn run() -> Result<()> {

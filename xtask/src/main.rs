@@ -3,6 +3,7 @@
 mod budgets;
 mod check;
 mod control_plane;
+mod ec;
 mod patch;
 mod sizes;
 mod test;
@@ -36,6 +37,16 @@ enum Verb {
     Sizes,
     /// Measures what budgets.toml limits.
     Budgets,
+    /// Measures speed: exact counts on simulated processors, ratios on this machine.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+/// What is measured.
+#[derive(Subcommand)]
+enum Bench {
+    /// Public-key arithmetic beside RustCrypto's, on a simulated Cortex-M0+ and here.
+    Ec,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Patch => patch::run().map(drop),
         Verb::Sizes => sizes::run(),
         Verb::Budgets => budgets::run(),
+        Verb::Bench(Bench::Ec) => ec::bench(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

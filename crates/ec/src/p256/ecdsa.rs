@@ -93,9 +93,8 @@ impl PublicKey {
     /// # Errors
     /// If the signature does not match.
     pub fn verify(&self, digest: &[u8; 32], signature: &Signature) -> Result<(), VerifyError> {
-        verify(digest, signature, |u1, u2| {
-            interleave::multiply_public(u1, u2, &self.point)
-        })
+        let (u1, u2) = signature.scalars(digest);
+        signature.check(&interleave::multiply_public(&u1, &u2, &self.point))
     }
 }
 
@@ -132,32 +131,34 @@ impl PreparedKey {
         if self.table[0] == [ZERO; 2] {
             return Err(VerifyError);
         }
-        verify(digest, signature, |u1, u2| {
-            comb::multiply_public(u1, u2, &self.table)
-        })
+        let (u1, u2) = signature.scalars(digest);
+        signature.check(&comb::multiply_public(&u1, &u2, &self.table))
     }
 }
 
-/// FIPS 186-5, section 6.4.2, with R's abscissa compared in projective form: x(R) = X/Z² ≡ r mod n just if X = r·Z² or
-/// X = (r + n)·Z² modulo p, the latter only where r + n is below p.
-fn verify(
-    digest: &[u8; 32],
-    Signature { r, s }: &Signature,
-    multiply: impl FnOnce(&Scalar, &Scalar) -> PublicSum,
-) -> Result<(), VerifyError> {
-    let s_inverse = s.invert();
-    let sum = multiply(&digest_scalar(digest).mul(&s_inverse), &r.mul(&s_inverse));
-    let point = sum.point().ok_or(VerifyError)?;
-    let zz = point.z.square();
-    let matches = |x: &words::Words| Element::from_integer(x).mul(&zz).equals(&point.x) == 1;
-    if matches(&r.0) {
-        return Ok(());
+/// The steps of FIPS 186-5, section 6.4.2, before and after the multiplication.
+impl Signature {
+    /// u₁ = z/s and u₂ = r/s.
+    #[inline(never)]
+    fn scalars(&self, digest: &[u8; 32]) -> (Scalar, Scalar) {
+        let s_inverse = self.s.invert();
+        (digest_scalar(digest).mul(&s_inverse), self.r.mul(&s_inverse))
     }
-    let (r_plus_n, carry) = words::add(&r.0, &ORDER);
-    if carry == 0 && words::less_than(&r_plus_n, &P256_PRIME) == 1 && matches(&r_plus_n) {
-        return Ok(());
+
+    /// Whether the abscissa of R = u₁·G + u₂·Q is r modulo n, in projective form: x(R) = X/Z² ≡ r mod n just if X = r·Z² or
+    /// X = (r + n)·Z² modulo p, the latter only where r + n is below p.
+    #[inline(never)]
+    fn check(&self, sum: &PublicSum) -> Result<(), VerifyError> {
+        let point = sum.point().ok_or(VerifyError)?;
+        let zz = point.z.square();
+        let (r_plus_n, carry) = words::add(&self.r.0, &ORDER);
+        let below_p = carry == 0 && words::less_than(&r_plus_n, &P256_PRIME) == 1;
+        let mut candidates = [Some(&self.r.0), below_p.then_some(&r_plus_n)]
+            .into_iter()
+            .flatten();
+        let matches = candidates.any(|x| Element::from_integer(x).mul(&zz).equals(&point.x) == 1);
+        if matches { Ok(()) } else { Err(VerifyError) }
     }
-    Err(VerifyError)
 }
 
 /// The digest as an integer modulo n: `bits2int`, then the reduction of `bits2octets` (RFC 6979, section 2.3).

@@ -116,6 +116,11 @@ impl Image {
         self.segments.iter().map(|(_, data)| data.len()).sum()
     }
 
+    /// Whether the image has this function.
+    pub fn has(&self, function: &str) -> bool {
+        self.functions.contains_key(function)
+    }
+
     /// Every symbol in flash that has a size.
     pub fn symbol_sizes(&self) -> impl Iterator<Item = (&str, u64)> {
         self.sizes.iter().map(|(name, size)| (name.as_str(), *size))

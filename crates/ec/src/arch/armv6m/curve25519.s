@@ -79,6 +79,7 @@ reduce_25519:
 fold_25519:
     FOLD_25519
     EPILOGUE
+    .size picolet_ec_25519_mul, . - picolet_ec_25519_mul
 
 // void picolet_ec_25519_sqr(uint32_t out[8], const uint32_t a[8])
     .global picolet_ec_25519_sqr
@@ -87,6 +88,7 @@ picolet_ec_25519_sqr:
     PROLOGUE
     bl   sqr256
     b    reduce_25519
+    .size picolet_ec_25519_sqr, . - picolet_ec_25519_sqr
 
 // Word k of 121665 * a, where 121665 = 2^16 + 56129.
 //   in    r5 = a, r6 = 56129, r7 = carry word
@@ -130,6 +132,7 @@ picolet_ec_25519_mul_121665:
     MULTIPLY_WORD_121665 28
     b    fold_25519
     .ltorg
+    .size picolet_ec_25519_mul_121665, . - picolet_ec_25519_mul_121665
 
 // out = a op b, with 38 folded in twice: the first fold can overflow once more, the second cannot, since the number is
 // then below 38 (or, for the difference, above 2^256 - 38).
@@ -187,9 +190,11 @@ picolet_ec_25519_mul_121665:
     .thumb_func
 picolet_ec_25519_add:
     FOLDED_25519 adds, adcs, "mvns r0, r0"
+    .size picolet_ec_25519_add, . - picolet_ec_25519_add
 
 // void picolet_ec_25519_sub(uint32_t out[8], const uint32_t a[8], const uint32_t b[8])
     .global picolet_ec_25519_sub
     .thumb_func
 picolet_ec_25519_sub:
     FOLDED_25519 subs, sbcs, ""
+    .size picolet_ec_25519_sub, . - picolet_ec_25519_sub

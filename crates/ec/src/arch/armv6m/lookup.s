@@ -65,9 +65,11 @@
     .thumb_func
 picolet_ec_lookup_16:
     LOOKUP 4
+    .size picolet_ec_lookup_16, . - picolet_ec_lookup_16
 
 // Points of edwards25519: three coordinates of eight words.
     .global picolet_ec_lookup_24
     .thumb_func
 picolet_ec_lookup_24:
     LOOKUP 6
+    .size picolet_ec_lookup_24, . - picolet_ec_lookup_24

@@ -221,6 +221,7 @@ mul128:
     adds r5, #8
     stmia r5!, {r0-r3, r6, r7}
     pop  {pc}
+    .size mul128, . - mul128
 
 // [r0], 8 words = ([r1], 4 words)^2. The output may not overlap the input.
 //   r12 = output; r8-r11 = the input's words
@@ -271,6 +272,7 @@ sqr128:
     adds r4, #8
     stmia r4!, {r0-r3, r6, r7}
     bx   lr
+    .size sqr128, . - sqr128
 
 // The additions of a Karatsuba step over four-word halves. At [sp + p] lie L (8 words) and H (8 words).
 // With T = L.hi + H.lo, the product without M is  L.lo | T + L.lo | T + H.hi | H.hi + carries.
@@ -410,6 +412,7 @@ mul256:
     stmia r6!, {r0-r3}
     add  sp, #76
     pop  {pc}
+    .size mul256, . - mul256
 
 // One word of the second quarter: [sp + to] -= [sp + from], with borrow.
 .macro SUBTRACT_WORD op, from, to
@@ -472,6 +475,7 @@ sqr256:
     str  r0, [r7]
     add  sp, #52
     pop  {pc}
+    .size sqr256, . - sqr256
 
 // What every function that Rust calls begins and ends with (AAPCS: r4-r11 are the caller's).
 //   frame after PROLOGUE: 0 a 512-bit product, 64 the output pointer, 68 r8-r11, 84 r4-r7, 100 lr
@@ -512,3 +516,4 @@ picolet_ec_mul_wide:
     ldmia r1!, {r2-r5}
     stmia r0!, {r2-r5}
     EPILOGUE
+    .size picolet_ec_mul_wide, . - picolet_ec_mul_wide

@@ -198,6 +198,7 @@ picolet_ec_p256_mul:
 p256_reduce:
     P256_REDUCE
     EPILOGUE
+    .size picolet_ec_p256_mul, . - picolet_ec_p256_mul
 
 // void picolet_ec_p256_sqr(uint32_t out[8], const uint32_t a[8]): out = a^2 / R
     .global picolet_ec_p256_sqr
@@ -206,6 +207,7 @@ picolet_ec_p256_sqr:
     PROLOGUE
     bl   sqr256
     b    p256_reduce
+    .size picolet_ec_p256_sqr, . - picolet_ec_p256_sqr
 
 // void picolet_ec_p256_add(uint32_t out[8], const uint32_t a[8], const uint32_t b[8]): out = a + b
     .global picolet_ec_p256_add
@@ -225,6 +227,7 @@ picolet_ec_p256_add:
     mov  r10, r12
     P256_CANONICAL
     EPILOGUE
+    .size picolet_ec_p256_add, . - picolet_ec_p256_add
 
 // void picolet_ec_p256_sub(uint32_t out[8], const uint32_t a[8], const uint32_t b[8]): out = a - b, plus p if that is negative
     .global picolet_ec_p256_sub
@@ -267,6 +270,7 @@ picolet_ec_p256_sub:
     mov  r10, r6
     mov  r11, r7
     pop  {r0, r4-r7, pc}
+    .size picolet_ec_p256_sub, . - picolet_ec_p256_sub
 
 // One word of a right shift: hi:lo -> lo = (hi << 31) | (lo >> 1), with hi's lowest bit already at bit 31 of carry.
 //   out   lo shifted; carry = old lo's lowest bit at bit 31
@@ -341,3 +345,4 @@ picolet_ec_p256_half:
     mov  r10, r6
     mov  r11, r7
     pop  {r0, r4-r7, pc}
+    .size picolet_ec_p256_half, . - picolet_ec_p256_half

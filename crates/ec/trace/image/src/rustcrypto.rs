@@ -16,7 +16,6 @@ operations! {
         let key = signing_key(input);
         output.copy_from_slice(key.verifying_key().to_sec1_point(false).as_bytes());
     }
-    // The key's public half, which `SigningKey` computes when it is read, is taken off in the table.
     fn rustcrypto_p256_sign(input: [64], output: [64]) {
         let signature: Result<Signature, _> = signing_key(part(input, 0)).sign_prehash(part(input, 1));
         if let Ok(signature) = signature {
