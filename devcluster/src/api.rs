@@ -2,6 +2,7 @@
 
 use crate::authorization::{Attributes, authorize, may_read_path};
 use crate::cluster::KubeletAnswer;
+use crate::deletion::DeleteOptions;
 use crate::discovery;
 use crate::error::ApiError;
 use crate::faults::Facts;
@@ -9,7 +10,8 @@ use crate::http::Head;
 use crate::identity::Identity;
 use crate::object::Object;
 use crate::openapi;
-use crate::operations::{By, DeleteOptions, State, Target, text};
+use crate::operations::{By, State, Target, text};
+use crate::protobuf;
 use crate::resources::ResourceId;
 use crate::review;
 use crate::selectors::{Selection, parse_fields, parse_labels};
@@ -52,7 +54,10 @@ impl Answer {
     }
 
     pub(crate) fn error(error: &ApiError) -> Self {
-        let seconds = error.details.get("retryAfterSeconds").and_then(Value::as_u64);
+        let seconds = error
+            .details
+            .as_ref()
+            .and_then(|details| details.get("retryAfterSeconds")?.as_u64());
         let retry_after = seconds.and_then(|seconds| u32::try_from(seconds).ok());
         Self {
             retry_after,
@@ -146,7 +151,14 @@ impl Request {
         head: Head,
         body: Vec<u8>,
     ) -> Result<Self, ApiError> {
-        let identity = authenticate(state, certificate, &head)?;
+        let mut identity = authenticate(state, certificate, &head)?;
+        if let Some(user) = &head.impersonated {
+            if !identity.is_in("system:masters") {
+                let why = format!("User {:?} cannot impersonate resource \"users\"", identity.user);
+                return Err(ApiError::forbidden("", "users", user, why));
+            }
+            identity = Identity::authenticated(user, head.impersonated_groups.clone());
+        }
         let place = Place::parse(&head.path);
         let one = place.as_ref().is_some_and(|place| !place.name.is_empty());
         let verb = match head.method.as_str() {
@@ -207,11 +219,17 @@ impl Request {
 
     pub(crate) fn json(&self) -> Result<Value, ApiError> {
         let media_type = self.head.content_type.split(';').next().unwrap_or("").trim();
-        if !matches!(media_type, "" | JSON) {
-            return Err(ApiError::unsupported_media_type(JSON));
-        }
-        serde_json::from_slice(&self.body)
-            .map_err(|error| ApiError::bad_request(format!("the object provided is unrecognized: {error}")))
+        let object = match media_type {
+            "" | JSON => serde_json::from_slice(&self.body).map_err(|error| error.to_string()),
+            protobuf::MEDIA_TYPE => protobuf::decode(&self.body),
+            _ => {
+                return Err(ApiError::unsupported_media_type(&format!(
+                    "{JSON}, {}",
+                    protobuf::MEDIA_TYPE
+                )));
+            }
+        };
+        object.map_err(|error| ApiError::bad_request(format!("the object provided is unrecognized: {error}")))
     }
 }
 
@@ -236,11 +254,11 @@ fn authenticate(state: &State, certificate: Option<&Identity>, head: &Head) -> R
 pub(crate) fn handle(state: &mut State, now: UnixMicros, request: &Request) -> Result<Outcome, ApiError> {
     match &request.place {
         Some(place) => handle_resource(state, now, request, place),
-        None => handle_path(state, request),
+        None => handle_path(request),
     }
 }
 
-fn handle_path(state: &State, request: &Request) -> Result<Outcome, ApiError> {
+fn handle_path(request: &Request) -> Result<Outcome, ApiError> {
     let path = request.head.path.trim_end_matches('/');
     if !may_read_path(&request.identity, path) {
         let why = format!(
@@ -265,9 +283,13 @@ fn handle_path(state: &State, request: &Request) -> Result<Outcome, ApiError> {
                 Answer::json(200, document.to_string())
             } else if let Some(answer) = discovery::document(path, &request.head.accept) {
                 answer
-            } else {
-                let _ = state;
+            } else if discovery::is_below_version(path) {
                 return Err(ApiError::no_such_path());
+            } else {
+                Answer {
+                    code: 404,
+                    ..Answer::text("404 page not found\n")
+                }
             }
         }
     };
@@ -296,11 +318,12 @@ fn handle_resource(
         resource: resource.plural,
         subresource: &place.subresource,
         namespace: &place.namespace,
-        name: &place.name,
+        // Who selects one by its name asks for that one.
+        name: selection.required("metadata.name").unwrap_or(&place.name),
         selection: Some(&selection),
     };
     authorize(state, &request.identity, &attributes)
-        .map_err(|why| ApiError::forbidden(resource.group, resource.plural, &place.name, why))?;
+        .map_err(|why| ApiError::forbidden(resource.group, resource.plural, attributes.name, why))?;
     let known = match place.subresource.as_str() {
         "" => resource.verbs(),
         name => {
@@ -317,6 +340,7 @@ fn handle_resource(
         identity: &request.identity,
         now,
         dry_run: head.parameter("dryRun") == "All",
+        strict: head.parameter("fieldValidation") == "Strict",
     };
     let form = Form::negotiate(head)?;
     let target = Target {
@@ -335,7 +359,7 @@ fn handle_resource(
             .map(Outcome::Watch),
         ("create", "") if resource.review => Ok(Outcome::Answer(Answer::json(
             201,
-            review::answer(state, &request.identity, resource, request.json()?)?,
+            review::answer(state, &by, resource, request.json()?)?,
         ))),
         ("create", "binding") => {
             state.bind(&by, &target, &request.json()?)?;
@@ -351,6 +375,7 @@ fn handle_resource(
             201,
             &*state.create(&by, resource, target.namespace, request.json()?)?,
         ),
+        ("update" | "patch", _) if target.name.is_empty() => Err(ApiError::method_not_allowed()),
         ("update", _) => {
             let (object, created) = state.update(&by, &target, request.json()?)?;
             one(if created { 201 } else { 200 }, &object)
@@ -557,7 +582,8 @@ fn watch(
     let bookmarks = head.flag("allowWatchBookmarks");
     let initial = head.flag("sendInitialEvents");
     if initial && (head.parameter("resourceVersionMatch") != "NotOlderThan" || !bookmarks) {
-        let path = if bookmarks {
+        let unmatched = head.parameter("resourceVersionMatch") != "NotOlderThan";
+        let path = if unmatched {
             "resourceVersionMatch"
         } else {
             "allowWatchBookmarks"
@@ -572,7 +598,8 @@ fn watch(
             what,
         ));
     }
-    let start = match revision(head.parameter("resourceVersion"))? {
+    let asked = revision(head.parameter("resourceVersion"));
+    let start = match asked.map_err(|error| ApiError::without_reason(error.message))? {
         None | Some(0) => Start::Everything,
         Some(_) if initial => Start::Everything,
         Some(revision) => Start::After(revision),

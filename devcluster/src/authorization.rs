@@ -104,9 +104,10 @@ fn node_may(state: &State, node: &str, asked: &Attributes<'_>) -> Result<(), Str
     };
     let no = || Err(String::new());
     match (asked.resource, asked.subresource) {
-        ("nodes", "") if matches!(verb, "list" | "watch") => selected("metadata.name"),
+        ("nodes", "" | "status") if reads => own("the Node object"),
+        // Whose node it is, admission looks at.
         ("nodes", "") if verb == "create" => Ok(()),
-        ("nodes", "" | "status") if matches!(verb, "get" | "update" | "patch") => own("the Node object"),
+        ("nodes", "" | "status") if matches!(verb, "update" | "patch") => Ok(()),
         ("pods", "") if matches!(verb, "list" | "watch") => selected("spec.nodeName"),
         ("pods", "") if verb == "get" => {
             match state
@@ -129,10 +130,7 @@ fn node_may(state: &State, node: &str, asked: &Attributes<'_>) -> Result<(), Str
         ("leases", "") if matches!(verb, "get" | "update" | "patch" | "delete") => own("the Lease"),
         ("events", "") if matches!(verb, "create" | "update" | "patch") => Ok(()),
         ("configmaps" | "secrets", "") if reads => {
-            let narrowed = asked
-                .selection
-                .and_then(|selection| selection.required("metadata.name"));
-            let name = narrowed.unwrap_or(asked.name);
+            let name = asked.name;
             if name.is_empty() {
                 Err(format!("No Object name found for {verb} of {}", asked.resource))
             } else if referenced(state, node, asked, name) {
@@ -251,12 +249,8 @@ fn allows(rule: &Value, asked: &Attributes<'_>) -> bool {
         "" => asked.resource.to_owned(),
         subresource => format!("{}/{subresource}", asked.resource),
     };
-    let narrowed = asked
-        .selection
-        .and_then(|selection| selection.required("metadata.name"))
-        .unwrap_or(asked.name);
     let names = rule["resourceNames"]
         .as_array()
-        .is_none_or(|names| names.is_empty() || names.iter().any(|of| of == narrowed));
+        .is_none_or(|names| names.is_empty() || names.iter().any(|of| of == asked.name));
     has("verbs", asked.verb) && has("apiGroups", asked.group) && has("resources", &resource) && names
 }

@@ -1,9 +1,10 @@
 //! The cluster as Rust code sees it: a handle to share, with the operations that a client has.
 
+use crate::deletion::DeleteOptions;
 use crate::error::ApiError;
 use crate::faults::Faults;
 use crate::identity::Identity;
-use crate::operations::{By, DeleteOptions, State, Target};
+use crate::operations::{By, State, Target};
 use crate::resources::ResourceId;
 use crate::selectors::{Selection, parse_fields, parse_labels};
 use crate::serve::Connection;
@@ -159,6 +160,7 @@ impl<C: Clock> Cluster<C> {
             identity: &admin,
             now: self.now(),
             dry_run: false,
+            strict: false,
         };
         act(&mut self.0.state.borrow_mut(), &by)
     }

@@ -20,21 +20,63 @@ pub(crate) fn on_create(state: &mut State, by: &By<'_>, resource: ResourceId, va
             fold_string_data(value);
             fill(value, json!({"type": "Opaque"}));
         }
-        "events" => fill(
-            value,
-            json!({
-                "eventTime": null, "firstTimestamp": null, "lastTimestamp": null, "source": {},
-                "reportingComponent": "", "reportingInstance": "",
-            }),
-        ),
         "leases" => fill(value, json!({"spec": {}})),
         "certificatesigningrequests" => {
             value["status"] = json!({});
-            let identity = json!({"username": by.identity.user, "groups": by.identity.groups});
-            fill(value, json!({"spec": identity}));
+            value["spec"]["username"] = by.identity.user.as_str().into();
+            value["spec"]["groups"] = by.identity.groups.as_slice().into();
         }
-        "roles" | "clusterroles" => fill(value, json!({"rules": null})),
         _ => {}
+    }
+    always(resource, value);
+}
+
+/// Puts in what is there even when it says nothing: fields that Go writes whatever they hold.
+pub(crate) fn always(resource: ResourceId, value: &mut Value) {
+    let defaults = match resource.plural {
+        "events" => json!({
+            "eventTime": null, "firstTimestamp": null, "lastTimestamp": null, "source": {},
+            "reportingComponent": "", "reportingInstance": "",
+        }),
+        "roles" | "clusterroles" => json!({"rules": null}),
+        "nodes" => json!({"spec": {}, "status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
+        "nodeInfo": {
+            "architecture": "", "bootID": "", "containerRuntimeVersion": "", "kernelVersion": "",
+            "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "operatingSystem": "",
+            "osImage": "", "systemUUID": "",
+        }}}),
+        "pods" => json!({"status": {}}),
+        _ => return,
+    };
+    fill(value, defaults);
+    let elements: &[(&str, Value)] = match resource.plural {
+        "nodes" => &[(
+            "/status/conditions",
+            json!({"lastHeartbeatTime": null, "lastTransitionTime": null}),
+        )],
+        "pods" => {
+            let container = json!({
+                "image": "", "imageID": "", "lastState": {}, "ready": false, "restartCount": 0, "state": {}});
+            &[
+                (
+                    "/status/conditions",
+                    json!({"lastProbeTime": null, "lastTransitionTime": null}),
+                ),
+                ("/status/containerStatuses", container.clone()),
+                ("/status/initContainerStatuses", container),
+            ]
+        }
+        _ => &[],
+    };
+    for (list, defaults) in elements {
+        for element in value
+            .pointer_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            fill(element, defaults.clone());
+        }
     }
 }
 
@@ -61,34 +103,12 @@ fn fill(value: &mut Value, defaults: Value) {
     }
 }
 
-/// A node's strings are there even when they are empty (`NodeSystemInfo` has no `omitempty`).
+/// What a node does not set aside is there for pods.
 fn node(value: &mut Value) {
-    if let Some(capacity) = value.pointer("/status/capacity").cloned() {
-        fill(value, json!({"status": {"allocatable": capacity}}));
+    let capacity = value.pointer("/status/capacity").cloned();
+    if let (Some(capacity), None) = (capacity, value.pointer("/status/allocatable")) {
+        value["status"]["allocatable"] = capacity;
     }
-    let info = [
-        "architecture",
-        "bootID",
-        "containerRuntimeVersion",
-        "kernelVersion",
-        "kubeProxyVersion",
-        "kubeletVersion",
-        "machineID",
-        "operatingSystem",
-        "osImage",
-        "systemUUID",
-    ];
-    let info: Value = info
-        .into_iter()
-        .map(|field| (field.to_owned(), Value::from("")))
-        .collect();
-    fill(
-        value,
-        json!({
-            "spec": {},
-            "status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, "nodeInfo": info},
-        }),
-    );
 }
 
 /// Defaults of pkg/apis/core/v1/defaults.go, and what the admission plugins ServiceAccount, Priority and

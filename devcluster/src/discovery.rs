@@ -29,6 +29,16 @@ pub(crate) fn groups() -> Vec<(&'static str, &'static str)> {
     groups
 }
 
+/// Whether a path lies in a group and version that are served.
+pub(crate) fn is_below_version(path: &str) -> bool {
+    let roots = groups()
+        .into_iter()
+        .map(|(group, version)| format!("/apis/{group}/{version}/"));
+    roots
+        .chain(["/api/v1/".to_owned()])
+        .any(|root| path.starts_with(&root))
+}
+
 /// Returns the document at `path`, if it is one of discovery's.
 pub(crate) fn document(path: &str, accept: &str) -> Option<Answer> {
     let aggregated = accept.split(',').any(|range| {
@@ -96,9 +106,11 @@ fn resource_list(group: &str, version: &str) -> Option<Value> {
             resources.push(entry);
         }
     }
-    Some(
-        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}),
-    )
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": version, "resources": resources});
+    if !group.is_empty() {
+        list["apiVersion"] = "v1".into();
+    }
+    Some(list)
 }
 
 fn add_names(entry: &mut Value, resource: &Resource) {

@@ -13,8 +13,8 @@ pub struct ApiError {
     pub reason: &'static str,
     /// The sentence for a person.
     pub message: String,
-    /// `details` of the status: what it is about, and the causes.
-    pub details: Map<String, Value>,
+    /// `details` of the status: what it is about, and the causes. Some refusals have empty ones, some none.
+    pub details: Option<Map<String, Value>>,
 }
 
 impl ApiError {
@@ -23,7 +23,21 @@ impl ApiError {
             code,
             reason,
             message: message.into(),
-            details: Map::new(),
+            details: None,
+        }
+    }
+
+    fn detail(&mut self, field: &str, value: impl Into<Value>) {
+        self.details
+            .get_or_insert_default()
+            .insert(field.into(), value.into());
+    }
+
+    /// A refusal that comes from a part of the real server that always adds details.
+    fn generic(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            details: Some(Map::new()),
+            ..Self::new(code, reason, message)
         }
     }
 
@@ -31,7 +45,7 @@ impl ApiError {
     fn about(mut self, group: &str, resource: &str, name: &str) -> Self {
         for (field, value) in [("name", name), ("group", group), ("kind", resource)] {
             if !value.is_empty() {
-                self.details.insert(field.into(), value.into());
+                self.detail(field, value);
             }
         }
         self
@@ -40,7 +54,7 @@ impl ApiError {
     /// Adds how long the client shall wait, in seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
-        self.details.insert("retryAfterSeconds".into(), seconds.into());
+        self.detail("retryAfterSeconds", seconds);
         self
     }
 
@@ -67,7 +81,7 @@ impl ApiError {
     }
 
     pub(crate) fn forbidden_path(why: impl Into<String>) -> Self {
-        Self::new(403, "Forbidden", format!("forbidden: {}", why.into()))
+        Self::generic(403, "Forbidden", format!("forbidden: {}", why.into()))
     }
 
     pub(crate) fn not_found(group: &str, resource: &str, name: &str) -> Self {
@@ -80,7 +94,7 @@ impl ApiError {
     }
 
     pub(crate) fn no_such_path() -> Self {
-        Self::new(
+        Self::generic(
             404,
             "NotFound",
             "the server could not find the requested resource",
@@ -88,7 +102,7 @@ impl ApiError {
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(
+        Self::generic(
             405,
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource",
@@ -98,7 +112,7 @@ impl ApiError {
     pub(crate) fn not_acceptable() -> Self {
         let accepted =
             "application/json, application/json;as=Table, application/json;as=PartialObjectMetadata";
-        Self::new(
+        Self::generic(
             406,
             "NotAcceptable",
             format!("only the following media types are accepted: {accepted}"),
@@ -133,6 +147,39 @@ impl ApiError {
         Self::new(410, "Expired", message)
     }
 
+    /// A patch of a type that is not understood.
+    pub(crate) fn unsupported_patch(accepted: &str) -> Self {
+        Self {
+            details: Some(Map::new()),
+            ..Self::unsupported_media_type(accepted)
+        }
+    }
+
+    /// A patch that would add a field that the kind does not have.
+    pub(crate) fn unknown_field_in_patch(field: &str) -> Self {
+        let cause = format!("Invalid value: strict decoding error: unknown field {field:?}");
+        let mut error = Self::new(422, "Invalid", format!(" \"\" is invalid: patch: {cause}"));
+        error.detail(
+            "causes",
+            json!([{ "reason": "FieldValueInvalid", "message": cause, "field": "patch" }]),
+        );
+        error
+    }
+
+    /// A patch that could be read and does not fit.
+    pub(crate) fn unfitting_patch() -> Self {
+        Self::generic(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        )
+    }
+
+    /// The real server answers some mistakes of the client like one of its own, without a reason.
+    pub(crate) fn without_reason(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
+    }
+
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!("Request entity too large: limit is {limit}");
         Self::new(413, "RequestEntityTooLarge", message)
@@ -165,8 +212,8 @@ impl ApiError {
             qualified(group, object_kind)
         );
         let mut error = Self::new(422, "Invalid", message).about(group, object_kind, name);
-        error.details.insert(
-            "causes".into(),
+        error.detail(
+            "causes",
             json!([{ "reason": kind, "message": cause, "field": path }]),
         );
         error
@@ -210,7 +257,7 @@ impl ApiError {
         let message = format!("Too large resource version: {asked}, current: {current}");
         let mut error = Self::new(504, "Timeout", format!("Timeout: {message}")).retry_after(1);
         let cause = json!([{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }]);
-        error.details.insert("causes".into(), cause);
+        error.detail("causes", cause);
         error
     }
 
@@ -221,9 +268,7 @@ impl ApiError {
             "InternalError",
             format!("Internal error occurred: {message}"),
         );
-        error
-            .details
-            .insert("causes".into(), json!([{ "message": message }]));
+        error.detail("causes", json!([{ "message": message }]));
         error
     }
 
@@ -240,8 +285,8 @@ impl ApiError {
         if !self.reason.is_empty() {
             status["reason"] = self.reason.into();
         }
-        if !self.details.is_empty() {
-            status["details"] = Value::Object(self.details.clone());
+        if let Some(details) = &self.details {
+            status["details"] = Value::Object(details.clone());
         }
         status
     }

@@ -18,6 +18,9 @@ pub(crate) struct Head {
     pub(crate) accept: String,
     pub(crate) content_type: String,
     pub(crate) authorization: Option<String>,
+    /// `Impersonate-User` and every `Impersonate-Group`: `kubectl --as`.
+    pub(crate) impersonated: Option<String>,
+    pub(crate) impersonated_groups: Vec<String>,
     pub(crate) body: BodyLength,
     pub(crate) close: bool,
     pub(crate) expects_continue: bool,
@@ -74,6 +77,8 @@ impl Head {
                 }
                 "content-type" => value.clone_into(&mut head.content_type),
                 "authorization" => head.authorization = Some(value.to_owned()),
+                "impersonate-user" => head.impersonated = Some(value.to_owned()),
+                "impersonate-group" => head.impersonated_groups.push(value.to_owned()),
                 "content-length" => {
                     let length = value.parse().map_err(|_| HeadError::Malformed)?;
                     head.body = BodyLength::Known(length);

@@ -17,6 +17,7 @@ mod api;
 mod authorization;
 mod cluster;
 mod defaults;
+mod deletion;
 mod discovery;
 mod error;
 mod faults;
@@ -27,13 +28,16 @@ mod object;
 mod openapi;
 mod operations;
 mod patch;
+mod protobuf;
 mod resources;
 mod review;
+mod schema;
 mod selectors;
 mod serve;
 mod store;
 mod table;
 mod timestamp;
+mod validation;
 mod watch;
 
 #[cfg(feature = "host")]

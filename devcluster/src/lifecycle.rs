@@ -2,9 +2,10 @@
 //! collector of pods whose node is gone, and the expiry of Events.
 
 use crate::cluster::Cluster;
+use crate::deletion::DeleteOptions;
 use crate::identity::Identity;
 use crate::object::Object;
-use crate::operations::{By, DeleteOptions, State, Target, text};
+use crate::operations::{By, State, Target, text};
 use crate::resources::ResourceId;
 use crate::selectors::Selection;
 use crate::timestamp::{parse, rfc3339};
@@ -61,6 +62,7 @@ impl Controllers {
             identity: &admin,
             now,
             dry_run: false,
+            strict: false,
         };
         let everything = Selection::default();
         let nodes = state.store.select(ResourceId::known("nodes"), &everything);
@@ -123,6 +125,7 @@ impl Controllers {
             mark_unknown(&mut value, by.now);
         }
         reconcile_taints(&mut value);
+        copy_labels(&mut value);
         let ready_now = ready(&value);
         health.node = state.store.put(ResourceId::known("nodes"), value).revision;
         if ready_before.as_deref() == Some("True") && ready_now.as_deref() != Some("True") {
@@ -276,6 +279,18 @@ fn reconcile_taints(node: &mut Value) {
     }
 }
 
+/// The old names of two labels follow the new ones.
+fn copy_labels(node: &mut Value) {
+    for label in ["os", "arch"] {
+        let new = node["metadata"]["labels"]
+            .get(format!("kubernetes.io/{label}"))
+            .cloned();
+        if let Some(value) = new {
+            node["metadata"]["labels"][format!("beta.kubernetes.io/{label}")] = value;
+        }
+    }
+}
+
 /// Leaves an Event about a node, as the controller manager does.
 fn record(state: &mut State, by: &By<'_>, node: &Object, kind: &str, reason: &str, message: &str) {
     let now = rfc3339(by.now);
@@ -302,7 +317,7 @@ fn expire_events(state: &mut State, now: UnixMicros) {
             .find_map(|pointer| text(&value, pointer))
             .and_then(parse);
         if last.is_some_and(|last| last.seconds() + EVENT_TTL < now.seconds()) {
-            state.store.remove(events, &event.namespace, &event.name);
+            state.store.remove(events, &event.namespace, &event.name, None);
         }
     }
 }
@@ -338,6 +353,7 @@ mod tests {
                     identity: &admin,
                     now,
                     dry_run: false,
+                    strict: false,
                 },
             )
         }

@@ -63,13 +63,7 @@ pub(crate) fn apply(
         "application/json-patch+json" => {
             let patch: json_patch::Patch = serde_json::from_value(patch)
                 .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-            json_patch::patch(object, &patch).map_err(|error| {
-                let mut refused =
-                    ApiError::invalid(("", resource.kind), "", "patch", "FieldValueInvalid", &error);
-                refused.message =
-                    format!("the server rejected our request due to an error in our request: {error}");
-                refused
-            })
+            json_patch::patch(object, &patch).map_err(|_| ApiError::unfitting_patch())
         }
         "application/merge-patch+json" if patch.is_object() => {
             json_patch::merge(object, &patch);
@@ -82,7 +76,7 @@ pub(crate) fn apply(
         "application/merge-patch+json" => {
             Err(ApiError::bad_request("a merge patch of an object is an object"))
         }
-        _ => Err(ApiError::unsupported_media_type(MEDIA_TYPES)),
+        _ => Err(ApiError::unsupported_patch(MEDIA_TYPES)),
     }
 }
 
@@ -214,7 +208,7 @@ fn merge_list(
             }
         }
         let Some(key) = element.get(field).cloned() else {
-            return Err(ApiError::bad_request(format!(
+            return Err(ApiError::without_reason(format!(
                 "map: {} does not contain declared merge key: {field}",
                 Value::Object(element)
             )));
@@ -346,7 +340,7 @@ mod tests {
         assert_eq!(refused(STRATEGIC, "[]"), 400);
         assert_eq!(
             refused(STRATEGIC, r#"{"status":{"conditions":[{"status":"True"}]}}"#),
-            400
+            500
         );
         assert_eq!(refused(STRATEGIC, r#"{"status":{"$patch":"maybe"}}"#), 400);
         assert_eq!(refused("application/merge-patch+json", "1"), 400);

@@ -3,15 +3,16 @@
 use crate::authorization::{Attributes, authorize};
 use crate::error::ApiError;
 use crate::identity::Identity;
-use crate::operations::{State, text};
+use crate::operations::{By, State, text};
 use crate::resources::ResourceId;
 use crate::selectors::Selection;
+use crate::timestamp::rfc3339;
 use serde_json::{Value, json};
 
 /// Answers a review: the object that was sent, its status filled in.
 pub(crate) fn answer(
     state: &State,
-    caller: &Identity,
+    by: &By<'_>,
     resource: ResourceId,
     mut review: Value,
 ) -> Result<String, ApiError> {
@@ -24,12 +25,12 @@ pub(crate) fn answer(
     let spec = fields.get("spec").cloned().unwrap_or_default();
     let user = |identity: &Identity| json!({"username": identity.user, "groups": identity.groups});
     let status = match resource.plural {
-        "selfsubjectreviews" => json!({"userInfo": user(caller)}),
+        "selfsubjectreviews" => json!({"userInfo": user(by.identity)}),
         "tokenreviews" => match text(&spec, "/token").and_then(|token| state.options.tokens.get(token)) {
             Some(identity) => json!({"authenticated": true, "user": user(identity)}),
             None => json!({"user": {}, "error": "the token is not known here"}),
         },
-        "selfsubjectaccessreviews" => access(state, caller, &spec),
+        "selfsubjectaccessreviews" => access(state, by.identity, &spec),
         _ => {
             let list = spec["groups"].as_array().into_iter().flatten();
             let groups = list
@@ -47,7 +48,10 @@ pub(crate) fn answer(
     };
     fields.insert("kind".into(), resource.kind.into());
     fields.insert("apiVersion".into(), resource.api_version().into());
-    fields.entry("metadata").or_insert_with(|| json!({}));
+    let metadata = fields.entry("metadata").or_insert_with(|| json!({}));
+    if let ("selfsubjectreviews", Some(metadata)) = (resource.plural, metadata.as_object_mut()) {
+        metadata.insert("creationTimestamp".into(), rfc3339(by.now).into());
+    }
     fields.insert("status".into(), status);
     Ok(review.to_string())
 }

@@ -23,6 +23,9 @@ use std::time::Duration;
 /// How often a watch that asked for it gets a bookmark (`bookmarkFrequency` of the watch cache).
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long before the end of a watch its last bookmark comes.
+const BEFORE_END: Duration = Duration::from_secs(2);
+
 /// Why a connection ended other than by a peer that had nothing more to ask.
 #[derive(Debug)]
 pub enum ServeError<E> {
@@ -443,7 +446,7 @@ async fn watch<S: Read + Write, C: Clock>(
     let clock = &cluster.0.clock;
     let end = clock.uptime() + watching.timeout;
     // The last bookmark comes shortly before the end, so that the next watch starts from there.
-    let last_bookmark = end.saturating_sub(Duration::from_secs(2));
+    let last_bookmark = end.saturating_sub(BEFORE_END).max(clock.uptime() + BEFORE_END);
     let mut next_bookmark = last_bookmark.min(clock.uptime() + BOOKMARK_INTERVAL);
     loop {
         let now = clock.uptime();

@@ -108,13 +108,20 @@ impl Store {
         now
     }
 
-    /// Takes an object out. Returns its last state.
-    pub(crate) fn remove(&mut self, resource: ResourceId, namespace: &str, name: &str) -> Option<Rc<Object>> {
+    /// Takes an object out. Returns its last state: `last`, or as it was.
+    pub(crate) fn remove(
+        &mut self,
+        resource: ResourceId,
+        namespace: &str,
+        name: &str,
+        last: Option<Value>,
+    ) -> Option<Rc<Object>> {
         let before = self.collections[resource.index()]
             .objects
             .remove(&key(namespace, name))?;
         self.revision += 1;
-        let now = Rc::new(before.at_revision(self.revision));
+        let mut last = last.unwrap_or_else(|| before.value());
+        let now = Rc::new(Object::new(resource, self.revision, &mut last));
         let change = Change {
             revision: self.revision,
             before: Some(before),

@@ -124,10 +124,8 @@ pub(crate) fn render(
     let definitions: Vec<Value> = columns
         .iter()
         .map(|(name, wide)| {
-            let kind = if *name == "Restarts" || *name == "Data" || *name == "Count" { "integer" } else { "string" };
-            let kind = if resource.plural == "pods" && *name == "Restarts" { "string" } else { kind };
             let format = if *name == "Name" { "name" } else { "" };
-            json!({"name": name, "type": kind, "format": format, "description": "", "priority": i32::from(*wide)})
+            json!({"name": name, "type": "string", "format": format, "description": "", "priority": i32::from(*wide)})
         })
         .collect();
     let rows: Vec<Value> = items
