@@ -112,10 +112,18 @@ async fn tell(
     begun: Instant,
 ) -> Result<()> {
     let ready = |node: &Value| condition(node, "Ready").is_some_and(|c| c["status"] == "True");
+    let settled = |node: &Value| {
+        let taints = node["spec"]["taints"].as_array().map_or(0, Vec::len);
+        let events = cluster.list("events", "default", "", "").unwrap_or_default();
+        taints == 1 && events.iter().any(|event| event["reason"] == "NodeReady")
+    };
     let node = eventually(|| cluster.get("nodes", "", NODE).ok().filter(ready))
         .await
         .context("the node did not become Ready")?;
     println!("Ready {:.1} s after its start:\n", begun.elapsed().as_secs_f32());
+    let node = eventually(|| cluster.get("nodes", "", NODE).ok().filter(settled))
+        .await
+        .unwrap_or(node);
     typed("kubectl get nodes");
     get_nodes(&node);
     typed(&format!("kubectl describe node {NODE}"));

@@ -48,7 +48,7 @@ fn recovers(world: &World, name: &str, caller: &Caller, cells: Vec<(u64, u64)>, 
     });
     eventually("Ready after the fault", PATIENCE, || world.is_ready(name));
     let applied = caller
-        .metric("picolet_configuration_applied_total")
+        .metric("picolet_configuration_changes_total{result=\"applied\"}")
         .expect("the metric");
     assert!(
         applied <= f64::from(changes) + 1.0,

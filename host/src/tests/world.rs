@@ -197,7 +197,7 @@ impl Caller {
         )
     }
 
-    /// The value of a metric without labels.
+    /// The value of a metric, its labels written as they stand.
     pub(super) fn metric(&self, name: &str) -> Option<f64> {
         let body = self.get("/metrics")?;
         body.lines()

@@ -139,7 +139,13 @@ impl Configuration {
         }
         let cells = self.cells().count();
         let pins = self.allowed.iter().filter(|pin| self.holds_pin(*pin)).count();
-        write!(out, "{cells} memory cells, {pins} pins and ")?;
+        let many = |n| if n == 1 { "" } else { "s" };
+        write!(
+            out,
+            "{cells} memory cell{}, {pins} pin{} and ",
+            many(cells),
+            many(pins)
+        )?;
         out.write_str(if self.holds_led() {
             "the LED set by"
         } else {
