@@ -96,3 +96,12 @@ impl Node {
         Ok(Agent::new(self.settings.clone(), platform, network, NoRuntime))
     }
 }
+
+#[cfg(test)]
+impl Node {
+    /// The size of the agent and of its future, in bytes.
+    pub(crate) async fn sizes(&self) -> (usize, usize) {
+        let agent = self.agent(ResetReason::PowerOn).await.expect("an agent");
+        (size_of_val(&agent), size_of_val(&agent.run()))
+    }
+}

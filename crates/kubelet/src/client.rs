@@ -100,15 +100,17 @@ impl<S: Read + Write> Connection<S> {
         verb: Verb<'_>,
         body: &str,
     ) -> Result<ResponseHead, ApiError> {
-        let mut request = String::with_capacity(256 + body.len());
-        write_head(&mut request, host, USER_AGENT, resource, verb, body.len());
-        request.push_str(body);
-        self.stream
-            .write_all(request.as_bytes())
-            .await
-            .map_err(|_| ApiError::Io)?;
+        let mut head = String::with_capacity(256);
+        write_head(&mut head, host, USER_AGENT, resource, verb, body.len());
+        // One after the other: a copy of both together would be the largest allocation of the agent.
+        for part in [head.as_str(), body] {
+            self.stream
+                .write_all(part.as_bytes())
+                .await
+                .map_err(|_| ApiError::Io)?;
+        }
         self.stream.flush().await.map_err(|_| ApiError::Io)?;
-        drop(request);
+        drop(head);
         self.body = None;
         loop {
             if let Some((head, body, length)) =

@@ -1,5 +1,6 @@
 //! Whatever the API server does, in the end the node is Ready and its values are those of the ConfigMap.
 
+use super::heap::{Tracked, settled};
 use super::world::{Caller, World, eventually, spawn};
 use picolet_devcluster::host::HostOptions;
 use picolet_devcluster::{Fault, FaultKind, RandomFaults, Restart};
@@ -12,7 +13,7 @@ fn suffers(name: &str, faults: Vec<Fault>) {
     let world = World::start(HostOptions::default());
     let (node, caller) = world.node(name, false);
     world.configure("0=1".into());
-    let _running = spawn(node, |run| run());
+    let _running = spawn(node, None);
     eventually("Ready before the fault", PATIENCE, || world.is_ready(name));
     eventually("configured before the fault", PATIENCE, || {
         caller.cells() == Some(vec![(0, 1)])
@@ -169,7 +170,7 @@ fn clock_skew() {
     let world = World::start(HostOptions::default());
     world.with(|cluster| cluster.faults(|faults| faults.set_clock_skew(-86_400)));
     let (node, _) = world.node("pico-skew", false);
-    let _running = spawn(node, |run| run());
+    let _running = spawn(node, None);
     eventually(
         "Ready though the server's clock is a day behind",
         PATIENCE,
@@ -188,12 +189,11 @@ fn at_random() {
     let world = World::start(HostOptions::default());
     let (node, caller) = world.node("pico-random", false);
     world.configure("0=0".into());
-    let live = super::heap::Tracked::default();
-    let tracked = live.clone();
-    let _running = spawn(node, move |run| tracked.run(run));
+    let live = Tracked::default();
+    let _running = spawn(node, Some(live));
     eventually("Ready", PATIENCE, || world.is_ready("pico-random"));
     eventually("configured", PATIENCE, || caller.cells() == Some(vec![(0, 0)]));
-    let before = settled(&live);
+    let before = settled(live);
     world.with(|cluster| {
         cluster.faults(|faults| {
             faults.set_random(Some(RandomFaults {
@@ -217,21 +217,10 @@ fn at_random() {
         vec![(0, u64::from(changes % 256)), (at, 1)],
         changes,
     );
-    let after = settled(&live);
+    let after = settled(live);
     // A TLS session's ticket, an event that is remembered: a little may differ, nothing may grow.
     assert!(
         after < before + 8192,
         "the heap was {before} bytes before the faults and is {after} after"
     );
-}
-
-/// The heap when nothing is under way: the least of two seconds.
-fn settled(live: &super::heap::Tracked) -> usize {
-    (0..100)
-        .map(|_| {
-            std::thread::sleep(Duration::from_millis(20));
-            live.live()
-        })
-        .min()
-        .unwrap_or(0)
 }

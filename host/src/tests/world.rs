@@ -1,5 +1,6 @@
 //! A cluster and nodes, each on a thread of its own, for tests that look at them from outside.
 
+use super::heap::{Counted, Tracked};
 use crate::demo::get;
 use crate::kubeconfig::Access;
 use crate::linux::unix_seconds;
@@ -27,7 +28,7 @@ pub(super) struct Caller {
     address: SocketAddr,
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -205,19 +206,15 @@ impl Caller {
     }
 }
 
-/// Runs a node on a thread of its own until the returned guard is dropped; `around` is what runs it.
-pub(super) fn spawn(node: Node, around: impl FnOnce(&mut dyn FnMut()) + Send + 'static) -> Running {
+/// Runs a node on a thread of its own until the returned guard is dropped. What it allocates is told to `heap`.
+pub(super) fn spawn(node: Node, heap: Option<Tracked>) -> Running {
     let (stop, mut stopped) = tokio::sync::mpsc::channel::<()>(1);
     let thread = std::thread::spawn(move || {
-        let mut node = Some(node);
-        around(&mut || {
-            let node = node.take().expect("run once");
-            block_on(async {
-                tokio::select! {
-                    ended = node.run() => panic!("the node ended: {ended:?}"),
-                    _ = stopped.recv() => {}
-                }
-            });
+        block_on(async {
+            tokio::select! {
+                ended = Counted::new(node.run(), heap) => panic!("the node ended: {ended:?}"),
+                _ = stopped.recv() => {}
+            }
         });
     });
     Running {
