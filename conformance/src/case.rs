@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow};
 use picolet_controlplane::Kubectl;
 
-use crate::cluster::{Cluster, workspace};
+use crate::cluster::{Cluster, deployment};
 use crate::node::NodeSetup;
 
 /// How many lines of a node's log a failure shows.
@@ -80,7 +80,7 @@ impl<'a> Case<'a> {
     ///
     /// When kubectl fails.
     pub fn apply_deployment(&self, namespace: &str, file: &str) -> Result<()> {
-        let path = workspace().join("deploy").join(file);
+        let path = deployment(file);
         let path = path.to_str().context("the project's path is not UTF-8")?;
         self.kubectl()
             .run(["apply", "--namespace", namespace, "--filename", path])?;

@@ -148,10 +148,16 @@ impl Cluster {
 }
 
 /// The folder of the whole project.
-pub(crate) fn workspace() -> &'static Path {
+fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("this crate lies in the project's folder")
+}
+
+/// Returns the path of a file of `deploy/`.
+#[must_use]
+pub fn deployment(file: &str) -> PathBuf {
+    workspace().join("deploy").join(file)
 }
 
 /// Builds the program of this workspace and returns its path.

@@ -1,9 +1,13 @@
 //! `deploy/`: each file applied as its README says, each rule needed, none missing.
 
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use picolet_conformance::{Case, never, until};
+use picolet_conformance::{Caller, Case, deployment, never, until};
+use picolet_controlplane::Process;
 use serde_json::json;
 
 use crate::{Entry, beside};
@@ -11,6 +15,7 @@ use crate::{Entry, beside};
 pub(crate) const CASES: &[Entry] = &[
     beside("roles_are_enough_and_needed", roles_are_enough_and_needed),
     beside("runtime_class_schedules_here", runtime_class_schedules_here),
+    beside("lab_mode_behind_nginx", lab_mode_behind_nginx),
 ];
 
 fn roles_are_enough_and_needed(case: &Case<'_>) -> Result<()> {
@@ -143,5 +148,94 @@ fn runtime_class_schedules_here(case: &Case<'_>) -> Result<()> {
         &namespace,
         "--timeout=20s",
     ])?;
+    Ok(())
+}
+
+fn lab_mode_behind_nginx(case: &Case<'_>) -> Result<()> {
+    let Some(nginx) = picolet_oracle::find("nginx", "nginx") else {
+        return Ok(());
+    };
+    let control_plane = case.cluster().control_plane();
+    let namespace = case.namespace()?;
+    let setup = case.node().config_namespace(&namespace);
+
+    // The example as it is, but for the two addresses, with its files beside it.
+    let folder = control_plane.directory().join("nginx");
+    fs::create_dir_all(&folder)?;
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let mut configuration = fs::read_to_string(deployment("nginx-lab-mode/nginx.conf"))?;
+    let server = control_plane.server_url();
+    let server = server.trim_start_matches("https://");
+    for (example, real) in [
+        ("192.0.2.10:6443", server),
+        ("127.0.0.1:8001", &format!("127.0.0.1:{port}")),
+    ] {
+        ensure!(
+            configuration.contains(example),
+            "nginx.conf no longer has {example}"
+        );
+        configuration = configuration.replace(example, real);
+    }
+    fs::write(folder.join("nginx.conf"), configuration)?;
+    fs::copy(control_plane.pki().certificate_authority(), folder.join("ca.crt"))?;
+    let identity = control_plane.node(setup.name(), &[])?.client;
+    fs::copy(identity.certificate, folder.join("node.crt"))?;
+    fs::copy(identity.key, folder.join("node.key"))?;
+    let mut command = Command::new(nginx);
+    command
+        .arg("-p")
+        .arg(&folder)
+        .args(["-e", "stderr", "-c", "nginx.conf", "-g", "daemon off;"]);
+    let log = control_plane.directory().join("log/nginx.log");
+    let mut nginx = Process::start("nginx", command, &log)?;
+    let listening = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+    nginx.wait_until(Duration::from_secs(10), listening)?;
+
+    let node = setup
+        .behind_proxy(&format!("http://127.0.0.1:{port}"))
+        .arguments(["--lab-mode"])
+        .start_ready()?;
+    // Watches pass the proxy too.
+    let literal = "--from-literal=memory_values=3=3";
+    case.kubectl().run([
+        "create",
+        "configmap",
+        "pico-config",
+        "--namespace",
+        &namespace,
+        literal,
+    ])?;
+    node.wait_memory(&[(3, 3)])?;
+    // The read-only port: these four paths, nothing else, and nothing that writes.
+    let caller = Caller::new(control_plane.pki().certificate_authority(), None)?;
+    let url = |path: &str| format!("http://{}:10255{path}", node.address());
+    for path in ["/healthz", "/metrics", "/pods", "/spec"] {
+        ensure!(
+            caller.get(&url(path))?.status == 200,
+            "{path} on the read-only port"
+        );
+    }
+    for path in [
+        "/pico/memory",
+        "/pico/status",
+        "/configz",
+        "/containerLogs/default/a/b",
+    ] {
+        let answer = caller.get(&url(path))?;
+        ensure!(
+            (400..=404).contains(&answer.status),
+            "{path} on the read-only port: {answer:?}"
+        );
+    }
+    let command = r#"{"command":"identify","params":{"seconds":1}}"#;
+    let answer = caller.post(&url("/pico/command"), command)?;
+    ensure!(
+        (400..=405).contains(&answer.status),
+        "a command on the read-only port: {answer:?}"
+    );
+    // Without lab mode there is no such port.
+    let plain = case.node_named("plain").start_ready()?;
+    let refused = TcpStream::connect((plain.address(), 10255)).is_err();
+    ensure!(refused, "the read-only port is open without lab mode");
     Ok(())
 }

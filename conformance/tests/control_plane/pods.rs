@@ -11,6 +11,7 @@ use crate::{Entry, beside};
 pub(crate) const CASES: &[Entry] = &[
     beside("daemonset_stays_away", daemonset_stays_away),
     beside("refused_for_each_reason", refused_for_each_reason),
+    beside("refused_for_its_label", refused_for_its_label),
     beside("refused_for_no_room", refused_for_no_room),
     beside("refused_for_a_noexecute_taint", refused_for_a_noexecute_taint),
     beside("refused_status_is_whole", refused_status_is_whole),
@@ -146,10 +147,16 @@ fn refused_for_each_reason(case: &Case<'_>) -> Result<()> {
     let cases = [
         ("os", json!({"os": {"name": "linux"}}), "PodOSNotSupported", "OS"),
         (
-            "os-label",
+            "os-selector",
             json!({"nodeSelector": {"kubernetes.io/os": "linux"}}),
-            "PodOSSelectorNodeLabelDoesNotMatch",
-            "os",
+            "NodeAffinity",
+            "node",
+        ),
+        (
+            "groups",
+            json!({"securityContext": {"supplementalGroupsPolicy": "Strict"}}),
+            "SupplementalGroupsPolicyNotSupported",
+            "SupplementalGroupsPolicy",
         ),
         (
             "selector",
@@ -233,6 +240,21 @@ fn refused_for_each_reason(case: &Case<'_>) -> Result<()> {
     }
     ensure!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     Ok(())
+}
+
+fn refused_for_its_label(case: &Case<'_>) -> Result<()> {
+    let namespace = case.namespace()?;
+    let node = case.node().start_ready()?;
+    // Upstream looks at the pod's own label here, not at its selector.
+    let mut pod = forced("for-linux", &namespace, node.name(), &json!({}));
+    pod["metadata"]["labels"] = json!({"kubernetes.io/os": "linux"});
+    case.kubectl().apply(&pod.to_string())?;
+    let status = wait_refused(case, &namespace, "for-linux")?["status"].clone();
+    ensure!(
+        status["reason"] == "PodOSSelectorNodeLabelDoesNotMatch",
+        "{status}"
+    );
+    delete(case, &namespace, "for-linux")
 }
 
 fn refused_for_no_room(case: &Case<'_>) -> Result<()> {
