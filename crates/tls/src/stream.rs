@@ -45,6 +45,11 @@ impl<S> TlsStream<S> {
         self.resumed
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_records(self) -> Box<Records> {
+        self.records
+    }
+
     /// The stream below.
     pub fn get_ref(&self) -> &S {
         &self.stream
