@@ -27,7 +27,7 @@ struct Order {
     clock_skew_seconds: Option<i64>,
     /// The server starts again.
     restart: Option<Restart>,
-    /// For so many seconds nobody is answered, this API included.
+    /// For so many seconds nobody is answered, this API included; the connection that orders it gets its answer.
     down_seconds: Option<u32>,
     /// Every connection but this one is cut.
     #[serde(default)]
@@ -57,7 +57,7 @@ pub(crate) fn handle<C: Clock>(
                 cluster.lose(lose);
             }
             if let Some(seconds) = order.down_seconds {
-                cluster.set_down(Duration::from_secs(u64::from(seconds)));
+                cluster.set_down_but(Duration::from_secs(u64::from(seconds)), Some(connection));
             } else if order.restart.is_some() || order.cut_connections {
                 cluster.cut_connections_but(Some(connection));
             }

@@ -168,7 +168,7 @@ impl Request {
             "POST" => "create",
             "PUT" => "update",
             "PATCH" => "patch",
-            "DELETE" if one => "delete",
+            "DELETE" if place.is_none() || one => "delete",
             "DELETE" => "deletecollection",
             "HEAD" => "head",
             _ => return Err(ApiError::method_not_allowed()),

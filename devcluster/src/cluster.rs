@@ -370,11 +370,15 @@ impl<C: Clock> Cluster<C> {
 
     /// Takes the server down for a time: connections are cut, and closed as soon as they are made. Zero brings it back.
     pub fn set_down(&self, duration: Duration) {
+        self.set_down_but(duration, None);
+    }
+
+    pub(crate) fn set_down_but(&self, duration: Duration, spared: Option<&Rc<Connection>>) {
         self.0
             .down_until
             .set(self.0.clock.uptime().saturating_add(duration));
         if !duration.is_zero() {
-            self.cut_connections();
+            self.cut_connections_but(spared);
         }
     }
 

@@ -18,8 +18,8 @@ use std::time::Duration;
 /// `--node-monitor-period`.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// How long the API server keeps an Event (`--event-ttl`), in seconds.
-const EVENT_TTL: u64 = 3600;
+/// How long the API server keeps an Event (`--event-ttl`).
+const EVENT_TTL: Duration = Duration::from_secs(3600);
 
 /// How long a pod outlives its node (`quarantineTime` of the pod garbage collector).
 const ORPHAN_TIME: Duration = Duration::from_secs(40);
@@ -53,6 +53,8 @@ impl<C: Clock> Cluster<C> {
 struct Controllers {
     nodes: BTreeMap<Box<str>, Health>,
     orphans: BTreeMap<Box<str>, Duration>,
+    /// The Events by uid, with their revision and when that was first seen.
+    events: BTreeMap<Box<str>, (u64, Duration)>,
 }
 
 impl Controllers {
@@ -72,7 +74,7 @@ impl Controllers {
             self.monitor(state, &by, node, uptime);
         }
         self.collect_orphans(state, &by, uptime);
-        expire_events(state, now);
+        self.expire_events(state, uptime);
     }
 
     /// Looks after one node.
@@ -131,6 +133,24 @@ impl Controllers {
         if ready_before.as_deref() == Some("True") && ready_now.as_deref() != Some("True") {
             let message = format!("Node {} status is now: NodeNotReady", node.name);
             record(state, by, node, "Normal", "NodeNotReady", &message);
+        }
+    }
+
+    /// Takes out Events that nobody has written to for a while, whatever times they carry.
+    fn expire_events(&mut self, state: &mut State, uptime: Duration) {
+        let resource = ResourceId::known("events");
+        let events = state.store.select(resource, &Selection::default());
+        let before = std::mem::take(&mut self.events);
+        for event in events {
+            let seen = before
+                .get(&event.uid)
+                .filter(|(revision, _)| *revision == event.revision);
+            let since = seen.map_or(uptime, |(_, since)| *since);
+            if uptime.saturating_sub(since) >= EVENT_TTL {
+                state.store.remove(resource, &event.namespace, &event.name, None);
+            } else {
+                self.events.insert(event.uid.clone(), (event.revision, since));
+            }
         }
     }
 
@@ -304,22 +324,6 @@ fn record(state: &mut State, by: &By<'_>, node: &Object, kind: &str, reason: &st
     });
     // An Event that cannot be stored is an Event less.
     let _ = state.create(by, ResourceId::known("events"), "default", event);
-}
-
-fn expire_events(state: &mut State, now: UnixMicros) {
-    let events = ResourceId::known("events");
-    // Names of Events end in their time for most who write them, but not for all: the creation is what counts.
-    for event in state.store.select(events, &Selection::default()) {
-        let value = event.value();
-        let times = ["/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
-        let last = times
-            .into_iter()
-            .find_map(|pointer| text(&value, pointer))
-            .and_then(parse);
-        if last.is_some_and(|last| last.seconds() + EVENT_TTL < now.seconds()) {
-            state.store.remove(events, &event.namespace, &event.name, None);
-        }
-    }
 }
 
 #[cfg(test)]
