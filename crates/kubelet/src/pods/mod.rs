@@ -1,6 +1,6 @@
 //! Pods: which of them may run here, how they are run, and what the API server is told of them.
 //!
-//! The pods that are bound to the node are watched into a bounded [table](table). Each has a [worker](worker), a state
+//! The pods that are bound to the node are watched into a bounded table. Each has a worker, a state
 //! machine that decides and never waits. Beside the watch three tasks serve all of them: one looks at every pod whenever
 //! something has happened, one does what takes time (fetching images and starting containers, one after the other, as the
 //! kubelet does by default), and one talks to the API server. So a pod costs some hundred bytes, and not a task with a
