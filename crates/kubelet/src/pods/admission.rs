@@ -105,7 +105,8 @@ pub(super) fn admit(pod: &Pod, here: &Circumstances<'_>) -> Result<(), Refusal> 
 
 /// Whether `name` is a resource that a node may offer on top of Kubernetes' own (`IsExtendedResourceName`).
 fn is_extended(name: &str) -> bool {
-    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
+    let domain = name.split_once('/').map(|(domain, _)| domain);
+    domain.is_some_and(|domain| !domain.ends_with("kubernetes.io")) && !name.starts_with("requests.")
 }
 
 fn resources(pod: &Pod, here: &Circumstances<'_>) -> Result<(), Refusal> {

@@ -105,7 +105,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             let _ = write!(host_ip, "{address}");
         }
         let version = self.runtime.version();
-        let scheme = version.split_once("://").map_or(version, |(name, _)| name);
+        let scheme = version.split_once(':').map_or(version, |(name, _)| name);
         let amounts = self.amounts(true);
         let pods = amounts
             .iter()

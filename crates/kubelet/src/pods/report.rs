@@ -97,8 +97,12 @@ impl Report {
 /// Whether the answer means that this very pod is no longer there. A conflict may also be of two that write at once: only
 /// one about the precondition (the uid) says so of a status.
 fn is_gone(error: &ApiError, owed: Owed) -> bool {
+    const PRECONDITION: &[u8] = b"precondition";
     let of_uid = |error: &ApiError| match error {
-        ApiError::Status(status) => status.message.to_lowercase().contains("precondition"),
+        ApiError::Status(status) => {
+            let mut places = status.message.as_bytes().windows(PRECONDITION.len());
+            places.any(|place| place.eq_ignore_ascii_case(PRECONDITION))
+        }
         _ => false,
     };
     match (error.code(), owed) {
