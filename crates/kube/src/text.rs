@@ -1,6 +1,7 @@
 //! Values that are wanted whole.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// The longest value that is kept whole: twice the longest name, and an image with its digest.
 pub(crate) const VALUE_BYTES: usize = 512;
@@ -8,7 +9,8 @@ pub(crate) const VALUE_BYTES: usize = 512;
 /// Puts the pieces of one value together, up to 512 bytes.
 #[derive(Default)]
 pub struct Collector {
-    buffer: heapless::Vec<u8, VALUE_BYTES>,
+    /// On the heap and only as long as it needs to be: readers lie in the futures of the agent, where they count always.
+    buffer: Vec<u8>,
     overflow: bool,
     done: bool,
 }
@@ -20,7 +22,7 @@ impl Collector {
             self.buffer.clear();
             self.overflow = false;
         }
-        self.overflow |= self.buffer.extend_from_slice(piece).is_err();
+        append(&mut self.buffer, piece, VALUE_BYTES, &mut self.overflow);
         self.done = last;
         last.then(|| {
             if self.overflow {
@@ -29,6 +31,15 @@ impl Collector {
                 core::str::from_utf8(&self.buffer).ok()
             }
         })
+    }
+}
+
+/// Appends `piece`, unless there would be more than `limit` bytes.
+pub(crate) fn append(buffer: &mut Vec<u8>, piece: &[u8], limit: usize, overflow: &mut bool) {
+    if piece.len() > limit.saturating_sub(buffer.len()) {
+        *overflow = true;
+    } else {
+        buffer.extend_from_slice(piece);
     }
 }
 

@@ -9,14 +9,17 @@ use crate::pods::Runtime;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use core::time::Duration;
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Either, Select, select};
 use embedded_io_async::{Read, Write};
 use picolet_kube::envelope::{Object, Single};
 use picolet_kube::http::{self, Body, HEAD_BYTES, ResponseHead};
 use picolet_kube::request::{Resource, Verb, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
 use picolet_platform::{Clock, DialError, Dialled, Network, Platform, UnixMicros};
+use pin_project_lite::pin_project;
 
 /// How long one request may take, connecting included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -198,15 +201,34 @@ impl<S> Default for Client<S> {
     }
 }
 
+pin_project! {
+    /// See [`within`]. A struct and no `async fn`, which would keep the future twice: as its argument and as what it
+    /// awaits.
+    pub(crate) struct Within<F, S> {
+        #[pin]
+        either: Select<F, S>,
+    }
+}
+
+impl<T, F: Future<Output = Result<T, ApiError>>, S: Future> Future for Within<F, S> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().either.poll(context).map(|either| match either {
+            Either::First(result) => result,
+            Either::Second(_) => Err(ApiError::Timeout),
+        })
+    }
+}
+
 /// Waits for `future`, but no longer than `limit`.
-pub(crate) async fn within<T>(
+pub(crate) fn within<T, F: Future<Output = Result<T, ApiError>>>(
     clock: &impl Clock,
     limit: Duration,
-    future: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
-    match select(future, clock.sleep(limit)).await {
-        Either::First(result) => result,
-        Either::Second(()) => Err(ApiError::Timeout),
+    future: F,
+) -> impl Future<Output = F::Output> {
+    Within {
+        either: select(future, clock.sleep(limit)),
     }
 }
 

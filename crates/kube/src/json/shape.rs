@@ -3,6 +3,8 @@
 //! A type says by a [`Shape`] where in the document its fields are; everything else is skipped as it streams by. One
 //! walker serves all types, so that another type costs a table and not another parser.
 
+use alloc::vec::Vec;
+
 use super::tokenizer::{JsonError, Token, Tokenizer};
 
 /// Names a field to the sink that keeps it. Numbers below 32 are [`crate::metadata::Metadata`]'s and the envelope's;
@@ -74,7 +76,7 @@ impl Decoder {
             walker: Walker {
                 root: shape,
                 next: Next::Shaped(shape),
-                frames: heapless::Vec::new(),
+                frames: Vec::new(),
                 skipped: 0,
             },
         }
@@ -108,7 +110,8 @@ impl Decoder {
 struct Walker {
     root: &'static Shape,
     next: Next,
-    frames: heapless::Vec<(Frame, Option<Field>), FRAMES>,
+    /// At most [`FRAMES`].
+    frames: Vec<(Frame, Option<Field>)>,
     /// Levels below a frame in which nothing is kept.
     skipped: u32,
 }
@@ -187,7 +190,9 @@ impl Walker {
                 self.skipped = 1;
             }
             frame => {
-                if self.frames.push((frame, group)).is_err() {
+                if self.frames.len() < FRAMES {
+                    self.frames.push((frame, group));
+                } else {
                     self.skipped = 1; // no shape is that deep
                 }
                 self.after_value();

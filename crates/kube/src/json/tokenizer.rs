@@ -2,8 +2,10 @@
 //!
 //! It exists because an API server sends strings of any length (an annotation of 200 KB, a ConfigMap of 1 MiB) and
 //! the device must read past them with a fixed amount of memory. So a string is handed on in pieces, as it comes, and
-//! nothing but a key is ever assembled here. It never allocates, never recurses and never looks at what a key means.
+//! nothing but a key is ever assembled here. It never allocates more than a key, never recurses and never looks at what a key means.
 
+use crate::text::append;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// The longest key that is handed on whole: a label's (a prefix of 253, a slash, a name of 63).
@@ -89,7 +91,8 @@ pub struct Tokenizer {
     depth: u32,
     /// One bit a level: 1 for an object.
     objects: u64,
-    buffer: heapless::Vec<u8, KEY_BYTES>,
+    /// A key or a literal, at most [`KEY_BYTES`].
+    buffer: Vec<u8>,
     overflow: bool,
     unicode: u16,
     /// The first half of a surrogate pair, or 0.
@@ -109,7 +112,7 @@ impl Tokenizer {
             state: State::Value { or_end: false },
             depth: 0,
             objects: 0,
-            buffer: heapless::Vec::new(),
+            buffer: Vec::new(),
             overflow: false,
             unicode: 0,
             surrogate: 0,
@@ -144,7 +147,7 @@ impl Tokenizer {
                 State::Unicode { key, left } => self.unicode(key, left, byte, on)?,
                 State::Literal => {
                     if matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'.' | b'+' | b'-' | b'E') {
-                        self.buffer.push(byte).map_err(|_| JsonError::BadLiteral)?;
+                        self.buffer.push(byte);
                         if self.buffer.len() > LITERAL_BYTES {
                             return Err(JsonError::BadLiteral);
                         }
@@ -245,7 +248,7 @@ impl Tokenizer {
             b']' if or_end => self.close(byte, on)?,
             b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
                 self.buffer.clear();
-                let _ = self.buffer.push(byte); // never full: it was cleared
+                self.buffer.push(byte);
                 self.state = State::Literal;
             }
             _ => return Err(JsonError::Unexpected(byte)),
@@ -294,7 +297,7 @@ impl Tokenizer {
 
     fn text(&mut self, key: bool, piece: &[u8], on: &mut dyn FnMut(Token<'_>, bool)) {
         if key {
-            self.overflow |= self.buffer.extend_from_slice(piece).is_err();
+            append(&mut self.buffer, piece, KEY_BYTES, &mut self.overflow);
         } else {
             on(Token::Text(piece), false);
         }
