@@ -13,29 +13,31 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-/// The program and the folder with its certificates, made once; or nothing, where there is no Go.
+/// The program, and the folder with the certificates that it made once for all tests; or nothing, where there is no Go.
 fn go() -> Option<&'static (PathBuf, PathBuf)> {
-    static GO: OnceLock<Option<(PathBuf, tempfile::TempDir, (PathBuf, PathBuf))>> = OnceLock::new();
+    static GO: OnceLock<Option<(PathBuf, PathBuf)>> = OnceLock::new();
     let made = GO.get_or_init(|| {
         let program = match Binaries::build_tlspeer() {
             Ok(program) => program,
             Err(BuildError::GoMissing) => return None,
             Err(error) => panic!("{error}"),
         };
-        let folder = tempfile::tempdir().unwrap();
-        let status = Command::new(&program)
-            .arg("pki")
-            .arg(folder.path())
-            .status()
-            .unwrap();
-        assert!(status.success());
-        let both = (program.clone(), folder.path().to_owned());
-        Some((program, folder, both))
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tlspeer");
+        fs::create_dir_all(&folder).unwrap();
+        assert!(
+            Command::new(&program)
+                .arg("pki")
+                .arg(&folder)
+                .status()
+                .unwrap()
+                .success()
+        );
+        Some((program, folder))
     });
     if made.is_none() {
         picolet_oracle::not_run("install Go");
     }
-    made.as_ref().map(|(_, _, both)| both)
+    made.as_ref()
 }
 
 fn identity(folder: &Path, name: &str) -> Identity {
