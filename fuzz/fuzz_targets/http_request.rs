@@ -14,11 +14,23 @@ fuzz_target!(|data: &[u8]| {
     };
     assert!(head.length <= data.len() && head.length <= limits.head_bytes);
     // A head is the same whatever follows it, and there is none before it has ended.
-    let alone = Head::parse(&data[..head.length], &limits).ok().flatten().expect("the same head");
-    assert_eq!((alone.length, alone.body, alone.error), (head.length, head.body, head.error));
-    assert!(!matches!(Head::parse(&data[..head.length - 1], &limits), Ok(Some(_))));
+    let alone = Head::parse(&data[..head.length], &limits)
+        .ok()
+        .flatten()
+        .expect("the same head");
+    assert_eq!(
+        (alone.length, alone.body, alone.error),
+        (head.length, head.body, head.error)
+    );
+    assert!(!matches!(
+        Head::parse(&data[..head.length - 1], &limits),
+        Ok(Some(_))
+    ));
     let (path, query, token) = (head.path(data), head.query(data), head.token(data));
-    assert_eq!((path, query, token), (alone.path(data), alone.query(data), alone.token(data)));
+    assert_eq!(
+        (path, query, token),
+        (alone.path(data), alone.query(data), alone.token(data))
+    );
     assert!(!path.contains('?') && !path.contains(char::is_whitespace));
     if head.error.is_none() {
         assert!(path.starts_with('/') && head.body <= limits.body_bytes);

@@ -72,7 +72,11 @@ impl Rate {
 /// Whom an address belongs to: with IPv6 a network of 64 bits, since one host may use any address in it.
 fn who(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        IpAddr::V6(address) => {
+            let mut octets = address.octets();
+            octets[8..].fill(0);
+            IpAddr::V6(Ipv6Addr::from_octets(octets))
+        }
         v4 => v4,
     }
 }
