@@ -22,6 +22,7 @@ pub(crate) use table::Pods;
 use crate::agent::Agent;
 use crate::register::OPERATING_SYSTEM;
 use crate::watch::{self, Store};
+use alloc::boxed::Box;
 use core::fmt::{self, Write as _};
 use core::time::Duration;
 use embassy_futures::join::join4;
@@ -197,7 +198,7 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
         let wants_node = agent.pods.borrow().wants_node();
         if wants_node {
             let name = Resource::Node(&agent.settings.node_name);
-            match agent.get::<Node>(name, Verb::Get, "").await {
+            match Box::pin(agent.get::<Node>(name, Verb::Get, "")).await {
                 Ok(node) => *agent.node.borrow_mut() = node,
                 Err(error) if error.code() == 0 || error.code() >= 429 => {
                     agent.platform.sleep(NODE_AGAIN).await;
@@ -227,7 +228,9 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
             Owed::Status(_) => (Resource::PodStatus { namespace, name }, Verb::StrategicMergePatch),
             Owed::Deletion => (Resource::Pod { namespace, name }, Verb::Delete),
         };
-        let result = agent.call(resource, verb, &telling.body, &mut |_| {}).await;
+        let mut skip = |_: &[u8]| {};
+        // It is large, rare and one at a time: on the heap it costs nothing while nothing is told.
+        let result = Box::pin(agent.call(resource, verb, &telling.body, &mut skip)).await;
         let result = result.as_ref().map(|_| ());
         if let Err(error) = result {
             agent
