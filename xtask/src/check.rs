@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// The boards: Pico W (RP2040) and Pico 2 W (RP2350).
@@ -19,75 +19,128 @@ const NOT_FOR_BOARDS: [&str; 2] = ["picolet-tls", "picolet-ec-trace"];
 /// Workspaces beside this one, whose code is formatted by the same rules.
 const OTHER_WORKSPACES: [&str; 4] = ["boards", "fuzz", "emulator/firmware", "crates/ec/trace/image"];
 
-/// Runs all checks and fails with the first that fails.
+/// Runs all checks, whatever the ones before said, and fails when one did.
 pub(crate) fn run() -> Result<()> {
     install_targets()?;
+    crate::patch::run()?;
+    let root = crate::workspace();
     let core = core_packages()?;
-    step("rustfmt", &["fmt", "--all", "--check"], &[])?;
-    for folder in OTHER_WORKSPACES {
-        let manifest = crate::workspace().join(folder).join("Cargo.toml");
-        if manifest.exists() {
-            let manifest = manifest.display().to_string();
-            let name = format!("rustfmt, {folder}");
-            step(
-                &name,
-                &["fmt", "--all", "--check", "--manifest-path", &manifest],
-                &[],
-            )?;
+    let core: Vec<&str> = core
+        .iter()
+        .flat_map(|name| ["--package", name.as_str()])
+        .collect();
+    let deny = ["--", "--deny=warnings"];
+    let mut checks = Checks::default();
+    checks.cargo("rustfmt", root, &["fmt", "--all", "--check"]);
+    for folder in OTHER_WORKSPACES.map(|folder| root.join(folder)) {
+        if folder.join("Cargo.toml").exists() {
+            checks.cargo("rustfmt", &folder, &["fmt", "--all", "--check"]);
         }
     }
-    step(
-        "clippy",
-        &["clippy", "--workspace", "--all-targets", "--", "--deny=warnings"],
-        &[],
-    )?;
+    let clippy = ["clippy", "--workspace", "--all-targets"];
+    checks.cargo("clippy", root, &[&clippy, deny.as_slice()].concat());
     for target in THUMB_TARGETS {
-        let packages: Vec<&str> = core
-            .iter()
-            .flat_map(|name| ["--package", name.as_str()])
-            .collect();
-        let tail = ["--target", target, "--", "--deny=warnings"];
-        step(
-            &format!("clippy, {target}"),
-            &[&["clippy"], packages.as_slice(), &tail].concat(),
-            &[],
-        )?;
-        step(
-            &format!("build of the core, {target}"),
-            &[&["build"], packages.as_slice(), &tail[..2]].concat(),
-            &[],
-        )?;
+        let target = ["--target", target];
+        let clippy = ["clippy"].as_slice();
+        checks.cargo(
+            "clippy of the core",
+            root,
+            &[clippy, &core, &target, &deny].concat(),
+        );
+        checks.cargo(
+            "build of the core",
+            root,
+            &[&["build"], core.as_slice(), &target].concat(),
+        );
+        let boards = root.join("boards");
+        checks.cargo(
+            "clippy of boards",
+            &boards,
+            &[clippy, &["--workspace"], &target, &deny].concat(),
+        );
     }
-    step(
+    checks.command(
         "documentation",
-        &["doc", "--workspace", "--no-deps"],
-        &[("RUSTDOCFLAGS", "--deny=warnings")],
-    )?;
-    go()?;
-    println!("check: all is well");
+        Command::new(env!("CARGO"))
+            .args(["doc", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "--deny=warnings")
+            .current_dir(root),
+    );
+    checks.go();
+    println!();
+    for line in &checks.said {
+        println!("check: {line}");
+    }
+    ensure!(
+        checks.failed == 0,
+        "{} of {} checks failed",
+        checks.failed,
+        checks.said.len()
+    );
     Ok(())
 }
 
-/// Runs cargo and says how it went.
-pub(crate) fn step(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    println!("check: {name}");
-    let start = Instant::now();
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .current_dir(crate::workspace());
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(
-        status.success(),
-        "{name} failed: run `cargo {}` to see it alone",
-        arguments.join(" ")
-    );
-    println!("check: {name}: ok ({} s)", start.elapsed().as_secs());
-    Ok(())
+/// What was checked so far.
+#[derive(Default)]
+struct Checks {
+    said: Vec<String>,
+    failed: usize,
+}
+
+impl Checks {
+    /// Runs cargo in a folder.
+    fn cargo(&mut self, name: &str, folder: &Path, arguments: &[&str]) {
+        self.command(
+            name,
+            Command::new(env!("CARGO")).args(arguments).current_dir(folder),
+        );
+    }
+
+    /// Runs a command and notes how it went.
+    fn command(&mut self, name: &str, command: &mut Command) {
+        let arguments: Vec<_> = command
+            .get_args()
+            .map(|argument| argument.to_string_lossy())
+            .collect();
+        let what = format!("{name}: {}", arguments.join(" "));
+        let folder = command.get_current_dir().unwrap_or(Path::new("."));
+        let folder = folder.strip_prefix(crate::workspace()).unwrap_or(folder);
+        let place = if folder.as_os_str().is_empty() {
+            String::new()
+        } else {
+            format!(" in {}", folder.display())
+        };
+        println!("check: {what}{place}");
+        let start = Instant::now();
+        let result = command.stdin(Stdio::null()).status();
+        let ok = result.is_ok_and(|status| status.success());
+        self.failed += usize::from(!ok);
+        let seconds = start.elapsed().as_secs();
+        let result = if ok { "ok" } else { "FAILED" };
+        self.said.push(format!("{result} ({seconds} s) {what}{place}"));
+    }
+
+    /// Formats and vets our few lines of Go, where there is Go.
+    fn go(&mut self) {
+        if Command::new("go").arg("version").output().is_err() {
+            self.said.push("not run: install Go (go vet)".into());
+            return;
+        }
+        for folder in ["controlplane/tlspeer", "controlplane/kubernetes/promlint"] {
+            let folder = crate::workspace().join(folder);
+            // gofmt names the files that differ, and succeeds all the same.
+            let script =
+                r#"files=$(gofmt -l .) && test -z "$files" || { echo "run gofmt -w: $files"; exit 1; }"#;
+            self.command(
+                "gofmt",
+                Command::new("sh").args(["-c", script]).current_dir(&folder),
+            );
+            self.command(
+                "go vet",
+                Command::new("go").args(["vet", "."]).current_dir(&folder),
+            );
+        }
+    }
 }
 
 /// The core's crates that must build for the boards: all in `crates/`, but for those that cannot here.
@@ -149,32 +202,5 @@ fn rustup(arguments: &[&str]) -> Result<()> {
         .status()
         .context("cannot run rustup")?;
     ensure!(status.success(), "`rustup {}` failed", arguments.join(" "));
-    Ok(())
-}
-
-/// Formats and vets our few lines of Go, where there is Go.
-fn go() -> Result<()> {
-    for folder in ["controlplane/tlspeer", "controlplane/kubernetes/promlint"] {
-        let folder = crate::workspace().join(folder);
-        let Ok(output) = Command::new("gofmt")
-            .args(["-l", "."])
-            .current_dir(&folder)
-            .output()
-        else {
-            println!("check: Go's formatting and vet: not run: install Go");
-            return Ok(());
-        };
-        let unformatted = String::from_utf8_lossy(&output.stdout);
-        if !unformatted.is_empty() {
-            bail!("run gofmt -w in {}: {}", folder.display(), unformatted.trim());
-        }
-        let status = Command::new("go")
-            .args(["vet", "."])
-            .current_dir(&folder)
-            .status()
-            .context("cannot run go vet")?;
-        ensure!(status.success(), "go vet failed in {}", folder.display());
-    }
-    println!("check: Go's formatting and vet: ok");
     Ok(())
 }
