@@ -31,7 +31,7 @@ use core::future::{Future, poll_fn};
 use core::net::IpAddr;
 use core::task::Poll;
 use core::time::Duration;
-use embassy_futures::select::{Either, Either3, select, select3};
+use embassy_futures::select::{Either, Either3, Select, select, select3};
 use embassy_futures::yield_now;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
@@ -131,6 +131,15 @@ struct Connection<S> {
 struct Gone;
 
 impl<S: Read + Write> Connection<S> {
+    fn new(accepted: Accepted<S>) -> Self {
+        Self {
+            stream: accepted.stream,
+            credential: accepted.credential,
+            peer: accepted.peer,
+            received: Vec::new(),
+        }
+    }
+
     /// Reads up to `most` bytes more.
     async fn read(&mut self, most: usize) -> Result<(), Gone> {
         let start = self.received.len();
@@ -225,31 +234,22 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
     /// Serves one connection after the other.
     async fn work(&self, slot: &Slot) {
         loop {
-            match self.agent.network.accept().await {
-                Ok(accepted) => self.serve(slot, accepted).await,
+            // Kept in one place from here on: what is moved takes its room in the future twice.
+            let mut accepted = self.agent.network.accept().await.map(Connection::new);
+            match &mut accepted {
+                Ok(connection) => self.serve(slot, connection).await,
                 Err(AcceptError::NotListening) => self.agent.platform.sleep(NOT_LISTENING).await,
                 Err(AcceptError::Handshake) => yield_now().await,
             }
         }
     }
 
-    async fn serve(&self, slot: &Slot, accepted: Accepted<N::Inbound>) {
-        let Accepted {
-            stream,
-            credential,
-            peer,
-        } = accepted;
-        let mut connection = Connection {
-            stream,
-            credential,
-            peer,
-            received: Vec::new(),
-        };
+    async fn serve(&self, slot: &Slot, connection: &mut Connection<N::Inbound>) {
         let room = self.make_room();
         slot.open.set(true);
         slot.evict.reset();
         if room {
-            while let Ok(true) = self.exchange(slot, &mut connection).await {}
+            while let Ok(true) = self.exchange(slot, connection).await {}
         } else {
             count(&self.turned_away);
             let mut answer = Answer::error(false, 503, &"too many connections").retry_after(1);
@@ -257,7 +257,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
             let since = self.agent.platform.uptime();
             self.within(LINGER, answer.send(&mut connection.stream, false, false))
                 .await;
-            self.note(peer, &Caught::UNREADABLE, 503, since);
+            self.note(connection.peer, &Caught::UNREADABLE, 503, since);
             self.within(LINGER, connection.drain()).await;
         }
         slot.idle_since.set(None);
@@ -290,11 +290,12 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         self.wait_for_request(slot, connection).await?;
         let since = self.agent.platform.uptime();
         let deadline = since.saturating_add(limits.request_timeout);
-        let (caught, mut answer) = match self.until(deadline, connection.head(limits)).await {
-            None => (Caught::UNREADABLE, refuse(false, RequestError::Timeout)),
-            Some(Err(None)) => return Err(Gone),
-            Some(Err(Some(error))) => (Caught::UNREADABLE, refuse(false, error)),
-            Some(Ok(head)) => {
+        let read = self.until(deadline, connection.head(limits)).await;
+        let (caught, mut answer) = match read {
+            Either::Second(()) => (Caught::UNREADABLE, refuse(false, RequestError::Timeout)),
+            Either::First(Err(None)) => return Err(Gone),
+            Either::First(Err(Some(error))) => (Caught::UNREADABLE, refuse(false, error)),
+            Either::First(Ok(head)) => {
                 let received = &connection.received;
                 let route = routes::find(head.method, head.path(received)).route;
                 let identity =
@@ -304,15 +305,19 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
                     route,
                     identity,
                 };
-                let answer = match self.refuse(&head, route, identity, connection).await {
+                let refusal = self.refuse(&head, route, identity, connection).await;
+                let answer = match refusal {
                     Some(refusal) => refusal,
-                    None => match self.until(deadline, connection.body(&head)).await {
-                        Some(body) => {
-                            body?;
-                            self.answer(&head, &connection.received)
+                    None => {
+                        let read = self.until(deadline, connection.body(&head)).await;
+                        match read {
+                            Either::First(body) => {
+                                body?;
+                                self.answer(&head, &connection.received)
+                            }
+                            Either::Second(()) => refuse(is_pico(&head, connection), RequestError::Timeout),
                         }
-                        None => refuse(is_pico(&head, connection), RequestError::Timeout),
-                    },
+                    }
                 };
                 (caught, answer)
             }
@@ -332,8 +337,13 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         answer.close |= caught.head.is_some_and(|head| head.close);
         let head_only = caught.head.is_some_and(|head| head.method == Method::Head);
         let http_1_0 = caught.head.is_some_and(|head| head.http_1_0);
-        let send = answer.send(&mut connection.stream, head_only, http_1_0);
-        let sent = matches!(self.within(limits.idle_timeout, send).await, Some(Ok(())));
+        let sent = self
+            .within(
+                limits.idle_timeout,
+                answer.send(&mut connection.stream, head_only, http_1_0),
+            )
+            .await;
+        let sent = matches!(sent, Either::First(Ok(())));
         self.note(connection.peer, &caught, answer.code, since);
         if answer.reboot {
             self.agent.platform.sleep(LINGER).await;
@@ -363,8 +373,12 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         }
         connection.received = Vec::new();
         slot.idle_since.set(Some(self.agent.platform.uptime()));
-        let idle = self.agent.platform.sleep(self.agent.settings.limits.idle_timeout);
-        let first = select3(slot.evict.wait(), connection.read(FIRST_READ), idle).await;
+        let first = select3(
+            slot.evict.wait(),
+            connection.read(FIRST_READ),
+            self.agent.platform.sleep(self.agent.settings.limits.idle_timeout),
+        )
+        .await;
         slot.idle_since.set(None);
         match first {
             Either3::Second(read) => read,
@@ -480,19 +494,12 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
     }
 
     /// Waits for `future` until `deadline`, an uptime.
-    fn until<T>(
-        &self,
-        deadline: Duration,
-        future: impl Future<Output = T>,
-    ) -> impl Future<Output = Option<T>> {
+    fn until<F: Future>(&self, deadline: Duration, future: F) -> Select<F, impl Future<Output = ()>> {
         self.within(deadline.saturating_sub(self.agent.platform.uptime()), future)
     }
 
-    /// Waits for `future`, but no longer than `limit`.
-    async fn within<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-        match select(future, self.agent.platform.sleep(limit)).await {
-            Either::First(done) => Some(done),
-            Either::Second(()) => None,
-        }
+    /// Waits for `future`, but no longer than `limit`. No `async fn`: that would hold the future twice.
+    fn within<F: Future>(&self, limit: Duration, future: F) -> Select<F, impl Future<Output = ()>> {
+        select(future, self.agent.platform.sleep(limit))
     }
 }
