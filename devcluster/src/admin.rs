@@ -3,10 +3,11 @@
 //! `GET /devcluster/faults` shows the faults in force, `POST` adds to them, `DELETE` ends them;
 //! `GET /devcluster/counters` shows what was counted.
 
-use crate::api::{Answer, Request};
+use crate::answer::Answer;
 use crate::cluster::{Cluster, Restart};
 use crate::error::ApiError;
 use crate::faults::{Fault, RandomFaults};
+use crate::request::Request;
 use crate::serve::Connection;
 use picolet_platform::Clock;
 use serde::Deserialize;

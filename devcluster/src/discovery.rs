@@ -1,6 +1,6 @@
 //! What a client asks before anything else: which groups, versions and resources there are.
 
-use crate::api::Answer;
+use crate::answer::Answer;
 use crate::resources::{Resource, ResourceId};
 use serde_json::{Value, json};
 

@@ -13,6 +13,7 @@
 
 mod admin;
 mod admission;
+mod answer;
 mod api;
 mod authorization;
 mod cluster;
@@ -29,6 +30,7 @@ mod openapi;
 mod operations;
 mod patch;
 mod protobuf;
+mod request;
 mod resources;
 mod review;
 mod schema;

@@ -3,12 +3,14 @@
 //! A connection holds no more memory than the request that it is reading; one that only watches holds next to none.
 
 use crate::admin;
-use crate::api::{self, Answer, KubeletCall, Outcome, Watching};
+use crate::answer::{Answer, Watching};
+use crate::api::{self, KubeletCall, Outcome};
 use crate::cluster::{Cluster, KubeletAnswer};
 use crate::error::ApiError;
 use crate::faults::{Facts, FaultKind, Stage};
 use crate::http::{BodyLength, Chunks, Head, HeadError, MAX_BODY, answer_head, dechunk};
 use crate::identity::Identity;
+use crate::request::Request;
 use crate::timestamp::http_date;
 use core::fmt;
 use embassy_futures::select::{Either, Either3, select, select3};
@@ -22,6 +24,9 @@ use std::time::Duration;
 
 /// How often a watch that asked for it gets a bookmark (`bookmarkFrequency` of the watch cache).
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How many bytes are gathered before they are sent.
+const BATCH: usize = 8192;
 
 /// How long before the end of a watch its last bookmark comes.
 const BEFORE_END: Duration = Duration::from_secs(2);
@@ -267,11 +272,12 @@ async fn send<S: Write, C: Clock>(
     } else {
         answer.body.len()
     };
-    stream.write_all(head.as_bytes()).await.map_err(ServeError::Io)?;
-    stream
-        .write_all(&answer.body.as_bytes()[..half])
-        .await
-        .map_err(ServeError::Io)?;
+    // A short answer goes out in one piece: one record, one segment.
+    let (mut first, body) = (head.into_bytes(), &answer.body.as_bytes()[..half]);
+    let (with_head, rest) = body.split_at(body.len().min(BATCH));
+    first.extend_from_slice(with_head);
+    stream.write_all(&first).await.map_err(ServeError::Io)?;
+    stream.write_all(rest).await.map_err(ServeError::Io)?;
     stream.flush().await.map_err(ServeError::Io)?;
     if extent == Extent::Half {
         Err(ServeError::Cut)
@@ -290,7 +296,7 @@ async fn answer<S: Read + Write, C: Clock>(
     body: Vec<u8>,
 ) -> Result<(), ServeError<S::Error>> {
     let close = head.close;
-    let request = api::Request::new(&cluster.0.state.borrow(), certificate, head, body);
+    let request = Request::new(&cluster.0.state.borrow(), certificate, head, body);
     let request = match request {
         Ok(request) => request,
         Err(error) => {
@@ -424,14 +430,11 @@ async fn end_chunks<S: Write>(stream: &mut S) -> Result<(), ServeError<S::Error>
     stream.flush().await.map_err(ServeError::Io)
 }
 
-/// How many bytes of events are gathered before they are sent.
-const BATCH: usize = 8192;
-
 /// Keeps a watch going until its time is over, the cluster closes it or the peer leaves.
 async fn watch<S: Read + Write, C: Clock>(
     cluster: &Cluster<C>,
     stream: &mut S,
-    request: &api::Request,
+    request: &Request,
     mut watching: Watching,
 ) -> Result<(), ServeError<S::Error>> {
     let head = answer_head(200, watching.content_type(), None, &date(cluster), None, false);

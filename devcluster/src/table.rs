@@ -1,6 +1,6 @@
 //! Objects as rows: what `kubectl get` prints (pkg/printers/internalversion/printers.go).
 
-use crate::api::partial;
+use crate::answer::partial;
 use crate::error::ApiError;
 use crate::object::Object;
 use crate::operations::text;

@@ -3,8 +3,12 @@
 mod common;
 
 use common::run;
+use embedded_io_adapters::tokio_1::FromTokio;
+use embedded_io_async::{Read, Write as _};
 use picolet_controlplane::Binaries;
 use picolet_devcluster::host::DevCluster;
+use picolet_tls::x509::CertificateInfo;
+use picolet_tls::{Acceptor, Clients};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -343,5 +347,78 @@ fn watching() {
         for plural in ["configmaps", "nodes", "runtimeclasses", "leases"] {
             assert!(kubectl.run("api-resources").await.contains(plural));
         }
+    });
+}
+
+/// A kubelet that has one log. It comes in chunks, and with a length where a range of lines is asked for.
+async fn kubelet(listener: tokio::net::TcpListener, acceptor: Acceptor) {
+    while let Ok((tcp, _)) = listener.accept().await {
+        let mut stream = acceptor.accept(FromTokio::new(tcp)).await.expect("a handshake");
+        let certificate = stream.peer_certificate().expect("a certificate").to_vec();
+        let caller = CertificateInfo::from_der(&certificate)
+            .expect("a certificate")
+            .common_name;
+        assert_eq!(caller.as_deref(), Some("kube-apiserver-kubelet-client"));
+        let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
+        while !request.ends_with(b"\r\n\r\n") {
+            let count = stream.read(&mut buffer).await.expect("a request");
+            request.extend_from_slice(&buffer[..count]);
+        }
+        let request = String::from_utf8(request).expect("text");
+        let answer = if request.starts_with("GET /containerLogs/default/blink/c?tailLines=1 ") {
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\ntwo\n"
+        } else if request.starts_with("GET /containerLogs/default/blink/c ") {
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n4\r\ntwo\n\r\n0\r\n\r\n"
+        } else if request.starts_with("GET /healthz ") {
+            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok"
+        } else {
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+        };
+        stream.write_all(answer.as_bytes()).await.expect("written");
+        stream.flush().await.expect("sent");
+        // The caller may be gone already.
+        let _ = stream.close().await;
+    }
+}
+
+#[test]
+fn logs_come_from_the_kubelet() {
+    run(async {
+        let Some((cluster, admin, _)) = start().await else {
+            return;
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let serving = cluster
+            .pki()
+            .node_serving("pico-1", &["127.0.0.1".parse().expect("an address")])
+            .expect("signed");
+        let identity =
+            picolet_tls::Identity::from_pem(serving.certificate_pem.as_bytes(), serving.key_pem.as_bytes());
+        let now = || {
+            std::time::SystemTime::UNIX_EPOCH
+                .elapsed()
+                .ok()
+                .map(|since| since.as_secs())
+        };
+        let roots = [cluster.pki().ca().certificate_der.clone()];
+        let acceptor =
+            Acceptor::new(&identity.expect("an identity"), Clients::Required(&roots), now).expect("set up");
+        tokio::task::spawn_local(kubelet(listener, acceptor));
+
+        let mut node: serde_json::Value = serde_json::from_str(NODE).expect("JSON");
+        node["status"]["daemonEndpoints"] = serde_json::json!({"kubeletEndpoint": {"Port": port}});
+        cluster.create("nodes", "", node).expect("created");
+        admin.with("create -f -", POD).await;
+        assert_eq!(admin.run("logs blink").await, "one\ntwo\n");
+        assert_eq!(admin.run("logs blink --tail=1").await, "two\n");
+        assert_eq!(
+            admin.run("get --raw /api/v1/nodes/pico-1/proxy/healthz").await,
+            "ok"
+        );
+        let (ok, refused) = admin.try_with("logs blink -c other", "").await;
+        assert!(!ok && refused.contains("other"), "{refused}");
     });
 }

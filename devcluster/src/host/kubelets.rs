@@ -35,6 +35,8 @@ async fn call(connector: &Connector, address: &str, port: u16, path: &str) -> Re
     let tcp = TcpStream::connect((address, port))
         .await
         .map_err(|error| format!("dial tcp: {error}"))?;
+    tcp.set_nodelay(true)
+        .map_err(|error| format!("dial tcp: {error}"))?;
     let mut stream = connector
         .connect(address, FromTokio::new(tcp))
         .await

@@ -112,6 +112,7 @@ impl Caller {
 
     pub async fn connect(&self) -> Option<Connection> {
         let tcp = TcpStream::connect(self.address).await.ok()?;
+        tcp.set_nodelay(true).ok()?;
         self.connector
             .connect("127.0.0.1", FromTokio::new(tcp))
             .await
