@@ -184,17 +184,10 @@ impl Memory for Linux {
             line.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok())
                 .unwrap_or(0)
         };
-        // The figures of a device are of 32 bits; a larger machine shows the most that fits.
-        let most = u64::from(u32::MAX);
-        let total = (kib("MemTotal:") * 1024).min(most);
-        let free = (kib("MemAvailable:") * 1024).min(total);
-        let used = (total - free) as u32;
+        let total = kib("MemTotal:") * 1024;
+        let used = total.saturating_sub(kib("MemAvailable:") * 1024);
         let peak = last.map_or(used, |(_, before)| before.peak.max(used));
-        let figures = HeapFigures {
-            total: total as u32,
-            used,
-            peak,
-        };
+        let figures = HeapFigures { total, used, peak };
         *last = Some((Instant::now(), figures));
         figures
     }

@@ -319,12 +319,12 @@ fn what_no_picolet_does_is_named() {
         (
             "/spec/containers/0/livenessProbe",
             json!({"exec": {"command": ["x"]}}),
-            Some("an exec or grpc probe"),
+            Some("spec.containers[].livenessProbe, readinessProbe or startupProbe"),
         ),
         (
             "/spec/containers/0/livenessProbe",
             json!({"httpGet": {"port": 80}}),
-            None,
+            Some("spec.containers[].livenessProbe, readinessProbe or startupProbe"),
         ),
         (
             "/spec/containers/0/ports",

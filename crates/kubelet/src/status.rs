@@ -25,9 +25,9 @@ const COMPUTE: Duration = Duration::from_secs(10);
 /// How often it is sent when nothing changed.
 const REPORT: Duration = Duration::from_secs(300);
 /// Less free heap than this is pressure …
-const LOW_MEMORY: u32 = 16 * 1024;
+const LOW_MEMORY: u64 = 16 * 1024;
 /// … until there is this much again.
-const ENOUGH_MEMORY: u32 = 24 * 1024;
+const ENOUGH_MEMORY: u64 = 24 * 1024;
 /// Without a heartbeat for so long the cluster holds the node for lost.
 const LOST: Duration = Duration::from_secs(40);
 

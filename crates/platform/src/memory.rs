@@ -4,16 +4,16 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeapFigures {
     /// The whole pool.
-    pub total: u32,
+    pub total: u64,
     /// Handed out now.
-    pub used: u32,
+    pub used: u64,
     /// The most that was ever handed out at once.
-    pub peak: u32,
+    pub peak: u64,
 }
 
 impl HeapFigures {
     /// What is left.
-    pub const fn free(&self) -> u32 {
+    pub const fn free(&self) -> u64 {
         self.total.saturating_sub(self.used)
     }
 }

@@ -71,8 +71,7 @@ impl Log for Board {
 }
 
 impl Memory for Board {
-    fn heap(&self) -> HeapFigures {
-        HeapFigures { total: number(), used: number(), peak: number() }
+    fn heap(&self) -> HeapFigures { total: number().into(), used: number().into(), peak: number().into() }
     }
 }
 

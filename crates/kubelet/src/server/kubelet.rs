@@ -14,7 +14,7 @@ const HEARTBEAT_AGE: Duration = Duration::from_secs(60);
 /// Where the API server looks for a kubelet that reports no port of its own.
 const PORT: u16 = 10250;
 /// Less free heap than this is called MemoryPressure.
-const MEMORY_LOW: u32 = 16 * 1024;
+const MEMORY_LOW: u64 = 16 * 1024;
 
 /// Whether the API server hears the node.
 #[derive(Clone, Copy)]

@@ -52,7 +52,7 @@ const FIRST_READ: usize = 256;
 /// Read at once after that.
 const NEXT_READ: usize = 512;
 /// Below so much free heap nothing is served but what tells how the node is.
-const RESERVE_BYTES: u32 = 8 * 1024;
+const RESERVE_BYTES: u64 = 8 * 1024;
 
 /// Serves for ever.
 pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
