@@ -135,6 +135,8 @@ pub(crate) struct Chip {
     flash_mapped: bool,
     /// Levels before the last changes of pins, with the cycle of the change: the synchronisers of PIO lag behind.
     history: [(u64, u32); 4],
+    /// The DMA controller is in the middle of a transfer.
+    dma_moves: bool,
     /// Every change of a pin, if somebody wants to know.
     pub pin_log: Option<Vec<(Time, u32)>>,
     /// Register accesses to these blocks, as lines, if somebody wants to know.
@@ -187,6 +189,7 @@ impl Chip {
             trap: None,
             flash_mapped: false,
             history: [(0, 0); 4],
+            dma_moves: false,
             pin_log: None,
             register_trace: None,
         };
@@ -283,6 +286,7 @@ impl Chip {
             Source::Uart1 => self.uarts[1].next_event(),
             Source::Pio0 => self.pios[0].next().0,
             Source::Pio1 => self.pios[1].next().0,
+            Source::Dma if self.dma_moves => u64::MAX,
             Source::Dma => {
                 let up = self.requests_up();
                 self.dma.next_event(self.now, |request| up >> request & 1 != 0)
@@ -598,6 +602,10 @@ impl Chip {
         let Some(transfer) = self.dma.take(at, |request| up >> request & 1 != 0) else {
             return;
         };
+        // the registers that it touches bring everything up to date, which must not start the next transfer within
+        self.dma_moves = true;
+        self.refresh(Source::Dma);
+        self.update_next_due();
         if let Some(slice) = transfer.request.checked_sub(24).filter(|slice| *slice < 8) {
             self.pwm.acknowledge(slice as usize);
         }
@@ -611,6 +619,7 @@ impl Chip {
                 (value, if written.is_none() { Some(true) } else { None })
             }
         };
+        self.dma_moves = false;
         self.dma.done(transfer, value, failed);
     }
 
@@ -1329,6 +1338,7 @@ impl Chip {
             trap: self.trap,
             flash_mapped: self.flash_mapped,
             history: self.history,
+            dma_moves: self.dma_moves,
             pin_log: self.pin_log.clone(),
             register_trace: self.register_trace.clone(),
         })
