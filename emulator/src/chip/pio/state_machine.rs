@@ -297,8 +297,13 @@ impl Pio {
 
     /// Runs an instruction that the firmware wrote to INSTR, at once and whether or not the machine is enabled.
     pub(super) fn inject(&mut self, i: usize, op: u16, inputs: Inputs) {
-        self.machines[i].stalled = false;
-        self.machines[i].waits_for_flag = false;
+        let machine = &mut self.machines[i];
+        machine.stalled = false;
+        machine.waits_for_flag = false;
+        // the OSR of a machine that is not enabled is refilled too: drivers load X and Y through the FIFO that way
+        if machine.autopull() && machine.osr_count >= machine.pull_threshold() && machine.refill() {
+            self.effects.fifos = true;
+        }
         let outcome = self.execute(i, u32::from(op), inputs);
         let machine = &mut self.machines[i];
         if matches!(outcome, Outcome::Stalled | Outcome::Retry) {
