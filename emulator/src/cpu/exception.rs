@@ -295,7 +295,7 @@ impl Core {
         self.r[12] = r12;
         self.r[14] = lr;
         self.pc = pc & !1;
-        self.r[13] = frame.wrapping_add(0x20) | psr >> 9 & 1 << 2;
+        self.r[13] = frame.wrapping_add(0x20) | (psr >> 9 & 1) << 2;
         self.set_flags(psr);
         self.ipsr = psr & 0x3f;
         self.event = true;
