@@ -260,6 +260,8 @@ impl Board {
     /// Runs until a moment or until this many instructions have been run since power-on, whatever comes first. Idle
     /// time is skipped.
     pub fn run(&mut self, until: Time, instructions: u64) -> Stop {
+        // between two runs somebody may have changed the network, or what is on the air
+        self.machine.chip.poll_radio();
         if self.pace.is_some() {
             self.run_paced(until, instructions)
         } else {
