@@ -1,7 +1,7 @@
 //! TLS 1.3 for the node, client and server, the same on a Cortex-M0+ and on Linux.
 //!
 //! rustls does the protocol's thinking (its unbuffered API, so that no buffer is larger than the record in it), the
-//! [`provider`] does the arithmetic, and this crate makes of both what the rest of the house sees: a [`Connector`] and
+//! `provider` does the arithmetic, and this crate makes of both what the rest of the house sees: a [`Connector`] and
 //! an [`Acceptor`] that turn a stream of bytes into a [`TlsStream`]. No type of rustls is in the interface, so that
 //! the library below can be replaced.
 //!
