@@ -278,3 +278,133 @@ impl Store {
             .flat_map(|collection| collection.objects.values())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selectors::parse_fields;
+    use crate::watch::EventType;
+    use serde_json::json;
+
+    fn pod(name: &str, node: &str, label: &str) -> Value {
+        json!({"metadata": {"name": name, "namespace": "d", "labels": {"l": label}}, "spec": {"nodeName": node}})
+    }
+
+    fn on(node: &str) -> Selection {
+        let fields =
+            parse_fields(ResourceId::known("pods"), &format!("spec.nodeName={node}")).expect("a selector");
+        Selection {
+            fields,
+            ..Selection::default()
+        }
+    }
+
+    fn seen(subscription: &mut Subscription) -> Vec<(EventType, String)> {
+        let events = std::iter::from_fn(|| subscription.try_next());
+        events
+            .map(|event| (event.event, event.object()["metadata"]["name"].to_string()))
+            .collect()
+    }
+
+    #[test]
+    fn a_watcher_sees_what_enters_changes_and_leaves_its_selection() {
+        let pods = ResourceId::known("pods");
+        let mut store = Store::new();
+        let mut watch = store.watch(pods, on("n"), Start::Everything).expect("a watch");
+        store.put(pods, pod("a", "", "1"));
+        store.put(pods, pod("a", "n", "1"));
+        store.put(pods, pod("a", "n", "1"));
+        store.put(pods, pod("a", "n", "2"));
+        store.put(pods, pod("b", "m", "1"));
+        store.put(pods, pod("a", "m", "2"));
+        store.put(pods, pod("c", "n", "1"));
+        store.remove(pods, "d", "c", None);
+        let name = |name: &str| format!("{name:?}");
+        assert_eq!(
+            seen(&mut watch),
+            [
+                (EventType::Added, name("a")),
+                (EventType::Modified, name("a")),
+                (EventType::Deleted, name("a")),
+                (EventType::Added, name("c")),
+                (EventType::Deleted, name("c")),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_watch_catches_up_as_far_as_history_goes() {
+        let pods = ResourceId::known("pods");
+        let mut store = Store::new();
+        let first = store.put(pods, pod("a", "n", "0")).revision;
+        for label in 1..=HISTORY {
+            store.put(pods, pod("a", "n", &label.to_string()));
+        }
+        let mut watch = store
+            .watch(pods, on("n"), Start::After(first))
+            .expect("all of it is remembered");
+        assert_eq!(seen(&mut watch).len(), HISTORY);
+        assert_eq!(
+            store
+                .watch(pods, on("n"), Start::After(first - 1))
+                .expect_err("one is forgotten")
+                .code,
+            410
+        );
+        let latest = store.revision();
+        store.forget_history();
+        assert_eq!(
+            store
+                .watch(pods, on("n"), Start::After(latest))
+                .expect_err("all is forgotten")
+                .code,
+            410
+        );
+        assert!(store.watch(pods, on("n"), Start::After(store.revision())).is_ok());
+    }
+
+    #[test]
+    fn pages_follow_one_another() {
+        let pods = ResourceId::known("pods");
+        let mut store = Store::new();
+        for place in 0..10 {
+            store.put(
+                pods,
+                pod(&format!("p{place}"), if place % 2 == 0 { "n" } else { "m" }, "1"),
+            );
+        }
+        let selection = Selection {
+            namespace: Some("d".into()),
+            ..on("n")
+        };
+        let (mut after, mut names) = (None, Vec::new());
+        loop {
+            let page = store.page(pods, &selection, after.as_deref(), 2);
+            assert!(page.items.len() <= 2);
+            names.extend(page.items.iter().map(|pod| pod.name.to_string()));
+            let Some((last, left)) = page.rest else { break };
+            assert_eq!(left, 5 - names.len());
+            after = Some(last);
+        }
+        assert_eq!(names, ["p0", "p2", "p4", "p6", "p8"]);
+        let elsewhere = Selection {
+            namespace: Some("e".into()),
+            ..Selection::default()
+        };
+        assert!(store.select(pods, &elsewhere).is_empty());
+    }
+
+    #[test]
+    fn a_watcher_that_never_reads_is_closed() {
+        let pods = ResourceId::known("pods");
+        let mut store = Store::new();
+        let mut watch = store.watch(pods, on("n"), Start::Everything).expect("a watch");
+        for label in 0..=1000 {
+            store.put(pods, pod("a", "n", &label.to_string()));
+        }
+        assert!(seen(&mut watch).is_empty());
+        assert!(embassy_futures::block_on(watch.next()).is_none());
+        drop(watch);
+        assert_eq!(store.watches(), 0);
+    }
+}
