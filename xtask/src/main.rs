@@ -4,6 +4,7 @@ mod budgets;
 mod check;
 mod control_plane;
 mod ec;
+mod fuzz;
 mod patch;
 mod sizes;
 mod test;

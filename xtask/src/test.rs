@@ -9,6 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use picolet_controlplane::{Binaries, BuildError};
 
+use crate::fuzz;
+
 /// What to run.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -69,14 +71,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     let status = child.wait().context("cannot wait for cargo test")?;
-    summarize(
-        &count,
-        &fs::read_to_string(&not_run_file).unwrap_or_default(),
-        start,
-    );
+    let mut not_run = fs::read_to_string(&not_run_file).unwrap_or_default();
+    if arguments.cargo.is_empty() {
+        fuzz(&mut count, &mut not_run, arguments.require_all)?;
+    }
+    summarize(&count, &not_run, start);
     if !status.success() || count.failed > 0 {
         // The counts stay the last line.
         std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// Replays the corpora of the fuzz targets and counts them with the tests.
+fn fuzz(count: &mut Count, not_run: &mut String, required: bool) -> Result<()> {
+    let replayed = fuzz::replay(|target, held| {
+        if held {
+            count.passed += 1;
+        } else {
+            count.failed += 1;
+            count.failures.push(target.to_owned());
+        }
+    })?;
+    if !replayed && required {
+        count.failed += 1;
+        count.failures.push(format!("fuzz targets: {}", fuzz::REMEDY));
+    } else if !replayed {
+        // As every runner counts a test that was not run; the summary makes it a skipped one.
+        count.passed += 1;
+        not_run.push_str(&format!("{}\tfuzz targets\n", fuzz::REMEDY));
     }
     Ok(())
 }

@@ -331,3 +331,32 @@ impl Progress {
         eprintln!("{clear}{}: {text}", self.what);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{kubernetes_linker_flags, required_version};
+
+    #[test]
+    fn the_version_is_read_from_either_form_of_require() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("go.mod");
+        for text in [
+            "require k8s.io/kubernetes v1.36.3\n",
+            "require (\n\tk8s.io/kubernetes v1.36.3 // indirect\n)\n",
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(required_version(&file, "k8s.io/kubernetes").unwrap(), "v1.36.3");
+        }
+        assert!(required_version(&file, "k8s.io/other").is_err());
+    }
+
+    #[test]
+    fn components_are_told_their_version() {
+        let flags = kubernetes_linker_flags("v1.36.3").unwrap();
+        assert!(
+            flags.contains("gitVersion=v1.36.3") && flags.contains("gitMinor=36"),
+            "{flags}"
+        );
+        assert!(kubernetes_linker_flags("latest").is_err());
+    }
+}
