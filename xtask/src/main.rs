@@ -3,6 +3,7 @@
 mod budgets;
 mod check;
 mod control_plane;
+mod demo;
 mod ec;
 mod fuzz;
 mod patch;
@@ -27,6 +28,8 @@ struct Arguments {
 enum Verb {
     /// All that needs no test run: rustfmt, clippy on the host and both thumb targets, the core's builds, the docs.
     Check,
+    /// The main job, shown as it happens: an in-memory cluster, a node, and a ConfigMap that drives it.
+    Demo(demo::Arguments),
     /// Every test, the ones against a real control plane included, with a summary at the end.
     Test(test::Arguments),
     /// A real Kubernetes control plane, built from Go modules, to develop against.
@@ -48,17 +51,21 @@ enum Verb {
 enum Bench {
     /// Public-key arithmetic beside RustCrypto's, on a simulated Cortex-M0+ and here.
     Ec,
+    /// A thousand nodes in one process: time to Ready, memory of one more node.
+    Fleet,
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Check => check::run(),
+        Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::ControlPlane(verb) => control_plane::run(&verb),
         Verb::Patch => patch::run().map(drop),
         Verb::Sizes => sizes::run(),
         Verb::Budgets => budgets::run(),
         Verb::Bench(Bench::Ec) => ec::bench(),
+        Verb::Bench(Bench::Fleet) => demo::bench_fleet(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
