@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use embassy_futures::join::join;
 use picolet_kube::Timestamp;
-use picolet_kube::config_map::ConfigMap;
+use picolet_kube::config_map::{ConfigMap, Data};
 use picolet_kube::event::{Reference, Severity};
 use picolet_kube::metadata::Metadata;
 use picolet_kube::request::{Resource, Selection};
@@ -240,6 +240,17 @@ impl Configuration {
     }
 }
 
+/// Whether `value` may stand under `key` in a ConfigMap for a board with these pins.
+///
+/// # Errors
+/// The first entry that is wrong, and the remedy.
+pub fn check(key: &str, value: &str, pins: PinSet) -> Result<(), Rejection> {
+    let mut stage = Stage::new(pins);
+    stage.key(key);
+    stage.piece(value.as_bytes(), true);
+    stage.rejection.map_or(Ok(()), Err)
+}
+
 /// Follows either the base or the labelled ConfigMaps.
 struct Follower<'a, P, N: Network, R> {
     agent: &'a Agent<P, N, R>,
@@ -429,7 +440,6 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use picolet_kube::config_map::Data;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use std::string::String;

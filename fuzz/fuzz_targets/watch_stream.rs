@@ -1,0 +1,71 @@
+//! What an API server may send on a list or a watch: any bytes, cut anywhere, read as any of the types that a node
+//! follows. Cutting must not matter, and nothing may panic.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use picolet_kube::config_map::{ConfigMap, Data};
+use picolet_kube::envelope::{Event, List, Object, Single, Watch};
+use picolet_kube::http;
+use picolet_kube::lease::Lease;
+use picolet_kube::node::Node;
+use picolet_kube::pod::PodReader;
+
+/// Counts what it is given.
+#[derive(Default)]
+struct Count(usize);
+
+impl Data for Count {
+    fn key(&mut self, key: &str) {
+        self.0 += key.len();
+    }
+    fn piece(&mut self, piece: &[u8], _: bool) {
+        self.0 += piece.len();
+    }
+    fn reset(&mut self) {
+        self.0 = 0;
+    }
+}
+
+fn watched<T: Object>(reader: T, pieces: &[&[u8]]) -> (usize, String, bool) {
+    let mut watch = Watch::new(reader, "1");
+    let mut events = 0;
+    let mut valid = true;
+    for piece in pieces {
+        valid &= watch
+            .feed(piece, &mut |event| {
+                events += usize::from(!matches!(event, Event::Bookmark))
+            })
+            .is_ok();
+        if !valid {
+            break;
+        }
+    }
+    (events, watch.resource_version().into(), valid)
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&cut, data)) = data.split_first() else {
+        return;
+    };
+    let (a, b) = data.split_at(usize::from(cut).min(data.len()));
+    assert_eq!(
+        watched(PodReader::default(), &[data]),
+        watched(PodReader::default(), &[a, b])
+    );
+    let whole = watched(ConfigMap::new(Count::default()), &[data]);
+    assert_eq!(whole, watched(ConfigMap::new(Count::default()), &[a, b]));
+    let mut list = List::new(PodReader::default());
+    if list.feed(data, &mut |_| {}).is_ok() {
+        list.finish();
+    }
+    let mut node = Single::<Node>::default();
+    let _ = node.feed(data);
+    let mut lease = Single::<Lease>::default();
+    let _ = lease.feed(data);
+    if let Ok(Some((_, mut body, length))) = http::parse_head(data) {
+        let mut rest = &data[length..];
+        while let Ok((taken @ 1.., _)) = body.take(rest) {
+            rest = &rest[taken..];
+        }
+    }
+});
