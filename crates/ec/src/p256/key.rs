@@ -12,6 +12,7 @@ use core::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A secret key: an integer in 1..n. Overwritten when dropped, never printed.
+#[derive(Clone)]
 pub struct SecretKey {
     pub(super) scalar: Scalar,
 }
