@@ -101,7 +101,7 @@ fn twins_agree_with_num_bigint() {
 
 /// `cargo test --release -p picolet-ec -- --ignored`, about a minute.
 #[test]
-#[ignore = "a minute in release: cargo xtask test runs it"]
+#[ignore = "a minute: cargo test --release -p picolet-ec -- --ignored"]
 fn twins_agree_with_num_bigint_on_a_million_pairs() {
     check_pairs(1_000_000);
 }

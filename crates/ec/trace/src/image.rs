@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Where a call's input lies; its output follows at [`OUTPUT`].
-const INPUT: u32 = RAM.0 + 0x8000;
+const INPUT: u32 = RAM.0 + 0x2_8000;
 const OUTPUT: u32 = INPUT + 0x1000;
 /// The stack's top: the end of RAM.
 const STACK: u32 = RAM.0 + RAM.1 as u32;
 /// How far below its top the stack is watched.
-const STACK_WATCHED: u32 = 16 * 1024;
+const STACK_WATCHED: u32 = 32 * 1024;
 /// Enough for the slowest operation of RustCrypto.
 const LIMIT: u64 = 1_000_000_000;
 
@@ -80,10 +80,14 @@ impl Image {
             "the image does not build"
         );
         let path: PathBuf = target.join("thumbv6m-none-eabi/release/picolet-ec-image");
-        Self::read(&std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?)
+        Self::from_elf(&std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?)
     }
 
-    fn read(elf: &[u8]) -> anyhow::Result<Self> {
+    /// Reads a linked program for thumbv6m with flash at 0x1000_0000 and RAM at 0x2000_0000.
+    ///
+    /// # Errors
+    /// If it is no ELF file, or holds nothing to load.
+    pub fn from_elf(elf: &[u8]) -> anyhow::Result<Self> {
         let file = object::File::parse(elf)?;
         let mut segments = Vec::new();
         for segment in file.segments() {

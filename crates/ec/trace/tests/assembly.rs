@@ -63,7 +63,7 @@ fn assembly_equals_the_twin() {
 
 /// `cargo test --release -p picolet-ec-trace -- --ignored`
 #[test]
-#[ignore = "minutes in release: cargo xtask test runs it"]
+#[ignore = "minutes: cargo test --release -p picolet-ec-trace -- --ignored"]
 fn assembly_equals_the_twin_on_a_million_pairs() {
     compare_pairs(1_000_000);
 }

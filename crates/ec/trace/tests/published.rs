@@ -85,7 +85,7 @@ fn on_target<R>(run: impl FnOnce(&mut Target) -> R) -> R {
 }
 
 #[test]
-#[ignore = "a minute in release: cargo xtask test runs it"]
+#[ignore = "a minute: cargo test --release -p picolet-ec-trace -- --ignored"]
 fn wycheproof_ecdsa() {
     let (count, valid) = on_target(vectors::wycheproof_ecdsa);
     println!("{count} vectors, {valid} of them valid");
@@ -93,7 +93,7 @@ fn wycheproof_ecdsa() {
 }
 
 #[test]
-#[ignore = "half a minute in release: cargo xtask test runs it"]
+#[ignore = "half a minute: cargo test --release -p picolet-ec-trace -- --ignored"]
 fn wycheproof_ecdh() {
     let count = on_target(vectors::wycheproof_ecdh);
     println!("{count} vectors");
@@ -101,7 +101,7 @@ fn wycheproof_ecdh() {
 }
 
 #[test]
-#[ignore = "half a minute in release: cargo xtask test runs it"]
+#[ignore = "half a minute: cargo test --release -p picolet-ec-trace -- --ignored"]
 fn wycheproof_x25519() {
     let count = on_target(vectors::wycheproof_x25519);
     println!("{count} vectors");
