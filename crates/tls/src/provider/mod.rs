@@ -1,11 +1,12 @@
 //! The cryptography that rustls is given, over RustCrypto.
 //!
-//! Public-key arithmetic is behind [`arithmetic`] alone, so that a core for which it is too slow can have its own.
+//! Public-key arithmetic is behind [`arithmetic`] alone.
 
 pub(crate) mod aead;
 pub(crate) mod arithmetic;
 mod exchange;
 mod hash;
+mod prepared;
 mod rsa;
 pub(crate) mod sign;
 mod verify;

@@ -96,7 +96,7 @@ impl EcdsaSignature<'_> {
 
 /// An ECDSA signature with SHA-256 over `message`, in DER.
 pub(crate) fn sign(secret: &P256Secret, message: &[u8]) -> Option<Vec<u8>> {
-    let signature = secret.sign(&sha2::Sha256::digest(message).into())?;
+    let signature = secret.sign(&sha2::Sha256::digest(message).into());
     let (r, s) = signature.split_at(32);
     EcdsaSignature {
         r: UintRef::new(r).ok()?,
