@@ -1,7 +1,7 @@
 //! P-256: keys, ECDSA, ECDH.
 //!
-//! From below: [`field`] and [`scalar`], the two rings; [`point`], the group; [`comb`], [`window`] and [`interleave`], three
-//! ways to multiply a point, each with its reason; [`nonce`]; then the public operations of [`key`], [`ecdsa`], [`encoding`].
+//! From below: `field` and `scalar`, the two rings; `point`, the group; `comb`, `window` and `interleave`, three
+//! ways to multiply a point, each with its reason; `nonce`; then the public operations of `key`, `ecdsa`, `encoding`.
 
 mod comb;
 mod ecdsa;

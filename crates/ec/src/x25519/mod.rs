@@ -1,7 +1,7 @@
 //! X25519: keys and shared secrets (RFC 7748).
 //!
 //! A shared secret takes the Montgomery ladder, 255 steps of 5 M + 4 S + one product with 121665; a public key takes a comb
-//! on the equivalent Edwards curve in [`edwards`], a third of that.
+//! on the equivalent Edwards curve in `edwards`, a third of that.
 
 mod edwards;
 mod field;
