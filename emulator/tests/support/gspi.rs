@@ -103,6 +103,11 @@ impl<R: Radio> Host<R> {
             | (length as u32 & 0x7ff)
     }
 
+    /// From here on the radio speaks 32-bit words, as after its start.
+    pub fn speak_words(&mut self) {
+        self.swapped = false;
+    }
+
     /// A transfer of words as they are: those to the radio, those from it, and the status.
     pub fn transfer(&mut self, to: &[u32], from: &mut [u32]) -> u32 {
         self.swapped = false;
