@@ -411,6 +411,40 @@ impl Board {
         Ok(())
     }
 
+    // ---- memory ----
+
+    /// Reads memory as a debugger would, without any effect; `None` where there is none. Registers are not memory.
+    #[must_use]
+    pub fn read_memory(&self, address: u32, length: usize) -> Option<Vec<u8>> {
+        (0..length).map(|i| self.machine.chip.peek(address.wrapping_add(i as u32))).collect()
+    }
+
+    /// Writes RAM, or flash as a programmer would; `None` where there is neither.
+    pub fn write_memory(&mut self, address: u32, bytes: &[u8]) -> Option<()> {
+        for (i, byte) in bytes.iter().enumerate() {
+            self.machine.chip.poke(address.wrapping_add(i as u32), *byte)?;
+        }
+        Some(())
+    }
+
+    /// R0 to R12, SP, LR, PC and xPSR of a core.
+    #[must_use]
+    pub fn registers(&self, core: usize) -> [u32; 17] {
+        let core = &self.machine.cores[core & 1];
+        let mut registers = [0; 17];
+        registers[..15].copy_from_slice(&core.r[..15]);
+        registers[15] = core.pc;
+        registers[16] = core.xpsr();
+        registers
+    }
+
+    /// Whether BKPT stops the machine, as with a debugger attached, or faults.
+    pub fn set_debugged(&mut self, on: bool) {
+        for core in &mut self.machine.cores {
+            core.debugged = on;
+        }
+    }
+
     // ---- what is on the pins ----
 
     /// The level of a pin's pad.

@@ -213,6 +213,16 @@ impl Image {
         }
     }
 
+    /// Bytes that belong at an address. If that is in RAM, they start with a vector table.
+    ///
+    /// # Errors
+    /// There is neither flash nor RAM at that address.
+    pub fn from_bytes(address: u32, bytes: &[u8]) -> Result<Self, ImageError> {
+        let mut image = Self::default();
+        image.add(address, bytes)?;
+        Ok(image)
+    }
+
     fn add(&mut self, address: u32, bytes: &[u8]) -> Result<(), ImageError> {
         let in_flash = (FLASH_BASE..FLASH_BASE + 0x100_0000).contains(&address);
         let in_ram = address.wrapping_sub(RAM_BASE) < RAM_SIZE
