@@ -1,4 +1,4 @@
-//! Boots an image and shows what it writes to its serial ports: `cargo run --release --example boot IMAGE [MILLISECONDS]`.
+//! Boots an image and shows what it writes to its serial ports: `cargo run --release --example boot IMAGE [MILLISECONDS [BLOCKS]]`.
 
 use std::time::Instant;
 
@@ -11,6 +11,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let image = Image::parse(&std::fs::read(path)?)?;
     let mut board = Board::new(Config::default());
     board.load(&image)?;
+    if let Some(blocks) = arguments.next() {
+        board.set_register_trace(Some(blocks.split(',').map(str::to_owned).collect()));
+    }
     board.power_on();
     let start = Instant::now();
     let mut stop = Stop::Reached;
@@ -18,6 +21,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         stop = board.run_until(Time::from_millis(slice * 10));
         for port in [board.take_uart(0), board.take_usb()] {
             print!("{}", String::from_utf8_lossy(&port));
+        }
+        for line in board.take_register_trace() {
+            println!("{line}");
         }
         if stop != Stop::Reached {
             break;

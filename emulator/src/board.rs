@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::Time;
 use crate::boot::{Image, ImageError};
-use crate::chip::WatchdogReset;
 use crate::chip::flash::Cut;
+use crate::chip::{RegisterTrace, WatchdogReset};
 use crate::cpu::NoObserver;
 use crate::machine::{Machine, Stop};
 use crate::radio::{NoRadio, Radio};
@@ -416,7 +416,9 @@ impl Board {
     /// Reads memory as a debugger would, without any effect; `None` where there is none. Registers are not memory.
     #[must_use]
     pub fn read_memory(&self, address: u32, length: usize) -> Option<Vec<u8>> {
-        (0..length).map(|i| self.machine.chip.peek(address.wrapping_add(i as u32))).collect()
+        (0..length)
+            .map(|i| self.machine.chip.peek(address.wrapping_add(i as u32)))
+            .collect()
     }
 
     /// Writes RAM, or flash as a programmer would; `None` where there is neither.
@@ -474,6 +476,13 @@ impl Board {
             .drive_external(mask, levels, if level.is_some() { mask } else { 0 });
     }
 
+    /// Lays a wire between two pins: the first drives the second.
+    pub fn connect_pins(&mut self, from: u32, to: u32) {
+        self.machine.chip.wires.push((from & 31, to & 31));
+        let level = self.pin(from);
+        self.drive_pin(to, Some(level));
+    }
+
     /// Presses the BOOTSEL button, or lets go of it. The boot ROM looks at it when the board starts.
     pub fn set_bootsel(&mut self, pressed: bool) {
         self.machine.chip.qspi.button = pressed;
@@ -527,6 +536,40 @@ impl Board {
     /// Plugs the USB cable in or out. A cable that was in before power-on stays in.
     pub fn set_usb_attached(&mut self, attached: bool) {
         self.machine.chip.usb.attached = attached;
+    }
+
+    // ---- to look at ----
+
+    /// Traces accesses to registers whose names start with one of these (`UART0`, `DMA.CH1`), all for an empty list;
+    /// or stops to.
+    pub fn set_register_trace(&mut self, blocks: Option<Vec<String>>) {
+        self.machine.chip.register_trace = blocks.map(|blocks| RegisterTrace {
+            blocks,
+            lines: Vec::new(),
+        });
+    }
+
+    /// Takes the lines of the register trace.
+    pub fn take_register_trace(&mut self) -> Vec<String> {
+        self.machine
+            .chip
+            .register_trace
+            .as_mut()
+            .map_or_else(Vec::new, |trace| std::mem::take(&mut trace.lines))
+    }
+
+    /// Remembers each change of a pin, or stops to.
+    pub fn set_pin_log(&mut self, on: bool) {
+        self.machine.chip.pin_log = on.then(Vec::new);
+    }
+
+    /// Takes the changes of pins: when, and the levels of all from then on.
+    pub fn take_pin_log(&mut self) -> Vec<(Time, u32)> {
+        self.machine
+            .chip
+            .pin_log
+            .as_mut()
+            .map_or_else(Vec::new, std::mem::take)
     }
 
     // ---- radio ----

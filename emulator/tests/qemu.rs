@@ -51,7 +51,13 @@ fn instruction(random: &mut Random, code: &mut Vec<u16>) {
         // loads and stores with a constant: word, byte, halfword
         15 | 16 => {
             code.push(0x4647);
-            code.push([0x6000, 0x7000, 0x8000][random.below(3) as usize] | random.below(2) << 11 | random.below(32) << 6 | 7 << 3 | d);
+            code.push(
+                [0x6000, 0x7000, 0x8000][random.below(3) as usize]
+                    | random.below(2) << 11
+                    | random.below(32) << 6
+                    | 7 << 3
+                    | d,
+            );
         }
         // loads and stores with a register
         17 | 18 => {
@@ -72,10 +78,19 @@ fn instruction(random: &mut Random, code: &mut Vec<u16>) {
         21 => {
             let list = 1 + random.below(63);
             code.push(0xb400 | list);
-            let other = (1..64).cycle().skip(random.below(63) as usize).find(|other: &u16| other.count_ones() == list.count_ones());
+            let other = (1..64)
+                .cycle()
+                .skip(random.below(63) as usize)
+                .find(|other: &u16| other.count_ones() == list.count_ones());
             code.push(0xbc00 | other.unwrap_or(list));
         }
-        22 => code.extend([0xb084, 0x9000 | d << 8 | random.below(4), 0x9800 | n << 8 | random.below(4), 0xa800 | 6 << 8 | 2, 0xb004]),
+        22 => code.extend([
+            0xb084,
+            0x9000 | d << 8 | random.below(4),
+            0x9800 | n << 8 | random.below(4),
+            0xa800 | 6 << 8 | 2,
+            0xb004,
+        ]),
         // addresses and literals: in the code, which is the same on both
         23 => code.push([0xa000, 0x4800][random.below(2) as usize] | d << 8 | random.below(16)),
         // a conditional branch over one or two instructions
@@ -111,7 +126,9 @@ fn program(seed: u64, length: usize) -> Vec<u8> {
     }
     // fold flags and registers into a word behind what random stores reach: sum = 33 * sum + everything
     code.extend([0xf3ef, 0x8600, 0x4647, 0x37fc]);
-    code.extend([0x1836, 0x404e, 0x18b6, 0x405e, 0x1936, 0x406e, 0x4456, 0x445e, 0x4466]);
+    code.extend([
+        0x1836, 0x404e, 0x18b6, 0x405e, 0x1936, 0x406e, 0x4456, 0x445e, 0x4466,
+    ]);
     code.extend([0xb401, 0x6878, 0x1836, 0x0140, 0x1980, 0x6078, 0xbc01]);
     // count down; a loop of thousands of instructions is longer than B reaches: BL does, and LR is nobody's
     code.extend([0x464e, 0x3e01, 0x46b1, 0xd001]);
@@ -122,13 +139,18 @@ fn program(seed: u64, length: usize) -> Vec<u8> {
     // the registers behind the sum
     code.extend([0x4647, 0x2684, 0x0076, 0x19bf, 0xc73f]);
     // every byte of the memory to the console by semihosting, then exit
-    code.extend([0x4644, 0x250c, 0x022d, 0x2003, 0x1c21, 0xbeab, 0x3401, 0x3d01, 0xd1f9]);
+    code.extend([
+        0x4644, 0x250c, 0x022d, 0x2003, 0x1c21, 0xbeab, 0x3401, 0x3d01, 0xd1f9,
+    ]);
     code.extend([0x2102, 0x0409, 0x3126, 0x2018, 0xbeab, 0xe7fe]);
     let mut bytes = Vec::new();
     bytes.extend(STACK.to_le_bytes());
     bytes.extend((CODE + 9).to_le_bytes());
     bytes.extend(code.iter().flat_map(|half| half.to_le_bytes()));
-    assert!(bytes.len() < (DATA - CODE) as usize, "the program runs into its data");
+    assert!(
+        bytes.len() < (DATA - CODE) as usize,
+        "the program runs into its data"
+    );
     bytes
 }
 
@@ -139,8 +161,16 @@ fn run_here(program: &[u8]) -> (Vec<u8>, u64) {
     board.power_on();
     board.set_debugged(true);
     let stop = board.run_until(Time::from_millis(60_000));
-    assert_eq!(stop, Stop::Breakpoint { core: 0 }, "at {:08x?}", board.registers(0));
-    (board.read_memory(DATA, DATA_SIZE).unwrap(), board.figures().instructions)
+    assert_eq!(
+        stop,
+        Stop::Breakpoint { core: 0 },
+        "at {:08x?}",
+        board.registers(0)
+    );
+    (
+        board.read_memory(DATA, DATA_SIZE).unwrap(),
+        board.figures().instructions,
+    )
 }
 
 fn run_on_qemu(program: &[u8]) -> Vec<u8> {
@@ -150,15 +180,41 @@ fn run_on_qemu(program: &[u8]) -> Vec<u8> {
     std::fs::write(&code, program).unwrap();
     let console = folder.path().join("console");
     let output = Command::new("timeout")
-        .args(["60", "qemu-system-arm", "-M", "microbit", "-display", "none", "-monitor", "none", "-serial", "none"])
-        .args(["-semihosting-config", "enable=on,target=native,chardev=out", "-chardev"])
+        .args([
+            "60",
+            "qemu-system-arm",
+            "-M",
+            "microbit",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "none",
+        ])
+        .args([
+            "-semihosting-config",
+            "enable=on,target=native,chardev=out",
+            "-chardev",
+        ])
         .arg(format!("file,id=out,path={}", console.display()))
-        .args(["-device", &format!("loader,file={},addr=0,force-raw=on", vectors.display())])
-        .args(["-device", &format!("loader,file={},addr={CODE:#x},force-raw=on", code.display())])
+        .args([
+            "-device",
+            &format!("loader,file={},addr=0,force-raw=on", vectors.display()),
+        ])
+        .args([
+            "-device",
+            &format!("loader,file={},addr={CODE:#x},force-raw=on", code.display()),
+        ])
         .output()
         .unwrap();
     let memory = std::fs::read(&console).unwrap_or_default();
-    assert_eq!(memory.len(), DATA_SIZE, "QEMU wrote something else: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        memory.len(),
+        DATA_SIZE,
+        "QEMU wrote something else: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     memory
 }
 
@@ -175,7 +231,11 @@ fn random_programs_end_as_on_qemu() {
         instructions += count;
         // the stack's end of the memory is written on both alike; report the first difference by address
         let difference = here.iter().zip(&there).position(|(a, b)| a != b);
-        assert_eq!(difference.map(|at| DATA + at as u32), None, "seed {seed}: memory differs");
+        assert_eq!(
+            difference.map(|at| DATA + at as u32),
+            None,
+            "seed {seed}: memory differs"
+        );
     }
     println!("{instructions} instructions agree with QEMU");
     assert!(instructions >= 2_000_000, "only {instructions}");

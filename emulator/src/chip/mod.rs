@@ -137,6 +137,8 @@ pub(crate) struct Chip {
     history: [(u64, u32); 4],
     /// The DMA controller is in the middle of a transfer.
     dma_moves: bool,
+    /// Wires from pin to pin: the first drives the second.
+    pub wires: Vec<(u32, u32)>,
     /// Every change of a pin, if somebody wants to know.
     pub pin_log: Option<Vec<(Time, u32)>>,
     /// Register accesses to these blocks, as lines, if somebody wants to know.
@@ -190,6 +192,7 @@ impl Chip {
             flash_mapped: false,
             history: [(0, 0); 4],
             dma_moves: false,
+            wires: Vec::new(),
             pin_log: None,
             register_trace: None,
         };
@@ -515,8 +518,8 @@ impl Chip {
     /// Levels of pins have changed: tell whoever looks at them.
     fn pins_moved(&mut self, before: u32, now: u64) {
         let mut before = before;
-        // the radio answers on its data line, which moves a pin again
-        for _ in 0..2 {
+        // the radio answers on its data line and wires lead on, which moves pins again; a ring of wires is cut short
+        for _ in 0..4 {
             let levels = self.gpio.levels;
             let moved = before ^ levels;
             if moved == 0 {
@@ -534,10 +537,14 @@ impl Chip {
             self.interrupts_dirty = true;
             self.pwm.pins_changed(before, levels, now);
             before = levels;
-            if moved & (1 << pins::POWER | 1 << pins::SELECT | 1 << pins::CLOCK) == 0 {
-                break;
+            for i in 0..self.wires.len() {
+                let (from, to) = self.wires[i];
+                self.gpio
+                    .drive_external(1 << to, (levels >> from & 1) << to, 1 << to);
             }
-            self.radio_sees(moved, levels, now);
+            if moved & (1 << pins::POWER | 1 << pins::SELECT | 1 << pins::CLOCK) != 0 {
+                self.radio_sees(moved, levels, now);
+            }
         }
         self.update_next_due();
     }
@@ -1339,6 +1346,7 @@ impl Chip {
             flash_mapped: self.flash_mapped,
             history: self.history,
             dma_moves: self.dma_moves,
+            wires: self.wires.clone(),
             pin_log: self.pin_log.clone(),
             register_trace: self.register_trace.clone(),
         })

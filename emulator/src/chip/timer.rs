@@ -274,7 +274,8 @@ impl Watchdog {
 
     fn restart(&mut self, now: u64) {
         self.bites_at = if self.control & 1 << 30 != 0 {
-            now + u64::from(self.load) * self.cycles_per_tick / 2
+            // even a counter of zero waits for a tick
+            now + (u64::from(self.load) * self.cycles_per_tick / 2).max(self.cycles_per_tick)
         } else {
             u64::MAX
         };

@@ -434,6 +434,9 @@ impl Usb {
     pub(crate) fn read(&mut self, offset: u32, _now: u64) -> Option<u32> {
         Some(match offset {
             0x00 => self.address,
+            0x04..=0x3c | 0x44 | 0x54 => 0,
+            // NAK_POLL
+            0x6c => 0x0010_0010,
             0x40 => self.main_control,
             0x48 => 0,
             0x4c => self.sie_control,
@@ -460,6 +463,10 @@ impl Usb {
     pub(crate) fn write(&mut self, offset: u32, write: Write, now: u64) -> bool {
         match offset {
             0x00 => self.address = write.onto(self.address) & 0x7f,
+            // the host mode's registers: firmware clears them
+            0x04..=0x3c | 0x44 | 0x54 | 0x6c | 0x88 => return write.bits() == 0,
+            // read-only
+            0x48 | 0x5c | 0x8c | 0x98 => {}
             0x40 => {
                 self.main_control = write.onto(self.main_control);
                 // HOST_NDEVICE

@@ -5,6 +5,8 @@
 
 mod registers;
 mod state_machine;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use state_machine::StateMachine;
 

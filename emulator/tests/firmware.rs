@@ -1,0 +1,118 @@
+//! Firmware written with embassy, on the emulated board: what it prints, and what the board looks like from outside.
+
+mod common;
+
+use common::{board, log_until};
+use picolet_emulator::{PowerCut, Stop, Time, WatchdogReset};
+
+#[test]
+fn two_cores_share_a_counter_and_a_mailbox() {
+    let log = log_until(&mut board("cores"), "done", 200);
+    assert_eq!(
+        log,
+        "core 0 starts the other\nthe other is core 1\nanswer 42\ncount 10000\ndone\n"
+    );
+}
+
+#[test]
+fn the_blocks_do_what_the_driver_expects() {
+    let mut board = board("peripherals");
+    board.connect_pins(2, 3);
+    board.set_analog(0, 1.0);
+    board.set_temperature(37.0);
+    board.attach_i2c_memory(0, 0x50, [0; 256]);
+    let log = log_until(&mut board, "done", 4000);
+    assert_eq!(
+        log,
+        "reset by power, scratch 0\n\
+         timer: 5 ms took 5 ms\n\
+         gpio: pulse over after 500 us\n\
+         flash: id [e6, 60, 58, 38, 83, 70, 69, 63], jedec ef4015\n\
+         flash: erase took 45 ms\n\
+         flash: written by firmware\n\
+         adc: sensor 854, pin 1241\n\
+         dma: copied\n\
+         spi: looped back\n\
+         i2c: [1, 2, 3], nobody true\n\
+         pwm: 999\n\
+         rtc: 2024-3-1 0:0:0\n\
+         rom: clz 11, popcount 9\n\
+         rom: sqrt 3fb504f3, fix 92681\n\
+         sio: -14 -2\n\
+         reset by forced, scratch c0ffee\n\
+         reset by timeout, scratch dead\n\
+         done\n"
+    );
+    assert_eq!(board.last_watchdog_reset(), Some(WatchdogReset::Timeout));
+    assert_eq!(board.figures().resets, 2);
+    assert_eq!(&board.flash()[0x1f_0000..][..19], b"written by firmware");
+    assert_eq!(board.wear()[0x1f0], 1);
+}
+
+#[test]
+fn a_console_on_usb_answers() {
+    let mut board = board("console");
+    board.run_until(Time::from_millis(50));
+    assert!(board.usb_is_open());
+    assert_eq!(String::from_utf8_lossy(&board.take_usb()), "hello\r\n");
+    assert_eq!(
+        String::from_utf8_lossy(&board.take_uart(0)),
+        "connected at 115200 baud\n"
+    );
+    let text =
+        "a line that is longer than the sixty-four bytes of a packet, to see that two of them come through\n";
+    board.feed_usb(text.as_bytes());
+    board.run_until(Time::from_millis(80));
+    assert_eq!(String::from_utf8_lossy(&board.take_usb()), text.to_uppercase());
+}
+
+#[test]
+fn two_runs_are_the_same_and_so_is_one_from_a_snapshot() {
+    let run = |board: &mut picolet_emulator::Board| {
+        let log = log_until(board, "flash: w", 400);
+        (log, board.figures())
+    };
+    let mut first = board("peripherals");
+    first.connect_pins(2, 3);
+    let mut second = board("peripherals");
+    second.connect_pins(2, 3);
+    first.run_until(Time::from_millis(7));
+    let snapshot = first.snapshot().unwrap();
+    second.run_until(Time::from_millis(7));
+    let expected = run(&mut first);
+    assert_eq!(run(&mut second), expected);
+    for _ in 0..3 {
+        first.restore(&snapshot).unwrap();
+        assert_eq!(run(&mut first), expected);
+    }
+}
+
+#[test]
+fn power_goes_in_any_operation_of_the_flash() {
+    let mut board = board("peripherals");
+    board.connect_pins(2, 3);
+    log_until(&mut board, "gpio", 100);
+    let snapshot = board.snapshot().unwrap();
+    for (number, fraction, expected) in [(1, 128, [0_u8; 4]), (2, 0, [0xff; 4]), (2, 2, *b"wr\xff\xff")] {
+        board.restore(&snapshot).unwrap();
+        let filled = vec![0; 4096];
+        board.write_memory(0x101f_0000, &filled).unwrap();
+        board.cut_power_at(PowerCut::FlashOperation { number, fraction });
+        assert_eq!(board.run_until(Time::from_millis(1000)), Stop::PowerLost);
+        let found = &board.flash()[0x1f_0000..];
+        let (at, rest) = if number == 1 { (2048, 2047) } else { (0, 4) };
+        assert_eq!(found[at..at + 4], expected);
+        assert_eq!(found[rest], 0xff);
+        board.power_cycle();
+        board.take_uart(0);
+        assert!(log_until(&mut board, "timer", 100).starts_with("reset by power"));
+    }
+}
+
+#[test]
+fn power_goes_before_an_instruction() {
+    let mut board = board("cores");
+    board.cut_power_at(PowerCut::Instruction(12_345));
+    assert_eq!(board.run_until(Time::from_millis(100)), Stop::PowerLost);
+    assert_eq!(board.figures().instructions, 12_345);
+}
