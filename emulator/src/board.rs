@@ -9,6 +9,7 @@ use crate::chip::flash::Cut;
 use crate::chip::{RegisterTrace, WatchdogReset};
 use crate::cpu::NoObserver;
 use crate::machine::{Machine, Stop};
+use crate::observe::{Observers, Profile};
 use crate::radio::{NoRadio, Radio};
 
 /// How a board is made.
@@ -101,6 +102,7 @@ pub struct Board {
     pub(crate) machine: Machine,
     cut_at_instruction: u64,
     pace: Option<Pace>,
+    pub(crate) observers: Observers,
 }
 
 /// Emulated time follows the host's.
@@ -141,6 +143,7 @@ impl Board {
             machine,
             cut_at_instruction: u64::MAX,
             pace: None,
+            observers: Observers::default(),
         }
     }
 
@@ -331,7 +334,11 @@ impl Board {
             let hz = self.machine.chip.timeline.hz();
             let cycle = self.cycle_of(until);
             let limit = instructions.min(self.cut_at_instruction);
-            let stop = self.machine.run(cycle, limit, may_wait, &mut NoObserver);
+            let stop = if self.observers.is_empty() {
+                self.machine.run(cycle, limit, may_wait, &mut NoObserver)
+            } else {
+                self.machine.run(cycle, limit, may_wait, &mut self.observers)
+            };
             if stop == Stop::Reached {
                 if self.machine.instructions() >= self.cut_at_instruction {
                     return Stop::PowerLost;
@@ -556,6 +563,24 @@ impl Board {
             .register_trace
             .as_mut()
             .map_or_else(Vec::new, |trace| std::mem::take(&mut trace.lines))
+    }
+
+    /// Profiles from now on, or stops to; answers the profile so far.
+    pub fn set_profile(&mut self, profile: Option<Profile>) -> Option<Profile> {
+        std::mem::replace(&mut self.observers.profile, profile)
+    }
+
+    /// Traces instructions from now on, or stops to.
+    pub fn set_instruction_trace(&mut self, on: bool) {
+        self.observers.trace = on.then(Vec::new);
+    }
+
+    /// Takes the traced instructions: cycle, core, address, operation, and the registers before it.
+    pub fn take_instruction_trace(&mut self) -> Vec<String> {
+        self.observers
+            .trace
+            .as_mut()
+            .map_or_else(Vec::new, std::mem::take)
     }
 
     /// Remembers each change of a pin, or stops to.

@@ -13,8 +13,10 @@ mod chip;
 mod cpu;
 mod machine;
 pub mod net;
+mod observe;
 pub mod radio;
 mod time;
+mod vcd;
 
 pub use board::{Board, Config, Figures, PowerCut, Snapshot, SnapshotError};
 pub use boot::image::Symbol;
@@ -22,4 +24,6 @@ pub use boot::{Image, ImageError};
 pub use chip::WatchdogReset;
 pub use cpu::Fault;
 pub use machine::Stop;
+pub use observe::Profile;
 pub use time::Time;
+pub use vcd::Vcd;

@@ -464,9 +464,9 @@ impl Usb {
         match offset {
             0x00 => self.address = write.onto(self.address) & 0x7f,
             // the host mode's registers: firmware clears them
-            0x04..=0x3c | 0x44 | 0x54 | 0x6c | 0x88 => return write.bits() == 0,
-            // read-only
-            0x48 | 0x5c | 0x8c | 0x98 => {}
+            0x04..=0x3c | 0x44 | 0x6c | 0x88 => return write.bits() == 0,
+            // INT_EP_CTRL, of the host mode too, and what is read-only
+            0x54 | 0x48 | 0x5c | 0x8c | 0x98 => {}
             0x40 => {
                 self.main_control = write.onto(self.main_control);
                 // HOST_NDEVICE
