@@ -207,7 +207,7 @@ fn refused_for_each_reason(case: &Case<'_>) -> Result<()> {
             "exec-probe",
             container(json!({"livenessProbe": {"exec": {"command": ["true"]}}})),
             "PodFeatureUnsupported",
-            "probe",
+            "Probe",
         ),
         ("plain", json!({}), "UnexpectedAdmissionError", "runtime"),
     ];
