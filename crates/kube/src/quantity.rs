@@ -81,7 +81,7 @@ impl Quantity {
         let scale = Scale::parse(suffix)?;
         // The digits as one integer, and how many powers of ten it is too large. Digits beyond 18 cannot matter but
         // for rounding up.
-        let mut digits: i128 = 0;
+        let mut digits: u64 = 0;
         let mut exponent = scale.ten;
         let mut lost = false;
         for (digit, fractional) in whole
@@ -90,41 +90,83 @@ impl Quantity {
             .chain(fraction.bytes().map(|b| (b - b'0', true)))
         {
             if digits < 1_000_000_000_000_000_000 {
-                digits = digits * 10 + i128::from(digit);
+                digits = digits * 10 + u64::from(digit);
                 exponent -= i32::from(fractional);
             } else {
                 lost |= digit != 0;
                 exponent += i32::from(!fractional);
             }
         }
-        digits <<= scale.two; // at most 10^19 · 2^60 < 2^124
+        let mut amount = Wide::new(digits);
+        for _ in 0..scale.kibi {
+            amount.times(1024); // at most 10^19 · 2^60 < 2^124
+        }
         exponent += 3;
-        while exponent > 0 && digits != 0 && digits < i128::from(i64::MAX) {
-            digits *= 10;
+        while exponent > 0 && (1..LARGEST).contains(&amount.low()) {
+            amount.times(10);
             exponent -= 1;
         }
-        while exponent < 0 && (digits != 0 || lost) {
-            lost |= digits % 10 != 0;
-            digits /= 10;
+        while exponent < 0 && amount.low() != 0 {
+            lost |= amount.divide_by_ten() != 0;
             exponent += 1;
-            if digits == 0 {
-                break;
-            }
         }
-        let milli = i64::try_from(digits + i128::from(lost)).unwrap_or(i64::MAX);
+        let milli = amount.low().saturating_add(u64::from(lost));
+        let milli = i64::try_from(milli).unwrap_or(i64::MAX);
         Ok(Self(if negative { -milli } else { milli }))
     }
 }
 
+const LARGEST: u64 = i64::MAX as u64;
+
+/// 128 bits in limbs, the lowest first. The arithmetic of `u128` takes 2 KB on a core of 32 bits.
+struct Wide([u32; 4]);
+
+impl Wide {
+    const fn new(value: u64) -> Self {
+        Self([value as u32, (value >> 32) as u32, 0, 0])
+    }
+
+    /// The value, or all ones where it is larger.
+    const fn low(&self) -> u64 {
+        let [lowest, low, high, highest] = self.0;
+        if high | highest != 0 {
+            return u64::MAX;
+        }
+        (low as u64) << 32 | lowest as u64
+    }
+
+    fn times(&mut self, factor: u32) {
+        let mut carry = 0;
+        for limb in &mut self.0 {
+            carry += u64::from(*limb) * u64::from(factor);
+            *limb = carry as u32;
+            carry >>= 32;
+        }
+    }
+
+    /// Returns the remainder.
+    fn divide_by_ten(&mut self) -> u64 {
+        let mut rest = 0;
+        for limb in self.0.iter_mut().rev() {
+            rest = rest << 32 | u64::from(*limb);
+            *limb = (rest / 10) as u32;
+            rest %= 10;
+        }
+        rest
+    }
+}
+
 struct Scale {
+    /// Its power of ten.
     ten: i32,
-    two: u32,
+    /// Its power of 1024.
+    kibi: u32,
 }
 
 impl Scale {
     fn parse(suffix: &str) -> Result<Self, QuantityError> {
-        let ten = |ten| Ok(Self { ten, two: 0 });
-        let two = |two| Ok(Self { ten: 0, two });
+        let ten = |ten| Ok(Self { ten, kibi: 0 });
+        let kibi = |kibi| Ok(Self { ten: 0, kibi });
         match suffix {
             "" => ten(0),
             "n" => ten(-9),
@@ -136,12 +178,12 @@ impl Scale {
             "T" => ten(12),
             "P" => ten(15),
             "E" => ten(18),
-            "Ki" => two(10),
-            "Mi" => two(20),
-            "Gi" => two(30),
-            "Ti" => two(40),
-            "Pi" => two(50),
-            "Ei" => two(60),
+            "Ki" => kibi(1),
+            "Mi" => kibi(2),
+            "Gi" => kibi(3),
+            "Ti" => kibi(4),
+            "Pi" => kibi(5),
+            "Ei" => kibi(6),
             _ => {
                 let exponent = suffix.strip_prefix(['e', 'E']).ok_or(QuantityError::Suffix)?;
                 if exponent.len() > 5 {

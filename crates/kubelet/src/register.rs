@@ -84,7 +84,7 @@ async fn try_to_register<P: Platform, N: Network, R: Runtime>(
 ) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
     let mut body = String::new();
-    status::with_report(agent, &Node::default(), false, |report| {
+    status::with_report(agent, &Node::default(), false, &mut |report| {
         write_node(&mut body, &agent.labels(), &agent.settings.taints, report);
     });
     let node = match agent.get::<Node>(Resource::Nodes, Verb::Create, &body).await {

@@ -138,7 +138,7 @@ fn render<P: Platform, N: Network, R: Runtime>(
     let mut hash = 0;
     let mut differs = false;
     let node = agent.node.borrow();
-    with_report(agent, &node, pressure, |report| {
+    with_report(agent, &node, pressure, &mut |report| {
         differs = node.boot_id.as_ref() != report.info.boot_id
             || report.conditions.iter().any(|ours| {
                 !node
@@ -241,7 +241,7 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
     agent: &Agent<P, N, R>,
     node: &Node,
     pressure: bool,
-    use_it: impl FnOnce(&StatusReport<'_>),
+    use_it: &mut dyn FnMut(&StatusReport<'_>),
 ) {
     let now = agent.now();
     let machine = agent.platform.machine();

@@ -44,6 +44,85 @@ pub(crate) trait Store {
     }
 }
 
+/// A store without the type of its objects, so that following is compiled once and not for each collection.
+pub(crate) trait Collection {
+    /// Begins to read a list.
+    fn list(&self) -> Box<dyn Reading + '_>;
+    /// Begins to read a watch from `version` on.
+    fn watch(&self, version: &str) -> Box<dyn Reading + '_>;
+    /// The list was read whole.
+    fn listed(&self);
+    /// Whether another object can be taken.
+    fn has_room(&self) -> bool;
+}
+
+/// The body of a list or a watch on its way into a store.
+pub(crate) trait Reading {
+    /// Reads the next piece; returns whether what follows can be read too.
+    fn feed(&mut self, piece: &[u8]) -> bool;
+    /// Where the next watch begins. A list has no such place unless it came whole.
+    fn place(self: Box<Self>) -> Option<Box<str>>;
+}
+
+impl<S: Store> Collection for S {
+    fn list(&self) -> Box<dyn Reading + '_> {
+        self.list_begins();
+        let list = List::new(self.reader());
+        Box::new(Listing { store: self, list })
+    }
+
+    fn watch(&self, version: &str) -> Box<dyn Reading + '_> {
+        let watch = Watch::new(self.reader(), version);
+        Box::new(Watching { store: self, watch })
+    }
+
+    fn listed(&self) {
+        self.list_ends();
+    }
+
+    fn has_room(&self) -> bool {
+        self.room()
+    }
+}
+
+struct Listing<'a, S: Store> {
+    store: &'a S,
+    list: List<S::Object>,
+}
+
+impl<S: Store> Reading for Listing<'_, S> {
+    fn feed(&mut self, piece: &[u8]) -> bool {
+        let fed = self.list.feed(piece, &mut |object| self.store.applied(object));
+        fed.is_ok()
+    }
+
+    fn place(self: Box<Self>) -> Option<Box<str>> {
+        self.list.finish().map(|(version, _)| version)
+    }
+}
+
+struct Watching<'a, S: Store> {
+    store: &'a S,
+    watch: Watch<S::Object>,
+}
+
+impl<S: Store> Reading for Watching<'_, S> {
+    fn feed(&mut self, piece: &[u8]) -> bool {
+        let mut expired = false;
+        let fed = self.watch.feed(piece, &mut |event| match event {
+            Event::Applied(object) => self.store.applied(object),
+            Event::Deleted(object) => self.store.deleted(object),
+            Event::Bookmark => {}
+            Event::Error(_) => expired = true,
+        });
+        fed.is_ok() && !expired
+    }
+
+    fn place(self: Box<Self>) -> Option<Box<str>> {
+        Some(self.watch.resource_version().into())
+    }
+}
+
 /// Why a round of listing and watching ended.
 enum End {
     /// The watch was over: begin it again at this place.
@@ -55,11 +134,11 @@ enum End {
 }
 
 /// Follows `selection` of `resource` for ever. A refusal (403) is told once by `refused`.
-pub(crate) async fn run<P: Platform, N: Network, R: Runtime, S: Store>(
+pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(
     agent: &Agent<P, N, R>,
     resource: Resource<'_>,
     selection: Selection<'_>,
-    store: &S,
+    store: &dyn Collection,
     refused: &dyn Fn(&Status),
 ) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(8));
@@ -100,11 +179,11 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime, S: Store>(
 }
 
 /// Lists, unless there is a place to go on from, and watches until the watch ends.
-async fn round<P: Platform, N: Network, R: Runtime, S: Store>(
+async fn round<P: Platform, N: Network, R: Runtime>(
     agent: &Agent<P, N, R>,
     resource: Resource<'_>,
     selection: Selection<'_>,
-    store: &S,
+    store: &dyn Collection,
     place: Option<Box<str>>,
 ) -> End {
     let mut connection = match agent.dial().await {
@@ -144,40 +223,33 @@ async fn round<P: Platform, N: Network, R: Runtime, S: Store>(
     }
     drop(host);
     count(&agent.metrics.watches);
-    let mut watch = Watch::new(store.reader(), &version);
+    let mut watch = store.watch(&version);
     drop(version);
     let until = agent.platform.uptime() + lasts + GRACE;
     loop {
-        while !store.room() {
+        while !store.has_room() {
             agent.platform.sleep(Duration::from_millis(100)).await;
         }
         let left = until.saturating_sub(agent.platform.uptime());
-        let mut expired = None;
-        let fed = match within(&agent.platform, left, connection.piece()).await {
-            Ok(Some(piece)) => watch.feed(piece, &mut |event| match event {
-                Event::Applied(object) => store.applied(object),
-                Event::Deleted(object) => store.deleted(object),
-                Event::Bookmark => {}
-                Event::Error(status) => expired = Some(status.code),
-            }),
-            Ok(None) => return End::Resume(watch.resource_version().into()),
-            Err(error) => return End::Failed(error, Some(watch.resource_version().into())),
-        };
-        match (fed, expired) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(_)) => return End::Relist,
-            // What could not be read may have been a change: look at all of it again.
-            (Err(_), _) => return End::Relist,
+        match within(&agent.platform, left, connection.piece()).await {
+            Ok(Some(piece)) => {
+                // What could not be read may have been a change: look at all of it again.
+                if !watch.feed(piece) {
+                    return End::Relist;
+                }
+            }
+            Ok(None) => return watch.place().map_or(End::Relist, End::Resume),
+            Err(error) => return End::Failed(error, watch.place()),
         }
     }
 }
 
-async fn list<P: Platform, N: Network, R: Runtime, S: Store>(
+async fn list<P: Platform, N: Network, R: Runtime>(
     agent: &Agent<P, N, R>,
     connection: &mut Connection<N::Outbound>,
     resource: Resource<'_>,
     selection: Selection<'_>,
-    store: &S,
+    store: &dyn Collection,
 ) -> Result<Box<str>, ApiError> {
     let host = agent.host();
     let head = within(
@@ -191,21 +263,19 @@ async fn list<P: Platform, N: Network, R: Runtime, S: Store>(
         return Err(ApiError::Status(refusal(connection, head.status).await?));
     }
     count(&agent.metrics.relists);
-    let mut list = List::new(store.reader());
-    store.list_begins();
+    let mut list = store.list();
     loop {
-        while !store.room() {
+        while !store.has_room() {
             agent.platform.sleep(Duration::from_millis(100)).await;
         }
         match within(&agent.platform, ANSWER, connection.piece()).await? {
-            Some(piece) => list
-                .feed(piece, &mut |object| store.applied(object))
-                .map_err(|_| ApiError::Json)?,
+            Some(piece) if list.feed(piece) => {}
+            Some(_) => return Err(ApiError::Json),
             None => break,
         }
     }
     // Only a list that came whole tells what is gone.
-    let (version, _) = list.finish().ok_or(ApiError::Json)?;
-    store.list_ends();
+    let version = list.place().ok_or(ApiError::Json)?;
+    store.listed();
     Ok(version)
 }

@@ -22,6 +22,8 @@ use picolet_platform::{
     Records, ResetReason, Sensors, System, UnixMicros,
 };
 
+// A driver's functions are too large to be compiled into each place that calls them; so are these not to be.
+#[inline(never)]
 fn number() -> u32 {
     u32::from_le_bytes([input(), input(), input(), input()])
 }
@@ -38,6 +40,7 @@ impl fmt::Write for Text {
 }
 
 impl Clock for Board {
+    #[inline(never)]
     fn uptime(&self) -> Duration {
         Duration::from_millis(u64::from(number()))
     }

@@ -333,20 +333,25 @@ impl Worker {
         if self.is_done() {
             return None;
         }
-        let runs = self.runs.iter().filter_map(|run| match run.state {
-            State::Running(_) => run.kill_at,
-            _ if self.ending.is_some() || run.step != Step::Nothing || run.hold <= now.up => None,
-            State::Waiting(Wait::Pull(_)) => Some(run.hold - run.failure_delay + FAILURE_SHOWN),
-            _ => Some(run.hold),
-        });
-        let left = pod
-            .active_deadline_seconds
-            .filter(|_| self.ending.is_none())
-            .map(|limit| {
+        let mut wake = match pod.active_deadline_seconds {
+            Some(limit) if self.ending.is_none() => {
                 let end = self.start_time.micros() + u64::from(limit) * 1_000_000;
-                now.up + Duration::from_micros(end.saturating_sub(now.time.micros()))
-            });
-        runs.chain(left).min()
+                Some(now.up + Duration::from_micros(end.saturating_sub(now.time.micros())))
+            }
+            _ => None,
+        };
+        for run in &self.runs {
+            let due = match run.state {
+                State::Running(_) => run.kill_at,
+                _ if self.ending.is_some() || run.step != Step::Nothing || run.hold <= now.up => None,
+                State::Waiting(Wait::Pull(_)) => Some(run.hold - run.failure_delay + FAILURE_SHOWN),
+                _ => Some(run.hold),
+            };
+            if let Some(due) = due {
+                wake = Some(wake.map_or(due, |wake| wake.min(due)));
+            }
+        }
+        wake
     }
 
     /// Notes that the start of a container was begun. Returns whether it is still wanted.
