@@ -74,7 +74,8 @@ impl Log for Board {
 }
 
 impl Memory for Board {
-    fn heap(&self) -> HeapFigures { total: number().into(), used: number().into(), peak: number().into() }
+    fn heap(&self) -> HeapFigures {
+        HeapFigures { total: number().into(), used: number().into(), peak: number().into() }
     }
 }
 
