@@ -80,7 +80,7 @@ impl Timestamp {
                     .bytes()
                     .chain(core::iter::repeat(b'0'))
                     .take(6)
-                    .fold(0, |n, b| n * 10 + i64::from(b - b'0'));
+                    .fold(0, |n, b| n * 10 + u32::from(b - b'0'));
                 (micros, zone)
             }
         };
@@ -91,11 +91,11 @@ impl Timestamp {
                 if hours > 23 || minutes > 59 {
                     return None;
                 }
-                (hours * 3600 + minutes * 60) * if *sign == b'-' { -1 } else { 1 }
+                i64::from(hours * 3600 + minutes * 60) * if *sign == b'-' { -1 } else { 1 }
             }
             _ => return None,
         };
-        u64::try_from((seconds - offset) * 1_000_000 + micros)
+        u64::try_from((seconds - offset) * 1_000_000 + i64::from(micros))
             .ok()
             .map(Self::from_micros)
     }
@@ -108,7 +108,7 @@ impl Timestamp {
             return None;
         }
         const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
-        let month = MONTHS.chunks(3).position(|name| *name == bytes[8..11])? as i64 + 1;
+        let month = MONTHS.chunks(3).position(|name| *name == bytes[8..11])? as u32 + 1;
         let time = (
             number(&bytes[17..19])?,
             number(&bytes[20..22])?,
@@ -124,13 +124,15 @@ impl Timestamp {
     }
 }
 
-fn number(digits: &[u8]) -> Option<i64> {
+/// The number of up to four digits.
+#[inline(never)]
+fn number(digits: &[u8]) -> Option<u32> {
     digits
         .iter()
-        .try_fold(0, |n, b| b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0')))
+        .try_fold(0, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')))
 }
 
-fn civil(year: i64, month: i64, day: i64, (hour, minute, second): (i64, i64, i64)) -> Option<i64> {
+fn civil(year: u32, month: u32, day: u32, (hour, minute, second): (u32, u32, u32)) -> Option<i64> {
     let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
     let date = Date::from_calendar_date(i32::try_from(year).ok()?, month, u8::try_from(day).ok()?).ok()?;
     // A leap second is the last second of its minute: Kubernetes never writes one.

@@ -28,6 +28,8 @@ impl<'a> Writer<'a> {
         }
     }
 
+    // What writes an entry is called from a hundred places: inlined it takes kilobytes of flash.
+    #[inline(never)]
     fn key(&mut self, key: &str) {
         self.separate();
         self.out.push('"');
@@ -36,7 +38,7 @@ impl<'a> Writer<'a> {
     }
 
     fn begin(&mut self, object: bool) {
-        self.out.push(if object { '{' } else { '[' });
+        self.out.push_str(if object { "{" } else { "[" });
         self.objects = self.objects << 1 | u64::from(object);
         self.comma = false;
     }
@@ -54,6 +56,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Begins an object under `key`.
+    #[inline(never)]
     pub fn object_at(&mut self, key: &str) {
         self.key(key);
         self.begin(true);
@@ -66,8 +69,9 @@ impl<'a> Writer<'a> {
     }
 
     /// Ends what was begun last.
+    #[inline(never)]
     pub fn end(&mut self) {
-        self.out.push(if self.objects & 1 == 1 { '}' } else { ']' });
+        self.out.push_str(if self.objects & 1 == 1 { "}" } else { "]" });
         self.objects >>= 1;
         self.comma = true;
     }
@@ -81,6 +85,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A string under `key`.
+    #[inline(never)]
     pub fn string_at(&mut self, key: &str, value: &str) {
         self.key(key);
         self.comma = false;
@@ -89,6 +94,11 @@ impl<'a> Writer<'a> {
 
     /// Anything with a text form, as a string under `key`.
     pub fn text_at(&mut self, key: &str, value: impl Display) {
+        self.display_at(key, &value);
+    }
+
+    #[inline(never)]
+    fn display_at(&mut self, key: &str, value: &dyn Display) {
         self.key(key);
         self.out.push('"');
         // Writing into a string does not fail.
@@ -126,7 +136,7 @@ impl fmt::Write for Escaped<'_> {
 
 fn escape(out: &mut String, text: &str) {
     let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+    while let Some(at) = rest.bytes().position(|b| b < b' ' || b == b'"' || b == b'\\') {
         out.push_str(&rest[..at]);
         let byte = rest.as_bytes()[at];
         match byte {
