@@ -3,6 +3,7 @@
 //! Heads are read by the crate `httparse`; the framing of bodies is here.
 
 use crate::Timestamp;
+use crate::text::whole;
 use core::fmt;
 
 /// A request's method.
@@ -140,7 +141,7 @@ pub fn parse_head(received: &[u8]) -> Result<Option<(ResponseHead, Body, usize)>
                 .split(',')
                 .any(|token| token.trim().eq_ignore_ascii_case("close"));
         } else if is("retry-after") {
-            head.retry_after = value.parse().ok();
+            head.retry_after = whole(Some(value));
         } else if is("date") {
             head.date = Timestamp::parse_http_date(value);
         }

@@ -2,7 +2,7 @@
 
 use crate::Timestamp;
 use crate::json::{Field, Shape};
-use crate::text::keep;
+use crate::text::{keep, whole};
 use alloc::boxed::Box;
 
 const NAME: Field = Field(8);
@@ -80,7 +80,7 @@ impl Metadata {
             UID => self.uid = keep(value),
             RESOURCE_VERSION => self.resource_version = keep(value),
             DELETION_TIMESTAMP => self.deletion_timestamp = value.and_then(Timestamp::parse),
-            DELETION_GRACE => self.deletion_grace_seconds = value.and_then(|text| text.parse().ok()),
+            DELETION_GRACE => self.deletion_grace_seconds = whole(value),
             _ => return false,
         }
         true

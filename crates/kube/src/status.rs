@@ -1,7 +1,7 @@
 //! `Status`: what the API server answers when it cannot do what was asked, and what a kubelet answers likewise.
 
 use crate::json::{Decoder, Field, Shape, Sink, Writer};
-use crate::text::{Collector, keep};
+use crate::text::{Collector, keep, whole};
 use alloc::boxed::Box;
 use alloc::string::String;
 
@@ -30,7 +30,11 @@ pub struct Status {
 impl Status {
     pub(crate) fn value(&mut self, field: Field, value: Option<&str>) -> bool {
         match field {
-            CODE => self.code = value.and_then(|text| text.parse().ok()).unwrap_or(0),
+            CODE => {
+                self.code = whole(value)
+                    .and_then(|code| u16::try_from(code).ok())
+                    .unwrap_or(0)
+            }
             REASON => self.reason = keep(value),
             MESSAGE => self.message = keep(value),
             _ => return false,

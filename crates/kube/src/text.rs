@@ -16,7 +16,9 @@ pub struct Collector {
 }
 
 impl Collector {
+    // Called by every sink, so never inlined; nor are the others here.
     /// Takes a piece. With the last one returns the value: `Some(None)` where it was too long or no UTF-8.
+    #[inline(never)]
     pub fn push(&mut self, piece: &[u8], last: bool) -> Option<Option<&str>> {
         if core::mem::take(&mut self.done) {
             self.buffer.clear();
@@ -35,6 +37,7 @@ impl Collector {
 }
 
 /// Appends `piece`, unless there would be more than `limit` bytes.
+#[inline(never)]
 pub(crate) fn append(buffer: &mut Vec<u8>, piece: &[u8], limit: usize, overflow: &mut bool) {
     if piece.len() > limit.saturating_sub(buffer.len()) {
         *overflow = true;
@@ -44,6 +47,13 @@ pub(crate) fn append(buffer: &mut Vec<u8>, piece: &[u8], limit: usize, overflow:
 }
 
 /// Copies a value that is kept; one that was too long becomes empty, which no name, image or version is.
+#[inline(never)]
 pub(crate) fn keep(value: Option<&str>) -> Box<str> {
     value.unwrap_or_default().into()
+}
+
+/// Reads a whole number that is kept.
+#[inline(never)]
+pub(crate) fn whole(value: Option<&str>) -> Option<u32> {
+    value?.parse().ok()
 }

@@ -9,7 +9,7 @@ use crate::json::{Field, Shape, Sink};
 use crate::metadata::{self, GENERATION, MIRROR, Metadata, OS_LABEL};
 use crate::selector::{Expression, Operator, Term, Toleration};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
-use crate::text::keep;
+use crate::text::{keep, whole};
 use crate::{Collector, Quantity, Timestamp};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -335,8 +335,8 @@ impl PodReader {
                     _ => RestartPolicy::Always,
                 };
             }
-            GRACE => self.pod.termination_grace_seconds = value.and_then(|text| text.parse().ok()),
-            DEADLINE => self.pod.active_deadline_seconds = value.and_then(|text| text.parse().ok()),
+            GRACE => self.pod.termination_grace_seconds = whole(value),
+            DEADLINE => self.pod.active_deadline_seconds = whole(value),
             NODE_SELECTOR => {
                 let entry = (core::mem::take(&mut self.key), keep(value));
                 let kept = append(&mut self.pod.node_selector, 16, entry);
@@ -426,7 +426,7 @@ fn status_value(status: &mut KnownStatus, older_end: bool, field: Field, value: 
     let time = || value.and_then(Timestamp::parse);
     match (field, &mut status.ended) {
         (STATUS_NAME, _) => status.name = keep(value),
-        (RESTART_COUNT, _) => status.restart_count = value.and_then(|text| text.parse().ok()).unwrap_or(0),
+        (RESTART_COUNT, _) => status.restart_count = whole(value).unwrap_or(0),
         (RUNNING_SINCE, _) => status.state = KnownState::Running(time().unwrap_or_default()),
         (EXIT_CODE, Some(end)) if !older_end => {
             // What is no exit code is no success either.

@@ -155,7 +155,11 @@ impl Fields {
         let (least, most) = range;
         let value = match self.get(name) {
             None => default.ok_or(CommandError::Missing(name))?,
-            Some(text) => text.parse().map_err(|_| CommandError::Range(name, least, most))?,
+            Some(text) => text
+                .parse::<u32>()
+                .ok()
+                .and_then(|value| u16::try_from(value).ok())
+                .ok_or(CommandError::Range(name, least, most))?,
         };
         if (least..=most).contains(&value) {
             Ok(value)
