@@ -150,13 +150,8 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
     /// Memory that is in use: what the machine has but for what is free. Never 0, which would be taken for missing.
     fn working_set_bytes(&self) -> u64 {
         let heap = self.agent.platform.heap();
-        let memory = self
-            .agent
-            .platform
-            .machine()
-            .memory_bytes
-            .max(u64::from(heap.total));
-        memory.saturating_sub(u64::from(heap.free())).max(1)
+        let memory = self.agent.platform.machine().memory_bytes.max(heap.total);
+        memory.saturating_sub(heap.free()).max(1)
     }
 
     /// Processor time that was used. Never 0, for the same reason.
