@@ -4,7 +4,7 @@
 
 extern crate alloc;
 
-use alloc::vec::Vec;
+use alloc::vec;
 use embassy_futures::block_on;
 use embedded_io_async::{Read, Write};
 use link_test::{Nowhere, input};
@@ -14,8 +14,7 @@ fn main() -> ! {
     link_test::start();
     loop {
         block_on(async {
-            let mut bytes = Vec::new();
-            bytes.resize(usize::from(input()), 0);
+            let mut bytes = vec![0; usize::from(input())];
             let _ = Nowhere.read(&mut bytes).await;
             let _ = Nowhere.write_all(&bytes).await;
         });

@@ -145,7 +145,7 @@ fn uart_transmitter_sends_a_frame() {
     bench.write(0x10, 0x55);
     bench.start();
     bench.run_until(100);
-    let times: Vec<_> = bench.waveform.iter().copied().collect();
+    let times: Vec<_> = bench.waveform.to_vec();
     // idle high, start bit, 1 0 1 0 1 0 1 0, stop bit
     let start = times[1].0;
     let expected: Vec<(u64, u32)> = (0..10)
