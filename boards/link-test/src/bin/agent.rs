@@ -17,9 +17,9 @@ use link_test::{Nowhere, input, output, start};
 use picolet_kubelet::pods::NoRuntime;
 use picolet_kubelet::{Agent, Capacity, Limits, Settings};
 use picolet_platform::{
-    AcceptError, Accepted, Clock, Credential, DialError, Dialled, Entropy, HeapFigures, Led, LedMode, Level, Log,
-    Machine, Memory, Network, NetworkFigures, PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError,
-    Records, ResetReason, Sensors, System, UnixMicros,
+    AcceptError, Accepted, Clock, Credential, DialError, Dialled, Entropy, HeapFigures, Led, LedMode, Level,
+    Log, Machine, Memory, Network, NetworkFigures, PinError, PinMode, PinReading, PinSet, Pins, Record,
+    RecordError, Records, ResetReason, Sensors, System, UnixMicros,
 };
 
 // A driver's functions are too large to be compiled into each place that calls them; so are these not to be.
@@ -75,7 +75,11 @@ impl Log for Board {
 
 impl Memory for Board {
     fn heap(&self) -> HeapFigures {
-        HeapFigures { total: number().into(), used: number().into(), peak: number().into() }
+        HeapFigures {
+            total: number().into(),
+            used: number().into(),
+            peak: number().into(),
+        }
     }
 }
 
@@ -87,11 +91,21 @@ impl Pins for Board {
     fn set_pin(&self, pin: u8, mode: PinMode) -> Result<(), PinError> {
         output(pin);
         black_box(mode);
-        if input() > 0 { Ok(()) } else { Err(PinError::Unsupported) }
+        if input() > 0 {
+            Ok(())
+        } else {
+            Err(PinError::Unsupported)
+        }
     }
 
     fn read_pin(&self, _: u8) -> Option<PinReading> {
-        (input() > 0).then(|| PinReading { mode: PinMode::Pwm { duty: input(), hertz: number() }, high: input() > 0 })
+        (input() > 0).then(|| PinReading {
+            mode: PinMode::Pwm {
+                duty: input(),
+                hertz: number(),
+            },
+            high: input() > 0,
+        })
     }
 
     fn read_adc(&self, _: u8) -> Option<u16> {
@@ -130,7 +144,11 @@ impl System for Board {
     }
 
     fn reset_reason(&self) -> ResetReason {
-        if input() > 0 { ResetReason::Panic } else { ResetReason::PowerOn }
+        if input() > 0 {
+            ResetReason::Panic
+        } else {
+            ResetReason::PowerOn
+        }
     }
 
     fn cpu_micros(&self) -> u64 {
@@ -191,13 +209,28 @@ impl Network for Ether {
     type Inbound = Wire;
 
     async fn dial(&self) -> Result<Dialled<Wire>, DialError> {
-        if input() > 0 { Ok(Dialled { stream: Wire(Nowhere), resumed: input() > 0 }) } else { Err(DialError::Tls) }
+        if input() > 0 {
+            Ok(Dialled {
+                stream: Wire(Nowhere),
+                resumed: input() > 0,
+            })
+        } else {
+            Err(DialError::Tls)
+        }
     }
 
     async fn accept(&self) -> Result<Accepted<Wire>, AcceptError> {
         if input() > 0 {
-            let credential = if input() > 0 { Credential::Certificate } else { Credential::None };
-            Ok(Accepted { stream: Wire(Nowhere), credential, peer: IpAddr::V4(Ipv4Addr::from(number())) })
+            let credential = if input() > 0 {
+                Credential::Certificate
+            } else {
+                Credential::None
+            };
+            Ok(Accepted {
+                stream: Wire(Nowhere),
+                credential,
+                peer: IpAddr::V4(Ipv4Addr::from(number())),
+            })
         } else {
             Err(AcceptError::Handshake)
         }
@@ -216,7 +249,10 @@ impl Network for Ether {
     }
 
     fn figures(&self) -> NetworkFigures {
-        NetworkFigures { handshakes_server: number(), ..NetworkFigures::default() }
+        NetworkFigures {
+            handshakes_server: number(),
+            ..NetworkFigures::default()
+        }
     }
 }
 
@@ -228,7 +264,10 @@ async fn agent() {
         capacity: Capacity::default(),
         reported_port: Some(10250),
         static_tokens: Default::default(),
-        limits: Limits { connections: 2, ..Limits::default() },
+        limits: Limits {
+            connections: 2,
+            ..Limits::default()
+        },
         built: picolet_kube::Timestamp::from_seconds(u64::from(number())),
     };
     Agent::new(settings, Board, Ether, NoRuntime).run().await;

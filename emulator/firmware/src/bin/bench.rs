@@ -34,11 +34,20 @@ async fn main(spawner: Spawner) {
             hash.update([0x5a_u8; 1024]);
         }
         let digest = hash.finalize();
-        say!("sha256 256 KiB: {} us {:02x}{:02x}", start.elapsed().as_micros(), digest[0], digest[1]);
+        say!(
+            "sha256 256 KiB: {} us {:02x}{:02x}",
+            start.elapsed().as_micros(),
+            digest[0],
+            digest[1]
+        );
         let start = Instant::now();
         let key = SecretKey::from_slice(&[0x17; 32]).unwrap();
         let point = key.public_key().to_encoded_point(false);
-        say!("p256 public key: {} us {:02x}", start.elapsed().as_micros(), point.as_bytes()[1]);
+        say!(
+            "p256 public key: {} us {:02x}",
+            start.elapsed().as_micros(),
+            point.as_bytes()[1]
+        );
         Timer::after_millis(100).await;
     }
 }

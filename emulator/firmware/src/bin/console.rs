@@ -24,7 +24,12 @@ async fn main(spawner: Spawner) {
     static CONTROL: StaticCell<[u8; 64]> = StaticCell::new();
     static STATE: StaticCell<State<'static>> = StaticCell::new();
     let p = embassy_rp::init(Default::default());
-    log_to(uart::Uart::new_blocking(p.UART0, p.PIN_0, p.PIN_1, uart::Config::default()));
+    log_to(uart::Uart::new_blocking(
+        p.UART0,
+        p.PIN_0,
+        p.PIN_1,
+        uart::Config::default(),
+    ));
     let mut config = embassy_usb::Config::new(0xc0de, 0xcafe);
     config.product = Some("console");
     let mut builder = embassy_usb::Builder::new(

@@ -36,7 +36,12 @@ fn receive() -> u32 {
 #[embassy_executor::main(executor = "embassy_rp::executor::Executor", entry = "cortex_m_rt::entry")]
 async fn main(_spawner: Spawner) {
     let p = embassy_rp::init(Default::default());
-    log_to(uart::Uart::new_blocking(p.UART0, p.PIN_0, p.PIN_1, uart::Config::default()));
+    log_to(uart::Uart::new_blocking(
+        p.UART0,
+        p.PIN_0,
+        p.PIN_1,
+        uart::Config::default(),
+    ));
     say!("core {} starts the other", pac::SIO.cpuid().read());
     // SAFETY: nobody else takes a reference to the stack, and this is reached once.
     let stack = unsafe { &mut *core::ptr::addr_of_mut!(STACK) };
@@ -55,7 +60,10 @@ async fn main(_spawner: Spawner) {
     count(5000);
     send(14);
     say!("answer {}", receive());
-    say!("count {}", critical_section::with(|section| *COUNT.borrow_ref(section)));
+    say!(
+        "count {}",
+        critical_section::with(|section| *COUNT.borrow_ref(section))
+    );
     say!("done");
     loop {
         cortex_m::asm::wfi();

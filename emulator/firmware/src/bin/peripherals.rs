@@ -35,7 +35,12 @@ async fn pulse(mut pin: Output<'static>) {
 #[embassy_executor::main(executor = "embassy_rp::executor::Executor", entry = "cortex_m_rt::entry")]
 async fn main(spawner: Spawner) {
     let mut p = embassy_rp::init(Default::default());
-    log_to(uart::Uart::new_blocking(p.UART0, p.PIN_0, p.PIN_1, uart::Config::default()));
+    log_to(uart::Uart::new_blocking(
+        p.UART0,
+        p.PIN_0,
+        p.PIN_1,
+        uart::Config::default(),
+    ));
     let mut watchdog = Watchdog::new(p.WATCHDOG);
     let reason = match watchdog.reset_reason() {
         None => "power",
@@ -69,13 +74,19 @@ async fn main(spawner: Spawner) {
     let start = Instant::now();
     input.wait_for_rising_edge().await;
     input.wait_for_falling_edge().await;
-    say!("gpio: pulse over after {} us", start.elapsed().as_micros() / 500 * 500);
+    say!(
+        "gpio: pulse over after {} us",
+        start.elapsed().as_micros() / 500 * 500
+    );
 
     // flash
     let mut flash = Flash::<_, Blocking, FLASH>::new_blocking(p.FLASH.reborrow());
     let mut id = [0; 8];
     flash.blocking_unique_id(&mut id).unwrap();
-    say!("flash: id {id:02x?}, jedec {:x}", flash.blocking_jedec_id().unwrap());
+    say!(
+        "flash: id {id:02x?}, jedec {:x}",
+        flash.blocking_jedec_id().unwrap()
+    );
     let start = Instant::now();
     flash.blocking_erase(OFFSET, OFFSET + 4096).unwrap();
     say!("flash: erase took {} ms", start.elapsed().as_millis());
@@ -88,7 +99,11 @@ async fn main(spawner: Spawner) {
     let mut adc = Adc::new_blocking(p.ADC, adc::Config::default());
     let mut sensor = adc::Channel::new_temp_sensor(p.ADC_TEMP_SENSOR);
     let mut pin = adc::Channel::new_pin(p.PIN_26, Pull::None);
-    say!("adc: sensor {}, pin {}", adc.blocking_read(&mut sensor).unwrap(), adc.blocking_read(&mut pin).unwrap());
+    say!(
+        "adc: sensor {}, pin {}",
+        adc.blocking_read(&mut sensor).unwrap(),
+        adc.blocking_read(&mut pin).unwrap()
+    );
 
     // DMA: memory to memory
     let source: [u32; 64] = core::array::from_fn(|i| i as u32 * 3);
@@ -112,7 +127,10 @@ async fn main(spawner: Spawner) {
     bus.blocking_write(0x50_u16, &[8, 1, 2, 3]).unwrap();
     let mut bytes = [0; 3];
     bus.blocking_write_read(0x50_u16, &[8], &mut bytes).unwrap();
-    say!("i2c: {bytes:?}, nobody {:?}", bus.blocking_write(0x51_u16, &[0]).is_err());
+    say!(
+        "i2c: {bytes:?}, nobody {:?}",
+        bus.blocking_write(0x51_u16, &[0]).is_err()
+    );
 
     // PWM: 1 kHz, a quarter high; the test looks at the pin
     let mut config = pwm::Config::default();
@@ -125,23 +143,50 @@ async fn main(spawner: Spawner) {
 
     // RTC
     let mut rtc = Rtc::new(p.RTC, Irqs);
-    let date = DateTime { year: 2024, month: 2, day: 29, day_of_week: DayOfWeek::Thursday, hour: 23, minute: 59, second: 59 };
+    let date = DateTime {
+        year: 2024,
+        month: 2,
+        day: 29,
+        day_of_week: DayOfWeek::Thursday,
+        hour: 23,
+        minute: 59,
+        second: 59,
+    };
     rtc.set_datetime(date).unwrap();
     Timer::after_millis(1500).await;
     let now = rtc.now().unwrap();
-    say!("rtc: {}-{}-{} {}:{}:{}", now.year, now.month, now.day, now.hour, now.minute, now.second);
+    say!(
+        "rtc: {}-{}-{} {}:{}:{}",
+        now.year,
+        now.month,
+        now.day,
+        now.hour,
+        now.minute,
+        now.second
+    );
 
     // the boot ROM's functions
-    say!("rom: clz {}, popcount {}", rom_data::clz32(0x0010_0000), rom_data::popcount32(0xf0f0_0001));
+    say!(
+        "rom: clz {}, popcount {}",
+        rom_data::clz32(0x0010_0000),
+        rom_data::popcount32(0xf0f0_0001)
+    );
     let root = rom_data::float_funcs::fsqrt(2.0);
-    say!("rom: sqrt {:x}, fix {}", root.to_bits(), rom_data::float_funcs::float_to_fix(root, 16));
+    say!(
+        "rom: sqrt {:x}, fix {}",
+        root.to_bits(),
+        rom_data::float_funcs::float_to_fix(root, 16)
+    );
 
     // the divider and interpolator of the SIO
     let sio = pac::SIO;
     sio.div().sdividend().write_value((-100_i32) as u32);
     sio.div().sdivisor().write_value(7);
     while !sio.div().csr().read().ready() {}
-    let (remainder, quotient) = (sio.div().remainder().read() as i32, sio.div().quotient().read() as i32);
+    let (remainder, quotient) = (
+        sio.div().remainder().read() as i32,
+        sio.div().quotient().read() as i32,
+    );
     say!("sio: {quotient} {remainder}");
 
     // what is in the FIFO of the UART would be lost
