@@ -263,6 +263,8 @@ impl Machine {
                 }
                 match self.sleep_until(until) {
                     Some(stop) => return stop,
+                    // DMA and PIO go on while both sleep
+                    None if self.chip.trap.is_some() => return self.trapped(0),
                     None => continue,
                 }
             }
@@ -419,6 +421,7 @@ impl Machine {
                 format!("read of flash at {address:#010x} while the SSI is not set up to execute in place"),
                 None,
             ),
+            Some(Trap::Radio(fault)) => (fault, None),
             None => (String::new(), None),
         };
         Stop::NotModelled {

@@ -5,6 +5,7 @@
 
 mod demo;
 mod devcluster;
+mod emulate;
 mod kubeconfig;
 mod linux;
 mod logging;
@@ -34,6 +35,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Run a small in-memory Kubernetes API, for development and tests.
     Devcluster(devcluster::Arguments),
+    /// Run the image of a Pico W on this machine, until Ctrl-C.
+    Emulate(Box<emulate::Arguments>),
     /// Print the completions of a shell: picolet completions bash > /etc/bash_completion.d/picolet
     Completions {
         /// Which shell.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Devcluster(arguments) => devcluster::run(arguments),
+        Verb::Emulate(arguments) => return emulate::run(&arguments),
         Verb::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -88,12 +88,14 @@ const ALL_SOURCES: [Source; SOURCES] = [
 ];
 
 /// Something that the firmware did and the emulator does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trap {
     /// A register, or something that it asked a register for.
     Register { address: u32, value: Option<u32> },
     /// Flash was read while the SSI is not set up for that.
     FlashNotMapped { address: u32 },
+    /// Something that it asked the radio for, in the radio's words.
+    Radio(String),
 }
 
 /// The chip without its cores, and the board around it.
@@ -564,6 +566,11 @@ impl Chip {
         }
         if moved & (1 << pins::POWER | 1 << pins::SELECT) != 0 {
             self.refresh(Source::Radio);
+            // a transfer ends with such an edge: what went wrong in it is known by then
+            if let Some(fault) = self.radio.take_fault() {
+                self.trap.get_or_insert(Trap::Radio(fault));
+                self.attention = true;
+            }
         }
         let data = self.radio.data();
         let enable = u32::from(data.is_some()) << pins::DATA;
@@ -1342,7 +1349,7 @@ impl Chip {
             next_due: self.next_due,
             attention: self.attention,
             interrupts_dirty: self.interrupts_dirty,
-            trap: self.trap,
+            trap: self.trap.clone(),
             flash_mapped: self.flash_mapped,
             history: self.history,
             dma_moves: self.dma_moves,
