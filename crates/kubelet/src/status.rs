@@ -134,7 +134,8 @@ fn render<P: Platform, N: Network, R: Runtime>(
     agent: &Agent<P, N, R>,
     pressure: bool,
 ) -> (String, u64, bool) {
-    let mut body = String::new();
+    // What a status takes, so that it need not grow by doubling.
+    let mut body = String::with_capacity(3072);
     let mut hash = 0;
     let mut differs = false;
     let node = agent.node.borrow();
