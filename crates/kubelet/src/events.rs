@@ -6,6 +6,7 @@
 
 use crate::agent::Agent;
 use crate::backoff::Backoff;
+use crate::fingerprint;
 use crate::metrics::count;
 use crate::pods::Runtime;
 use alloc::boxed::Box;
@@ -64,12 +65,7 @@ impl Entry {
             self.reason,
             &self.message,
         ];
-        texts
-            .iter()
-            .flat_map(|text| text.bytes().chain([0]))
-            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-            })
+        fingerprint::of(texts.iter().flat_map(|text| text.bytes().chain([0])))
     }
 }
 

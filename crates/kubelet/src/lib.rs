@@ -17,6 +17,7 @@ mod backoff;
 mod client;
 pub mod configuration;
 mod events;
+mod fingerprint;
 mod lease;
 mod led;
 mod metrics;

@@ -6,6 +6,7 @@
 
 use crate::agent::Agent;
 use crate::client::ApiError;
+use crate::fingerprint;
 use crate::led::Mood;
 use crate::pods::Runtime;
 use crate::register::{ARCHITECTURE, OPERATING_SYSTEM, register};
@@ -154,7 +155,7 @@ fn render<P: Platform, N: Network, R: Runtime>(
                 ..*report
             },
         );
-        hash = fnv(body.as_bytes());
+        hash = fingerprint::of(body.bytes());
         body.clear();
         write_status_patch(&mut body, report);
     });
@@ -189,12 +190,6 @@ impl Memory {
             );
         }
     }
-}
-
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    })
 }
 
 impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {

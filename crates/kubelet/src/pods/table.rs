@@ -577,11 +577,9 @@ impl Entry {
     }
 }
 
-/// Stands for a uid: FNV-1a.
+/// Stands for a uid.
 fn fingerprint(uid: &str) -> u64 {
-    uid.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    crate::fingerprint::of(uid.bytes())
 }
 
 /// Drops what only admission looks at.
