@@ -1,0 +1,200 @@
+//! Where everything is in the flash of each board.
+//!
+//! Linker scripts, images, `picolet provision` and the firmware itself take their addresses from here. A region is a
+//! run of whole sectors; the order and the lengths are all that is written down, so that regions cannot overlap. The
+//! start of the settings and of the device's records may never move once a firmware was released: that is what lets
+//! new firmware find them.
+
+/// Where both chips map their flash into the address space: RP2040 datasheet 2.2.2, RP2350 datasheet 2.2.3.
+pub const FLASH_BASE: u32 = 0x1000_0000;
+
+/// What is erased at once, in bytes: W25Q16JV and W25Q32JV datasheets, "Sector Erase".
+pub const SECTOR: u32 = 4096;
+
+/// What is programmed at once, in bytes: the same datasheets, "Page Program".
+pub const PAGE: u32 = 256;
+
+const K: u32 = 1024;
+
+/// A run of whole sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// The first byte, counted from the start of the flash.
+    pub offset: u32,
+    /// Bytes.
+    pub length: u32,
+}
+
+impl Region {
+    const fn first(length: u32) -> Self {
+        Self { offset: 0, length }
+    }
+
+    const fn then(self, length: u32) -> Self {
+        let offset = self.offset + self.length;
+        Self { offset, length }
+    }
+
+    /// The first byte behind it, counted from the start of the flash.
+    pub const fn end(self) -> u32 {
+        self.offset + self.length
+    }
+
+    /// The address of its first byte as the processor sees it.
+    pub const fn address(self) -> u32 {
+        FLASH_BASE + self.offset
+    }
+
+    /// The bytes that it takes up, counted from the start of the flash.
+    pub const fn range(self) -> core::ops::Range<u32> {
+        self.offset..self.end()
+    }
+}
+
+/// The map of one board's flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The board's name, as `--board` and the node's labels have it.
+    pub board: &'static str,
+    /// Bytes of the whole flash.
+    pub flash: u32,
+    /// The family of UF2 files with code for this chip.
+    pub code_family: u32,
+    /// The family of UF2 files with data at fixed addresses for this chip.
+    pub data_family: u32,
+    /// The bootloader, on RP2040 with the second stage of its ROM's boot in the first page.
+    pub bootloader: Region,
+    /// The bootloader's own: which pages of a swap are done.
+    pub state: Region,
+    /// The firmware that runs.
+    pub active: Region,
+    /// Where new firmware is received, and the old one kept until the new one has proved itself: a sector more than
+    /// `active`, which the swap needs.
+    pub staging: Region,
+    /// The radio's firmware, once, beside both slots.
+    pub radio: Region,
+    /// What people write: Wi-Fi, servers, certificates, the node's name. See [`crate::settings`].
+    pub settings: Region,
+    /// What only the device writes: identity, time floor, seed, counters.
+    pub device: Region,
+    /// WebAssembly modules.
+    pub modules: Region,
+}
+
+/// Pico W: RP2040 with 2 MB.
+pub const PICO_W: Layout = {
+    let bootloader = Region::first(32 * K);
+    let state = bootloader.then(4 * K);
+    let active = state.then(744 * K);
+    let staging = active.then(748 * K);
+    let radio = staging.then(236 * K);
+    let settings = radio.then(16 * K);
+    let device = settings.then(48 * K);
+    let modules = device.then(220 * K);
+    Layout {
+        board: "pico-w",
+        flash: 2048 * K,
+        code_family: crate::uf2::RP2040,
+        data_family: crate::uf2::RP2040,
+        bootloader,
+        state,
+        active,
+        staging,
+        radio,
+        settings,
+        device,
+        modules,
+    }
+};
+
+/// Pico 2 W: RP2350 with 4 MB. Larger slots, and room for more modules.
+pub const PICO_2_W: Layout = {
+    let bootloader = Region::first(32 * K);
+    let state = bootloader.then(4 * K);
+    let active = state.then(1200 * K);
+    let staging = active.then(1204 * K);
+    let radio = staging.then(236 * K);
+    let settings = radio.then(16 * K);
+    let device = settings.then(48 * K);
+    let modules = device.then(1356 * K);
+    Layout {
+        board: "pico-2-w",
+        flash: 4096 * K,
+        code_family: crate::uf2::RP2350_ARM_SECURE,
+        data_family: crate::uf2::ABSOLUTE,
+        bootloader,
+        state,
+        active,
+        staging,
+        radio,
+        settings,
+        device,
+        modules,
+    }
+};
+
+impl Layout {
+    /// Every board that there is an image for.
+    pub const ALL: [&'static Self; 2] = [&PICO_W, &PICO_2_W];
+
+    /// The map of the board with this name.
+    pub fn of(board: &str) -> Option<&'static Self> {
+        Self::ALL.into_iter().find(|layout| layout.board == board)
+    }
+
+    /// All regions in their order, with their names.
+    pub const fn regions(&self) -> [(&'static str, Region); 8] {
+        [
+            ("bootloader", self.bootloader),
+            ("state", self.state),
+            ("active", self.active),
+            ("staging", self.staging),
+            ("radio", self.radio),
+            ("settings", self.settings),
+            ("device", self.device),
+            ("modules", self.modules),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_fill_the_flash_in_whole_sectors() {
+        for layout in Layout::ALL {
+            let mut end = 0;
+            for (name, region) in layout.regions() {
+                assert_eq!(region.offset, end, "{}: {name}", layout.board);
+                assert!(
+                    region.length > 0 && region.length % SECTOR == 0,
+                    "{}: {name}",
+                    layout.board
+                );
+                end = region.end();
+            }
+            assert_eq!(end, layout.flash, "{}", layout.board);
+        }
+    }
+
+    #[test]
+    fn regions_hold_what_is_put_there() {
+        for layout in Layout::ALL {
+            // embassy-boot: a page more than the slot that runs, and two words and four a page of progress.
+            assert_eq!(layout.staging.length, layout.active.length + SECTOR);
+            assert!(2 + 4 * (layout.active.length / SECTOR) <= layout.state.length);
+            // The radio's firmware, its table of countries and its parameters.
+            assert!(layout.radio.length >= 231_077 + 984 + 742);
+            assert_eq!(layout.settings.length, crate::settings::REGION as u32);
+        }
+    }
+
+    #[test]
+    fn boards_are_found_by_name() {
+        assert_eq!(Layout::of("pico-w"), Some(&PICO_W));
+        assert_eq!(Layout::of("pico-2-w"), Some(&PICO_2_W));
+        assert_eq!(Layout::of("pico"), None);
+        assert_eq!(PICO_W.settings.address(), 0x101b_9000);
+    }
+}

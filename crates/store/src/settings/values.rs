@@ -1,0 +1,128 @@
+//! Values that are more than text.
+
+use core::net::Ipv4Addr;
+
+/// How a Wi-Fi network is protected. The numbers are in the settings: never change one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Security {
+    /// Not at all.
+    Open = 0,
+    /// WPA2-Personal.
+    Wpa2 = 1,
+    /// WPA2- or WPA3-Personal, whichever the access point does.
+    Wpa2Wpa3 = 2,
+    /// WPA3-Personal.
+    Wpa3 = 3,
+}
+
+impl Security {
+    /// Reads the value of its field.
+    pub(super) fn from_value(value: &[u8]) -> Option<Self> {
+        Some(match value {
+            [0] => Self::Open,
+            [1] => Self::Wpa2,
+            [2] => Self::Wpa2Wpa3,
+            [3] => Self::Wpa3,
+            _ => return None,
+        })
+    }
+}
+
+/// An address that is not asked of a DHCP server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The board's own.
+    pub address: Ipv4Addr,
+    /// How many bits of it are the network's.
+    pub prefix: u8,
+    /// The way to everywhere else.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+pub(super) fn ipv4(value: &[u8]) -> Option<Ipv4Addr> {
+    <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from)
+}
+
+pub(super) fn address(value: &[u8]) -> Option<(Ipv4Addr, u8)> {
+    let &[a, b, c, d, prefix] = value else { return None };
+    (prefix <= 30).then_some((Ipv4Addr::new(a, b, c, d), prefix))
+}
+
+/// An API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server<'a> {
+    /// Whether TLS is spoken; without it only in lab mode.
+    pub tls: bool,
+    /// Its name or address; that of an IPv6 address without brackets.
+    pub host: &'a str,
+    /// Its port.
+    pub port: u16,
+    /// As a `Host` header has it.
+    pub authority: &'a str,
+}
+
+impl<'a> Server<'a> {
+    /// Reads `https://HOST[:PORT]` or `http://HOST[:PORT]`.
+    ///
+    /// # Errors
+    /// Says how to write it.
+    pub fn parse(url: &'a str) -> Result<Self, &'static str> {
+        let malformed = "write it as https://HOST:PORT, without a path";
+        let (tls, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            (None, None) => return Err(malformed),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(bracketed) => match bracketed.split_once(']') {
+                Some((host, "")) => (host, None),
+                Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(malformed)?)),
+                None => return Err(malformed),
+            },
+            None => match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            },
+        };
+        let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+        if host.is_empty() || host.len() > 253 || !host.bytes().all(of_host) {
+            return Err(malformed);
+        }
+        let port = match port {
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(malformed)?,
+            None if tls => 443,
+            None => 80,
+        };
+        Ok(Self {
+            tls,
+            host,
+            port,
+            authority,
+        })
+    }
+}
+
+/// A bearer token and whose it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct StaticToken<'a> {
+    /// The secret.
+    pub token: &'a str,
+    /// Who holds it, for the log.
+    pub user: &'a str,
+}
+
+/// Never shows the secret.
+impl core::fmt::Debug for StaticToken<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "StaticToken({})", self.user)
+    }
+}
+
+impl<'a> StaticToken<'a> {
+    pub(super) fn parse(value: &'a str) -> Option<Self> {
+        let (token, user) = value.split_once(',')?;
+        Some(Self { token, user })
+    }
+}
