@@ -289,7 +289,7 @@ impl Records for Linux {
     async fn load(&self, record: Record, buffer: &mut [u8]) -> Option<usize> {
         let bytes = fs::read(self.record_path(record)?).ok()?;
         buffer.get_mut(..bytes.len())?.copy_from_slice(&bytes);
-        Some(bytes.len())
+        (!bytes.is_empty()).then_some(bytes.len())
     }
 
     async fn store(&self, record: Record, value: &[u8]) -> Result<(), RecordError> {

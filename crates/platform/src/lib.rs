@@ -24,7 +24,7 @@ pub use log::{Level, Log};
 pub use memory::{HeapFigures, Memory};
 pub use network::{AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures};
 pub use pins::{Led, LedMode, PinError, PinMode, PinReading, PinSet, Pins};
-pub use records::{Record, RecordError, Records};
+pub use records::{LONGEST_RECORD, Record, RecordError, Records};
 pub use sensors::Sensors;
 pub use system::{Machine, ResetReason, System};
 

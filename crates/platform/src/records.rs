@@ -3,19 +3,35 @@
 use core::fmt;
 use core::future::Future;
 
+/// The most bytes that a record may have.
+pub const LONGEST_RECORD: usize = 2048;
+
 /// What may be kept. The numbers are the keys in flash: never renumber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Record {
     /// Seconds since the epoch, little-endian: the latest time that was certain. The clock never starts below it.
     TimeFloor = 1,
+    /// 32 bytes from which the generator of random numbers is seeded beside its noise source, other ones at each boot.
+    Seed = 2,
+    /// How often the device has booted: 4 bytes, little-endian.
+    Boots = 3,
+    /// The `reset identity` of the settings that was obeyed last: 8 bytes, little-endian.
+    IdentityReset = 4,
+    /// Who the node is to the API server: its private key (PKCS#8, DER), then its certificates (DER, its own first),
+    /// one behind the other, so that both change together.
+    ClientIdentity = 5,
+    /// The same for the kubelet API.
+    ServingIdentity = 6,
 }
 
 /// Why a record was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordError {
-    /// The storage is full.
+    /// The storage is full, or the value has more than [`LONGEST_RECORD`] bytes.
     Full,
+    /// There is no memory for it at the moment.
+    Memory,
     /// The storage does not work.
     Io,
 }
@@ -24,6 +40,7 @@ impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "the device's storage is full",
+            Self::Memory => "there is no memory to write to the device's storage",
             Self::Io => "the device's storage cannot be written",
         })
     }
@@ -33,10 +50,11 @@ impl core::error::Error for RecordError {}
 
 /// Storage that survives a power cut: after a cut a record has its old or its new value, never neither.
 pub trait Records {
-    /// Reads `record` into `buffer` and returns its length, or `None` where it was never written or does not fit.
+    /// Reads `record` into `buffer` and returns its length, or `None` where it was never written, is empty or does not
+    /// fit.
     fn load(&self, record: Record, buffer: &mut [u8]) -> impl Future<Output = Option<usize>>;
 
-    /// Writes `record`.
+    /// Writes `record`. An empty value takes it away.
     ///
     /// # Errors
     /// The old value is still there when it fails.

@@ -147,7 +147,7 @@ impl Records for Machine {
         let records = self.records.borrow();
         let value = records.get(&(record as u8))?;
         buffer.get_mut(..value.len())?.copy_from_slice(value);
-        Some(value.len())
+        (!value.is_empty()).then_some(value.len())
     }
 
     async fn store(&self, record: Record, value: &[u8]) -> Result<(), RecordError> {

@@ -1,10 +1,9 @@
 //! The settings: what people tell a board, in a region that only they write.
 //!
 //! # The region
-//! Two slots of [`SLOT`] bytes. Each holds a block, or anything else. The block that counts is the valid one with the
-//! higher generation, of equals the first. A board that is told new settings writes them to the slot that does not
-//! count, with the next generation; a file to drag onto the board puts the same block in both. Either way, whenever
-//! the power is cut, one slot holds old settings or new ones.
+//! Two slots of [`SLOT`] bytes, which hold the same block. The first of them that is whole counts. Whoever writes new
+//! settings, a board that is told them or a file that is dragged onto it, writes the first slot and then the second:
+//! whenever the power is cut, there are the old settings or the new ones. [`mend`] makes both slots the same again.
 //!
 //! # A block
 //! All numbers are little-endian. What is behind the last entry is not looked at.
@@ -16,15 +15,14 @@
 //! | 10 | 2 | zero |
 //! | 12 | 4 | bytes of the entries, at most [`CAPACITY`] |
 //! | 16 | 4 | CRC-32 (ISO-HDLC, as in zlib) of the entries |
-//! | 20 | 4 | generation |
-//! | 24 | 4 | CRC-32 of the 24 bytes before |
+//! | 20 | 4 | CRC-32 of the 20 bytes before |
 //! | 256 | | entries |
 //!
 //! An entry is the number of a [`Field`] (1 byte), the length of its value (2 bytes) and the value. The forms of the
 //! values are with the fields. Entries with unknown numbers are passed over, so that old firmware reads settings with
 //! something new in them; what old firmware must not miss raises the version.
 //!
-//! The header has a page of its own: a board writes it last, when it has read back and understood the entries.
+//! The header has a page of its own, which a board programs last.
 //!
 //! # Reading
 //! [`Settings`] borrows the bytes where they are, in the flash that the processor sees: nothing is copied or allocated.
@@ -32,10 +30,12 @@
 
 mod check;
 mod field;
+mod install;
 mod values;
 mod writer;
 
 pub use field::Field;
+pub use install::{InstallError, install, mend};
 pub use values::{Address, Security, Server, StaticToken};
 pub use writer::Writer;
 
@@ -55,7 +55,7 @@ pub const HEADER: usize = 256;
 pub const CAPACITY: usize = SLOT - HEADER;
 
 const MAGIC: &[u8; 8] = b"picolet\0";
-const CHECKSUM: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+static CHECKSUM: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
 /// The checksum of a block's entries.
 pub fn checksum(entries: &[u8]) -> u32 {
@@ -114,7 +114,7 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// [`SettingsError::Damaged`] only where neither slot has a whole block and at least one is not erased.
     pub fn read(region: &'a [u8]) -> Result<Self, SettingsError> {
-        match newest(region) {
+        match first(region) {
             Some((header, slot)) => Self::check(header, &slot[HEADER..]),
             None if region.iter().all(|byte| *byte == 0xff) => Err(SettingsError::Missing),
             None => Err(SettingsError::Damaged),
@@ -332,29 +332,27 @@ impl<'a> Settings<'a> {
 }
 
 /// What is before the entries.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) version: u16,
     pub(crate) length: usize,
     pub(crate) checksum: u32,
-    pub(crate) generation: u32,
 }
 
 impl Header {
     /// Bytes that are used of its page.
-    pub(crate) const BYTES: usize = 28;
+    pub(crate) const BYTES: usize = 24;
 
     /// Reads a whole header, of whatever version.
     fn read(block: &[u8]) -> Option<Self> {
         let header = block.get(..HEADER)?;
         let word = |at: usize| Some(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?));
-        let whole = header.starts_with(MAGIC) && word(24)? == checksum(&header[..24]);
+        let whole = header.starts_with(MAGIC) && word(20)? == checksum(&header[..20]);
         let version = u16::from_le_bytes(header.get(8..10)?.try_into().ok()?);
         whole.then_some(Self {
             version,
             length: word(12)? as usize,
             checksum: word(16)?,
-            generation: word(20)?,
         })
     }
 
@@ -364,9 +362,8 @@ impl Header {
         bytes[8..10].copy_from_slice(&self.version.to_le_bytes());
         bytes[12..16].copy_from_slice(&(self.length as u32).to_le_bytes());
         bytes[16..20].copy_from_slice(&self.checksum.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.generation.to_le_bytes());
-        let sum = checksum(&bytes[..24]);
-        bytes[24..].copy_from_slice(&sum.to_le_bytes());
+        let sum = checksum(&bytes[..20]);
+        bytes[20..].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
@@ -379,15 +376,11 @@ impl Header {
 }
 
 /// The slot that counts, with its header.
-fn newest(region: &[u8]) -> Option<(Header, &[u8])> {
-    let whole = |slot: &'_ [u8]| Header::read(slot).filter(|header| header.covers(&slot[HEADER..]));
-    region
-        .chunks_exact(SLOT)
-        .take(2)
-        .filter_map(|slot| whole(slot).map(|header| (header, slot)))
-        // Of equals the first: `max_by_key` gives the last.
-        .rev()
-        .max_by_key(|(header, _)| header.generation)
+fn first(region: &[u8]) -> Option<(Header, &[u8])> {
+    region.chunks_exact(SLOT).take(2).find_map(|slot| {
+        let header = Header::read(slot).filter(|header| header.covers(&slot[HEADER..]))?;
+        Some((header, slot))
+    })
 }
 
 /// Walks over entries, and ends where one does not fit.

@@ -38,7 +38,7 @@ impl<'b> Writer<'b> {
         Ok(())
     }
 
-    /// Ends the block and returns it whole, as long as a slot, with generation 0.
+    /// Ends the block and returns it whole, as long as a slot.
     ///
     /// # Errors
     /// Names the first field that is missing or wrong beside another.
@@ -49,7 +49,6 @@ impl<'b> Writer<'b> {
             version: VERSION,
             length: self.length,
             checksum: checksum(entries),
-            generation: 0,
         };
         self.block[..Header::BYTES].copy_from_slice(&header.bytes());
         Ok(self.block)

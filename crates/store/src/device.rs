@@ -1,0 +1,150 @@
+//! The device's own records: identity, time floor, seed, counters.
+//!
+//! Only the device writes them, and settings or firmware never touch their region. A record is stored behind the last
+//! one, by `sequential-storage`: a value is written whole before it counts, sectors are used in turn, and one of them
+//! is always empty. A store costs 8 bytes and the value, so that a region of 48 KiB takes some 3,000 time floors until
+//! each sector was erased once; flash is made for 100,000 times that. A value that is there already costs nothing.
+//!
+//! A value that was replaced stays in flash, unreadable through here, until its sector is used again.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::mutex::Mutex;
+use embedded_storage_async::nor_flash::NorFlash;
+use picolet_platform::{LONGEST_RECORD, Record, RecordError, Records};
+use sequential_storage::Error;
+use sequential_storage::cache::{Cache, Uncached};
+use sequential_storage::map::{MapConfig, MapStorage};
+
+/// What the library works in: the longest value, its key and room for alignment.
+const SCRATCH: usize = LONGEST_RECORD + 8;
+
+type Map<F> = MapStorage<u8, F, Cache<Uncached, Uncached, Uncached, u8>>;
+
+/// The records of one device, in a region of its flash.
+pub struct Device<F: NorFlash> {
+    map: Mutex<NoopRawMutex, Map<F>>,
+    boots: u32,
+}
+
+/// What was found when records were opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Records, or an empty region.
+    Intact,
+    /// Something else, which was erased: what another program left, or a flash that is worn out.
+    Erased,
+}
+
+impl<F: NorFlash> Device<F> {
+    /// Opens the records in `region` of `flash`, at least two sectors, and counts this boot. An update that was cut
+    /// short is brought to its end.
+    ///
+    /// # Errors
+    /// The region is not made of sectors, or the flash fails.
+    pub async fn open(flash: F, region: Range<u32>) -> Result<(Self, Opened), RecordError> {
+        let config = MapConfig::try_new(region).map_err(|_| RecordError::Io)?;
+        let mut device = Self {
+            map: Mutex::new(MapStorage::new(flash, config, Cache::new_uncached())),
+            boots: 0,
+        };
+        let mut opened = Opened::Intact;
+        if device.count_boot().await.is_err() {
+            let map = device.map.get_mut();
+            map.erase_all().await.map_err(|_| RecordError::Io)?;
+            opened = Opened::Erased;
+            device.count_boot().await?;
+        }
+        Ok((device, opened))
+    }
+
+    /// How often this device has booted, this time included.
+    pub fn boots(&self) -> u32 {
+        self.boots
+    }
+
+    /// Obeys `reset identity` of the settings: forgets who the device is, unless that was done for the same number.
+    /// Returns whether it did. A power cut in between is made up for by the next call.
+    ///
+    /// # Errors
+    /// Some of it may have been forgotten.
+    pub async fn reset_identity(&self, number: u64) -> Result<bool, RecordError> {
+        let mut done = [0; 8];
+        let known = self.load(Record::IdentityReset, &mut done).await.is_some();
+        if known && done == number.to_le_bytes() {
+            return Ok(false);
+        }
+        for record in [Record::ClientIdentity, Record::ServingIdentity] {
+            self.store(record, &[]).await?;
+        }
+        self.store(Record::IdentityReset, &number.to_le_bytes()).await?;
+        Ok(true)
+    }
+
+    async fn count_boot(&mut self) -> Result<(), RecordError> {
+        let mut boots = [0; 4];
+        let mut scratch = scratch()?;
+        let map = self.map.get_mut();
+        if let Some(value) = map
+            .fetch_item::<&[u8]>(&mut scratch, &BOOTS)
+            .await
+            .map_err(told)?
+        {
+            boots = value.try_into().unwrap_or_default();
+        }
+        self.boots = u32::from_le_bytes(boots).saturating_add(1);
+        let boots = self.boots.to_le_bytes();
+        map.store_item(&mut scratch, &BOOTS, &boots.as_slice())
+            .await
+            .map_err(told)?;
+        Ok(())
+    }
+}
+
+const BOOTS: u8 = Record::Boots as u8;
+
+impl<F: NorFlash> Records for Device<F> {
+    async fn load(&self, record: Record, buffer: &mut [u8]) -> Option<usize> {
+        let mut scratch = scratch().ok()?;
+        let mut map = self.map.lock().await;
+        let value: &[u8] = map.fetch_item(&mut scratch, &(record as u8)).await.ok()??;
+        buffer.get_mut(..value.len())?.copy_from_slice(value);
+        (!value.is_empty()).then_some(value.len())
+    }
+
+    async fn store(&self, record: Record, value: &[u8]) -> Result<(), RecordError> {
+        if value.len() > LONGEST_RECORD {
+            return Err(RecordError::Full);
+        }
+        let mut scratch = scratch()?;
+        let mut map = self.map.lock().await;
+        let old: Option<&[u8]> = map
+            .fetch_item(&mut scratch, &(record as u8))
+            .await
+            .map_err(told)?;
+        if old.unwrap_or_default() != value {
+            map.store_item(&mut scratch, &(record as u8), &value)
+                .await
+                .map_err(told)?;
+        }
+        Ok(())
+    }
+}
+
+/// Memory for one operation.
+fn scratch() -> Result<Vec<u8>, RecordError> {
+    let mut scratch = Vec::new();
+    scratch
+        .try_reserve_exact(SCRATCH)
+        .map_err(|_| RecordError::Memory)?;
+    scratch.resize(SCRATCH, 0);
+    Ok(scratch)
+}
+
+fn told<E>(error: Error<E>) -> RecordError {
+    match error {
+        Error::FullStorage | Error::ItemTooBig => RecordError::Full,
+        _ => RecordError::Io,
+    }
+}

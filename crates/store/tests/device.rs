@@ -1,0 +1,251 @@
+//! Records through power cuts: old or new, never neither; and whatever a region holds, it can be used.
+
+mod flash;
+
+use embassy_futures::block_on;
+use flash::{Flash, SECTOR, Tear};
+use picolet_platform::{LONGEST_RECORD, Record, RecordError, Records};
+use picolet_store::device::{Device, Opened};
+use picolet_store::layout::PICO_W;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const RECORDS: [Record; 5] = [
+    Record::TimeFloor,
+    Record::Seed,
+    Record::IdentityReset,
+    Record::ClientIdentity,
+    Record::ServingIdentity,
+];
+
+type Values = BTreeMap<u8, Vec<u8>>;
+
+fn open(flash: &mut Flash) -> Result<(Device<&mut Flash>, Opened), RecordError> {
+    let end = flash.bytes.len() as u32;
+    block_on(Device::open(flash, 0..end))
+}
+
+fn load(device: &Device<&mut Flash>, record: Record) -> Vec<u8> {
+    let mut buffer = [0; LONGEST_RECORD];
+    let length = block_on(device.load(record, &mut buffer)).unwrap_or_default();
+    buffer[..length].to_vec()
+}
+
+/// Opens the flash, which must hold `values`, but for `open_question` whose value may be either.
+fn expect(flash: &mut Flash, values: &Values, open_question: Option<(Record, &[u8])>) -> Values {
+    let (device, opened) = open(flash).expect("opens with power");
+    assert_eq!(opened, Opened::Intact, "nothing is erased after a cut");
+    let mut found = Values::new();
+    for record in RECORDS {
+        let value = load(&device, record);
+        let old = values.get(&(record as u8)).cloned().unwrap_or_default();
+        let new = open_question.filter(|(other, _)| *other == record);
+        assert!(
+            value == old || new.is_some_and(|(_, new)| value == new),
+            "{record:?}: {} bytes, neither the old {} nor {:?}",
+            value.len(),
+            old.len(),
+            new.map(|(_, new)| new.len())
+        );
+        found.insert(record as u8, value);
+    }
+    found
+}
+
+#[test]
+fn records_are_kept() {
+    let mut flash = Flash::new(12);
+    {
+        let (device, opened) = open(&mut flash).expect("opens");
+        assert_eq!((opened, device.boots()), (Opened::Intact, 1));
+        block_on(async {
+            assert_eq!(device.load(Record::Seed, &mut [0; 32]).await, None);
+            device.store(Record::Seed, &[7; 32]).await.expect("stores");
+            device.store(Record::TimeFloor, &[1; 8]).await.expect("stores");
+            device.store(Record::TimeFloor, &[2; 8]).await.expect("stores");
+            let long = [3; LONGEST_RECORD];
+            device.store(Record::ClientIdentity, &long).await.expect("stores");
+            let too_long = [3; LONGEST_RECORD + 1];
+            assert_eq!(
+                device.store(Record::ClientIdentity, &too_long).await,
+                Err(RecordError::Full)
+            );
+            device
+                .store(Record::ServingIdentity, &[4; 600])
+                .await
+                .expect("stores");
+            device.store(Record::ServingIdentity, &[]).await.expect("stores");
+        });
+    }
+    let (device, opened) = open(&mut flash).expect("opens");
+    assert_eq!((opened, device.boots()), (Opened::Intact, 2));
+    assert_eq!(load(&device, Record::Seed), [7; 32]);
+    assert_eq!(load(&device, Record::TimeFloor), [2; 8]);
+    assert_eq!(load(&device, Record::ClientIdentity), [3; LONGEST_RECORD]);
+    assert_eq!(load(&device, Record::ServingIdentity), []);
+    // What does not fit into the caller's buffer is not there.
+    assert_eq!(block_on(device.load(Record::Seed, &mut [0; 31])), None);
+}
+
+#[test]
+fn a_value_that_is_there_is_not_written_again() {
+    let mut flash = Flash::new(12);
+    {
+        let (device, _) = open(&mut flash).expect("opens");
+        block_on(device.store(Record::Seed, &[7; 32])).expect("stores");
+    }
+    let mut alone = flash.clone();
+    drop(open(&mut alone).expect("opens"));
+    let (device, _) = open(&mut flash).expect("opens");
+    block_on(device.store(Record::Seed, &[7; 32])).expect("stores");
+    block_on(device.store(Record::ServingIdentity, &[])).expect("stores");
+    drop(device);
+    assert_eq!(flash.operations, alone.operations);
+}
+
+#[test]
+fn identity_is_reset_once_for_each_number() {
+    let mut flash = Flash::new(12);
+    let (device, _) = open(&mut flash).expect("opens");
+    block_on(async {
+        let identity = Record::ClientIdentity;
+        device.store(identity, &[1; 100]).await.expect("stores");
+        device.store(Record::TimeFloor, &[2; 8]).await.expect("stores");
+        assert_eq!(device.reset_identity(5).await, Ok(true));
+        assert_eq!(device.load(identity, &mut [0; 100]).await, None);
+        device.store(identity, &[3; 100]).await.expect("stores");
+        assert_eq!(device.reset_identity(5).await, Ok(false));
+        assert_eq!(device.load(identity, &mut [0; 100]).await, Some(100));
+        assert_eq!(device.reset_identity(6).await, Ok(true));
+        assert_eq!(device.load(identity, &mut [0; 100]).await, None);
+        assert_eq!(device.load(Record::TimeFloor, &mut [0; 8]).await, Some(8));
+    });
+}
+
+/// A life of records in so few sectors that each of them is used again twice and more, cut at every single operation in
+/// every way, and once more while the first cut is being made up for.
+#[test]
+fn power_cut_at_every_operation() {
+    let mut flash = Flash::new(4);
+    let mut values = Values::new();
+    let (mut cuts, mut second_cuts) = (0, 0);
+    for step in 0..160_usize {
+        let record = RECORDS[step * 7 % RECORDS.len()];
+        let length = [8, 32, 1700, 8, LONGEST_RECORD, 0][step % 6];
+        let value = vec![step as u8 + 1; length];
+        for tear in Tear::SOME {
+            for operation in 0.. {
+                let mut cut = flash.clone();
+                cut.cut = Some((operation, tear));
+                let done = open(&mut cut).and_then(|(device, _)| block_on(device.store(record, &value)));
+                if done.is_ok() {
+                    break;
+                }
+                cuts += 1;
+                let cut = cut.powered();
+                for second in 0..6 {
+                    let mut again = cut.clone();
+                    again.cut = Some((second, tear));
+                    if open(&mut again).is_ok() {
+                        break;
+                    }
+                    second_cuts += 1;
+                    expect(&mut again.powered(), &values, Some((record, &value)));
+                }
+                let mut cut = cut;
+                let found = expect(&mut cut, &values, Some((record, &value)));
+                // What was found stays, and can be replaced.
+                {
+                    let (device, _) = open(&mut cut).expect("opens");
+                    block_on(device.store(Record::Seed, &[0xee; 32])).expect("stores");
+                }
+                let mut found = found;
+                found.insert(Record::Seed as u8, vec![0xee; 32]);
+                expect(&mut cut, &found, None);
+            }
+        }
+        let (device, _) = open(&mut flash).expect("opens");
+        block_on(device.store(record, &value)).expect("stores");
+        drop(device);
+        values.insert(record as u8, value);
+    }
+    let erased = &flash.erased;
+    assert!(
+        erased.iter().all(|times| *times >= 2),
+        "each sector was used again: {erased:?}"
+    );
+    println!("{cuts} cuts, {second_cuts} while the first was made up for, sectors erased {erased:?} times");
+}
+
+#[test]
+fn wear_is_spread_over_all_sectors() {
+    let sectors = PICO_W.device.length as usize / SECTOR;
+    let mut flash = Flash::new(sectors);
+    let (device, _) = open(&mut flash).expect("opens");
+    block_on(device.store(Record::ClientIdentity, &[1; 1500])).expect("stores");
+    let stores = 10_000_u64;
+    for time in 0..stores {
+        block_on(device.store(Record::TimeFloor, &time.to_le_bytes())).expect("stores");
+    }
+    drop(device);
+    let (least, most) = (
+        flash.erased.iter().min().expect("sectors"),
+        flash.erased.iter().max().expect("sectors"),
+    );
+    println!("{stores} time floors: each of {sectors} sectors erased {least} to {most} times");
+    assert!(most - least <= 1, "{:?}", flash.erased);
+    // 100,000 erases of a sector (W25Q16JV datasheet) are good for so many.
+    assert!(u64::from(*most) * 2_000 <= stores, "{most}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any life, cut anywhere and again: old or new.
+    #[test]
+    fn records_survive_any_cuts(
+        steps in prop::collection::vec((0..RECORDS.len(), 0..LONGEST_RECORD, prop::option::of((0..40_usize, any::<u32>()))), 1..60),
+    ) {
+        let mut flash = Flash::new(6);
+        let mut values = Values::new();
+        for (n, (record, length, cut)) in steps.into_iter().enumerate() {
+            let record = RECORDS[record];
+            // Two that may be long, as the identities of a node are.
+            let most = if record as u8 >= Record::ClientIdentity as u8 { length } else { length % 40 };
+            let value = vec![n as u8 | 1; most];
+            flash.cut = cut.map(|(operation, seed)| (operation, match seed % 3 {
+                0 => Tear::Prefix(seed as u8),
+                _ => Tear::Bits(seed),
+            }));
+            let done = open(&mut flash).and_then(|(device, _)| block_on(device.store(record, &value)));
+            flash = flash.powered();
+            if done.is_ok() {
+                values.insert(record as u8, value.clone());
+            }
+            values = expect(&mut flash, &values, Some((record, &value)));
+        }
+    }
+
+    /// Whatever another program left there.
+    #[test]
+    fn any_region_can_be_used(
+        start in prop::collection::vec(any::<u8>(), 0..SECTOR),
+        fill in prop::sample::select(vec![0_u8, 0xff, 0x55]),
+        ends in any::<[u8; 8]>(),
+    ) {
+        let mut flash = Flash::new(4);
+        flash.bytes.fill(fill);
+        for (sector, end) in flash.bytes.chunks_mut(SECTOR).zip(ends.chunks(2)) {
+            sector[..start.len()].copy_from_slice(&start);
+            sector[0] = end[0];
+            sector[SECTOR - 1] = end[1];
+        }
+        let (device, _) = open(&mut flash).expect("opens");
+        for time in 0..600_u64 {
+            block_on(device.store(Record::TimeFloor, &time.to_le_bytes())).expect("stores");
+        }
+        block_on(device.store(Record::ClientIdentity, &[1; LONGEST_RECORD])).expect("stores");
+        prop_assert_eq!(load(&device, Record::TimeFloor), 599_u64.to_le_bytes());
+        prop_assert_eq!(device.boots(), 1);
+    }
+}
