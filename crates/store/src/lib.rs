@@ -13,5 +13,6 @@ extern crate alloc;
 
 pub mod device;
 pub mod layout;
+pub mod serial;
 pub mod settings;
 pub mod uf2;

@@ -1,9 +1,7 @@
 //! Settings through power cuts: old or new, never neither.
 
-mod flash;
-
+use crate::flash::{Flash, NoPower, SECTOR, Tear};
 use embassy_futures::block_on;
-use flash::{Flash, NoPower, SECTOR, Tear};
 use picolet_store::settings::{
     CAPACITY, Field, HEADER, InstallError, REGION, SLOT, Settings, SettingsError, Writer, install, mend,
 };

@@ -1,9 +1,7 @@
 //! Records through power cuts: old or new, never neither; and whatever a region holds, it can be used.
 
-mod flash;
-
+use crate::flash::{Flash, SECTOR, Tear};
 use embassy_futures::block_on;
-use flash::{Flash, SECTOR, Tear};
 use picolet_platform::{LONGEST_RECORD, Record, RecordError, Records};
 use picolet_store::device::{Device, Opened};
 use picolet_store::layout::PICO_W;

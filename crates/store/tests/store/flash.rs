@@ -4,11 +4,11 @@ use embedded_storage_async::nor_flash::{
     ErrorType, MultiwriteNorFlash, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
 
-pub const SECTOR: usize = 4096;
+pub(crate) const SECTOR: usize = 4096;
 
 /// What is left of the operation in which the power went.
 #[derive(Clone, Copy, Debug)]
-pub enum Tear {
+pub(crate) enum Tear {
     /// It had not begun.
     Before,
     /// The first so many 256ths of its bytes were done, the byte after them in part.
@@ -20,7 +20,7 @@ pub enum Tear {
 }
 
 impl Tear {
-    pub const SOME: [Self; 8] = [
+    pub(crate) const SOME: [Self; 8] = [
         Self::Before,
         Self::Prefix(0),
         Self::Prefix(3),
@@ -34,19 +34,19 @@ impl Tear {
 
 /// A flash like the one on the boards: sectors of 4 KiB, erased to ones; programming turns ones to zeros.
 #[derive(Clone)]
-pub struct Flash {
-    pub bytes: Vec<u8>,
+pub(crate) struct Flash {
+    pub(crate) bytes: Vec<u8>,
     /// Operations that still succeed, and what becomes of the one after them. Then there is no power.
-    pub cut: Option<(usize, Tear)>,
+    pub(crate) cut: Option<(usize, Tear)>,
     /// Programs and erases that were begun.
-    pub operations: usize,
+    pub(crate) operations: usize,
     /// Times that each sector was erased.
-    pub erased: Vec<u32>,
+    pub(crate) erased: Vec<u32>,
     off: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoPower;
+pub(crate) struct NoPower;
 
 impl NorFlashError for NoPower {
     fn kind(&self) -> NorFlashErrorKind {
@@ -55,7 +55,7 @@ impl NorFlashError for NoPower {
 }
 
 impl Flash {
-    pub fn new(sectors: usize) -> Self {
+    pub(crate) fn new(sectors: usize) -> Self {
         Self {
             bytes: vec![0xff; sectors * SECTOR],
             cut: None,
@@ -66,7 +66,7 @@ impl Flash {
     }
 
     /// The same flash when the power is back.
-    pub fn powered(mut self) -> Self {
+    pub(crate) fn powered(mut self) -> Self {
         self.cut = None;
         self.off = false;
         self
