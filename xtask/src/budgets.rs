@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::ec::{self, Figures};
 use crate::sizes::{self, Sizes};
 
 /// `budgets.toml`.
@@ -23,26 +24,36 @@ struct Budget {
     what: String,
     /// How it is measured.
     measure: Measure,
-    /// The most that is allowed, in bytes.
+    /// The most that is allowed, in bytes or cycles.
     limit: u64,
-    /// What is wished for, in bytes.
+    /// What is wished for, in bytes or cycles.
     aim: Option<u64>,
 }
 
 /// How something is measured.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Measure {
-    /// The package of `boards/` that is built as it is shipped.
-    package: String,
-    /// Its binary.
-    binary: String,
-    /// For which chip.
-    target: String,
-    /// What of it counts.
-    of: Memory,
-    /// A binary of the same package whose figure is subtracted: what the start-up costs without the thing measured.
-    without: Option<String>,
+#[serde(untagged, deny_unknown_fields)]
+enum Measure {
+    /// By its size.
+    Image {
+        /// The package of `boards/` that is built as it is shipped.
+        package: String,
+        /// Its binary.
+        binary: String,
+        /// For which chip.
+        target: String,
+        /// What of it counts.
+        of: Memory,
+        /// A binary of the same package whose figure is subtracted: what the start-up costs without the thing measured.
+        without: Option<String>,
+    },
+    /// By running it on the simulated Cortex-M0+.
+    Simulated {
+        /// What is run: a name that `cargo xtask bench ec` prints.
+        simulated: String,
+        /// What of it counts.
+        of: Cost,
+    },
 }
 
 /// Which memory.
@@ -55,12 +66,28 @@ enum Memory {
     Ram,
 }
 
+/// What is counted of something simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Cost {
+    /// Cycles by the Cortex-M0+'s table, memory without wait states.
+    Cycles,
+    /// Bytes of stack.
+    Stack,
+    /// Bytes of code and tables.
+    Flash,
+}
+
 /// Measures everything and fails if anything is over its limit.
 pub(crate) fn run() -> Result<()> {
     let budgets = read()?;
     let mut built = HashMap::new();
+    let mut figures: Option<Figures> = None;
     let mut over = 0;
-    println!("{:>9} {:>9} {:>9}  bytes", "measured", "allowed", "aim");
+    println!(
+        "{:>10} {:>10} {:>10}  bytes or cycles",
+        "measured", "allowed", "aim"
+    );
     for Budget {
         what,
         measure,
@@ -68,29 +95,50 @@ pub(crate) fn run() -> Result<()> {
         aim,
     } in &budgets.budget
     {
-        let mut figure = |binary: &str| -> Result<u64> {
-            let key = (measure.package.clone(), binary.to_owned(), measure.target.clone());
-            let sizes = match built.get(&key) {
-                Some(sizes) => *sizes,
-                None => {
-                    let sizes = Sizes::of(&sizes::build(&measure.package, binary, &measure.target)?)?;
-                    built.insert(key, sizes);
-                    sizes
+        let measured = match measure {
+            Measure::Image {
+                package,
+                binary,
+                target,
+                of,
+                without,
+            } => {
+                let mut figure = |binary: &str| -> Result<u64> {
+                    let key = (package.clone(), binary.to_owned(), target.clone());
+                    let sizes = match built.get(&key) {
+                        Some(sizes) => *sizes,
+                        None => {
+                            let sizes = Sizes::of(&sizes::build(package, binary, target)?)?;
+                            built.insert(key, sizes);
+                            sizes
+                        }
+                    };
+                    Ok(match of {
+                        Memory::Flash => sizes.flash(),
+                        Memory::Ram => sizes.ram(),
+                    })
+                };
+                let whole = figure(binary)?;
+                match without {
+                    Some(without) => whole.saturating_sub(figure(without)?),
+                    None => whole,
                 }
-            };
-            Ok(match measure.of {
-                Memory::Flash => sizes.flash(),
-                Memory::Ram => sizes.ram(),
-            })
+            }
+            Measure::Simulated { simulated, of: cost } => {
+                if figures.is_none() {
+                    figures = Some(ec::figures()?);
+                }
+                figures
+                    .as_ref()
+                    .and_then(|figures| figures.get(&(simulated.as_str(), *cost)))
+                    .copied()
+                    .with_context(|| format!("{what}: nothing that is simulated is called {simulated}"))?
+            }
         };
-        let mut measured = figure(&measure.binary)?;
-        if let Some(without) = &measure.without {
-            measured = measured.saturating_sub(figure(without)?);
-        }
         let aim = aim.map_or_else(|| "-".to_owned(), |aim| aim.to_string());
         let verdict = if measured > *limit { "  OVER" } else { "" };
         over += usize::from(measured > *limit);
-        println!("{measured:>9} {limit:>9} {aim:>9}  {what}{verdict}");
+        println!("{measured:>10} {limit:>10} {aim:>10}  {what}{verdict}");
     }
     ensure!(
         over == 0,
@@ -98,6 +146,14 @@ pub(crate) fn run() -> Result<()> {
         budgets.budget.len()
     );
     Ok(())
+}
+
+/// What is allowed of something simulated, if it has a budget.
+pub(crate) fn limit(name: &str, cost: Cost) -> Result<Option<u64>> {
+    Ok(read()?.budget.iter().find_map(|budget| match &budget.measure {
+        Measure::Simulated { simulated, of } if simulated == name && *of == cost => Some(budget.limit),
+        _ => None,
+    }))
 }
 
 fn read() -> Result<Budgets> {
@@ -120,11 +176,13 @@ mod tests {
                 "{}",
                 budget.what
             );
-            assert!(
-                crate::check::THUMB_TARGETS.contains(&budget.measure.target.as_str()),
-                "{}",
-                budget.what
-            );
+            if let Measure::Image { target, .. } = &budget.measure {
+                assert!(
+                    crate::check::THUMB_TARGETS.contains(&target.as_str()),
+                    "{}",
+                    budget.what
+                );
+            }
         }
     }
 }

@@ -17,7 +17,13 @@ pub(crate) const THUMB_TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "thumbv8m.mai
 const NOT_FOR_BOARDS: [&str; 2] = ["picolet-tls", "picolet-ec-trace"];
 
 /// Workspaces beside this one, whose code is formatted by the same rules.
-const OTHER_WORKSPACES: [&str; 4] = ["boards", "fuzz", "emulator/firmware", "crates/ec/trace/image"];
+const OTHER_WORKSPACES: [&str; 5] = [
+    "boards",
+    "fuzz",
+    "emulator/firmware",
+    "crates/ec/trace/image",
+    "crates/ec/trace/m33",
+];
 
 /// Runs all checks, whatever the ones before said, and fails when one did.
 pub(crate) fn run() -> Result<()> {

@@ -3,48 +3,59 @@
 //! On the simulated Cortex-M0+ instructions and cycles are exact and repeatable; on this machine they are times, and only their
 //! ratio says something.
 
+use std::collections::HashMap;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use picolet_ec_trace::{Image, Machine, Measured};
+
+use crate::budgets::{self, Cost};
+
+/// What was counted, by name and kind: what `budgets.toml` limits.
+pub(crate) type Figures = HashMap<(&'static str, Cost), u64>;
 
 /// An operation: our function in the image, its input, and RustCrypto's name if it has one.
 struct Operation {
     what: &'static str,
     name: &'static str,
     input: Vec<u8>,
-    /// Cycles that must not be exceeded.
-    limit: u64,
     /// Bytes of output that must be equal for both.
     output: usize,
 }
 
-/// The most stack that an operation may use.
-const STACK_LIMIT: u32 = 6 * 1024;
-/// The most flash that code and tables may take.
-const FLASH_LIMIT: u64 = 24 * 1024;
+/// The name of what all operations share: the most stack of any, the flash of all.
+const ALL: &str = "operations";
+
+/// A round of `boards/handshake`.
+struct Round {
+    client: u64,
+    server: u64,
+    idle: u64,
+    idle_stretch: u64,
+}
+
+/// The handshakes and what they say of the keys: in the last, all three (the authority's, the server's, the client's) are prepared.
+const ROUNDS: usize = 4;
 
 /// Prints the table. Fails if a budget does not hold.
 pub(crate) fn bench() -> Result<()> {
-    let ours = Image::build(&[])?;
     let both = Image::build(&["rustcrypto"])?;
     let mut machine = both.machine();
-    let mut over = Vec::new();
+    let mut figures = Figures::new();
 
     println!("Simulated Cortex-M0+, thumbv6m, -Os, memory without wait states");
     println!(
         "{:34} {:>10} {:>10} {:>6}   {:>12} {:>12} {:>6}",
         "", "instr.", "cycles", "stack", "RustCrypto", "cycles", "ratio"
     );
-    for Operation {
-        what,
-        name,
-        input,
-        limit,
-        output,
-    } in operations(&mut machine)?
-    {
-        let own = machine.call(name, &input, output)?;
+    for operation in operations(&mut machine)? {
+        let own = measure(&mut machine, &operation, &mut figures)?;
+        let Operation {
+            what,
+            name,
+            input,
+            output,
+        } = operation;
         print!(
             "{what:34} {:>10} {:>10} {:>6}",
             own.instructions, own.cycles, own.stack
@@ -69,18 +80,11 @@ pub(crate) fn bench() -> Result<()> {
             );
         }
         println!();
-        if own.cycles > limit {
-            over.push(format!("{what}: {} cycles, the limit is {limit}", own.cycles));
-        }
-        if own.stack > STACK_LIMIT {
-            over.push(format!(
-                "{what}: {} bytes of stack, the limit is {STACK_LIMIT}",
-                own.stack
-            ));
-        }
     }
 
+    let ours = Image::build(&[])?;
     let flash = flash(&ours);
+    figures.insert((ALL, Cost::Flash), flash);
     let operations = size_of(&ours, |name| {
         name.starts_with("p256_") || name.starts_with("x25519_")
     });
@@ -88,9 +92,28 @@ pub(crate) fn bench() -> Result<()> {
     println!(
         "\nFlash, code and tables: {flash} bytes (beside it: {operations} in the functions that call it, SHA-256 {hash})"
     );
-    if flash > FLASH_LIMIT {
-        over.push(format!("{flash} bytes of flash, the limit is {FLASH_LIMIT}"));
+
+    println!("\nHandshakes of rustls, TLS 1.3, certificates on both sides, not resumed: cycles");
+    println!(
+        "{:34} {:>10} {:>10} {:>14} {:>14}",
+        "", "client", "server", "idle after it", "its longest"
+    );
+    let rounds = handshakes(&mut figures)?;
+    for (number, round) in rounds.iter().enumerate() {
+        let Round {
+            client,
+            server,
+            idle,
+            idle_stretch,
+        } = round;
+        let what = match number {
+            0 => "no key prepared".to_owned(),
+            _ => format!("{number} of 3 keys prepared"),
+        };
+        println!("{what:34} {client:>10} {server:>10} {idle:>14} {idle_stretch:>14}");
     }
+
+    m33()?;
 
     println!("\nThis machine, release build");
     let status = Command::new(env!("CARGO"))
@@ -99,8 +122,139 @@ pub(crate) fn bench() -> Result<()> {
         .status()
         .context("cannot run cargo bench")?;
     ensure!(status.success(), "the native benchmark failed");
+
+    let mut over = Vec::new();
+    for ((name, cost), measured) in figures {
+        if let Some(limit) = budgets::limit(name, cost)?.filter(|limit| measured > *limit) {
+            over.push(format!("{name}, {cost:?}: {measured}, the limit is {limit}"));
+        }
+    }
     ensure!(over.is_empty(), "over budget:\n{}", over.join("\n"));
     Ok(())
+}
+
+/// Everything that has a budget, without RustCrypto and without printing.
+pub(crate) fn figures() -> Result<Figures> {
+    let image = Image::build(&[])?;
+    let mut machine = image.machine();
+    let mut figures = Figures::new();
+    for operation in operations(&mut machine)? {
+        measure(&mut machine, &operation, &mut figures)?;
+    }
+    figures.insert((ALL, Cost::Flash), flash(&image));
+    handshakes(&mut figures)?;
+    Ok(figures)
+}
+
+fn measure(machine: &mut Machine, operation: &Operation, figures: &mut Figures) -> Result<Measured> {
+    let measured = machine.call(operation.name, &operation.input, operation.output)?;
+    figures.insert((operation.name, Cost::Cycles), measured.cycles);
+    let most = figures.entry((ALL, Cost::Stack)).or_default();
+    *most = u64::from(measured.stack).max(*most);
+    Ok(measured)
+}
+
+/// Prints the instructions on a Cortex-M33, if there is QEMU to count them.
+fn m33() -> Result<()> {
+    let folder = crate::workspace().join("crates/ec/trace/m33");
+    let target = crate::workspace().join("target/ec-m33");
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--release", "--target", M33])
+        .arg("--target-dir")
+        .arg(&target)
+        .env_remove("RUSTFLAGS")
+        .current_dir(folder)
+        .status()
+        .context("cannot run cargo")?;
+    ensure!(status.success(), "the program for the Cortex-M33 does not build");
+    let output = Command::new("qemu-system-arm")
+        .args([
+            "-M",
+            "mps2-an505",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+            "-serial",
+            "none",
+        ])
+        .args([
+            "-semihosting-config",
+            "enable=on,target=native",
+            "-icount",
+            "shift=0",
+        ])
+        .arg("-kernel")
+        .arg(target.join(M33).join("release/picolet-ec-m33"))
+        .output();
+    let Ok(output) = output else {
+        println!("\nNo figures of the Cortex-M33: install qemu-system-arm");
+        return Ok(());
+    };
+    ensure!(
+        output.status.success(),
+        "on the Cortex-M33 ours and RustCrypto's do not come to the same"
+    );
+    // What a target writes goes to the standard error output of QEMU.
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let counts: HashMap<&str, u64> = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
+        .collect();
+    println!("\nCortex-M33 under QEMU, thumbv8m.main with UMAAL, -O3: instructions");
+    for line in text.lines() {
+        let Some((name, own)) = line.split_once(' ').filter(|(name, _)| !name.starts_with("rust")) else {
+            continue;
+        };
+        print!("{name:34} {own:>10}");
+        if let Some(theirs) = counts.get(format!("rustcrypto_{name}").as_str()) {
+            let ratio = *theirs as f64 / own.parse::<f64>().unwrap_or(f64::NAN);
+            print!("          RustCrypto {theirs:>10} {ratio:>6.2}");
+        }
+        println!();
+    }
+    Ok(())
+}
+
+/// The target of the Pico 2 W.
+const M33: &str = "thumbv8m.main-none-eabihf";
+
+/// Runs `boards/handshake`, built as an image is.
+fn handshakes(figures: &mut Figures) -> Result<Vec<Round>> {
+    const WORDS: usize = 4;
+    let path = crate::sizes::build("handshake", "handshake", "thumbv6m-none-eabi")?;
+    let elf = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let measured = Image::from_elf(&elf)?
+        .machine()
+        .call("handshakes", &[], 4 * WORDS * ROUNDS)?;
+    let words = measured.output.as_chunks().0;
+    let words: Vec<u64> = words
+        .iter()
+        .map(|word| u32::from_le_bytes(*word).into())
+        .collect();
+    let rounds: Vec<Round> = words
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&[client, server, idle, idle_stretch]: &[u64; WORDS]| Round {
+            client,
+            server,
+            idle,
+            idle_stretch,
+        })
+        .collect();
+    let most = |of: fn(&Round) -> u64| rounds.iter().map(of).max().unwrap_or_default();
+    figures.insert(("handshake_client", Cost::Cycles), most(|round| round.client));
+    figures.insert(("handshake_server", Cost::Cycles), most(|round| round.server));
+    figures.insert(("handshake_idle", Cost::Cycles), most(|round| round.idle_stretch));
+    if let Some(last) = rounds.last() {
+        figures.insert(("handshake_client_prepared", Cost::Cycles), last.client);
+        figures.insert(("handshake_server_prepared", Cost::Cycles), last.server);
+    }
+    figures.insert(("handshake", Cost::Stack), measured.stack.into());
+    Ok(rounds)
 }
 
 /// What is measured. Operations that need a key or a signature get one from the operations before.
@@ -113,61 +267,44 @@ fn operations(machine: &mut Machine) -> Result<Vec<Operation>> {
     } = machine.call("p256_sign", &signed, 64)?;
     let verified = [&digest[..], &signature, &point].concat();
     machine.call("p256_prepare", &point, 1)?;
-    let operation = |what, name, input: &[u8], output, limit| Operation {
+    let operation = |what, name, input: &[u8], output| Operation {
         what,
         name,
         input: input.to_vec(),
-        limit,
         output,
     };
     Ok(vec![
-        operation("P-256 key generation", "p256_public_key", &key, 65, 1_600_000),
-        operation(
-            "P-256 key generation from entropy",
-            "p256_generate",
-            &entropy,
-            97,
-            1_600_000,
-        ),
-        operation("P-256 sign, RFC 6979", "p256_sign", &signed, 64, 2_200_000),
+        operation("P-256 key generation", "p256_public_key", &key, 65),
+        operation("P-256 key generation from entropy", "p256_generate", &entropy, 97),
+        operation("P-256 sign, RFC 6979", "p256_sign", &signed, 64),
         operation(
             "P-256 sign, hedged",
             "p256_sign_hedged",
             &[&signed[..], &digest].concat(),
             64,
-            2_200_000,
         ),
-        operation("P-256 verify", "p256_verify", &verified, 1, 5_000_000),
+        operation("P-256 verify", "p256_verify", &verified, 1),
         operation(
             "P-256 verify, prepared key",
             "p256_verify_prepared",
             &verified[..96],
             1,
-            2_400_000,
         ),
-        operation("P-256 prepare a key", "p256_prepare", &point, 1, 5_500_000),
+        operation("P-256 prepare a key", "p256_prepare", &point, 1),
         operation(
             "P-256 ECDH",
             "p256_diffie_hellman",
             &[&key[..], &point].concat(),
             33,
-            5_500_000,
         ),
         operation(
             "P-256 decompress a point",
             "p256_decompress",
             &[&[2], &point[1..33]].concat(),
             65,
-            2_000_000,
         ),
-        operation("X25519 key generation", "x25519_public_key", &key, 32, 1_500_000),
-        operation(
-            "X25519 shared secret",
-            "x25519_diffie_hellman",
-            &signed,
-            32,
-            3_900_000,
-        ),
+        operation("X25519 key generation", "x25519_public_key", &key, 32),
+        operation("X25519 shared secret", "x25519_diffie_hellman", &signed, 32),
     ])
 }
 

@@ -69,9 +69,11 @@ impl fmt::Display for Sizes {
 pub(crate) fn build(package: &str, binary: &str, target: &str) -> Result<PathBuf> {
     crate::patch::run()?;
     let boards = crate::workspace().join("boards");
+    let profile = profile(target);
     let arguments = [
         "build",
-        "--release",
+        "--profile",
+        profile,
         "--package",
         package,
         "--bin",
@@ -92,7 +94,15 @@ pub(crate) fn build(package: &str, binary: &str, target: &str) -> Result<PathBuf
         "`cargo {}` failed in boards/",
         arguments.join(" ")
     );
-    Ok(boards.join("target").join(target).join("release").join(binary))
+    Ok(boards.join("target").join(target).join(profile).join(binary))
+}
+
+/// The profile that a chip's images are shipped with.
+fn profile(target: &str) -> &'static str {
+    match target {
+        "thumbv8m.main-none-eabihf" => "pico-2-w",
+        _ => "release",
+    }
 }
 
 /// Prints the sizes of the link tests for both boards.

@@ -2,9 +2,12 @@
 
 use crate::error::TlsError;
 use crate::handshake::Established;
+use crate::provider::prepared;
 use crate::record::Records;
 use alloc::boxed::Box;
 use core::fmt;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
 use embedded_io_async::{Error as _, ErrorType, Read, Write};
 
 /// A TLS connection over `S`.
@@ -84,6 +87,20 @@ impl<S: Read + Write> TlsStream<S> {
     }
 }
 
+/// Waits for a future, and while it is not ready prepares what speeds up later handshakes, a step at a time: whoever else runs
+/// on this thread gets his turn between them.
+async fn making_use_of_waiting<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let poll = future.as_mut().poll(context);
+        if poll.is_pending() && prepared::advance() {
+            context.waker().wake_by_ref();
+        }
+        poll
+    })
+    .await
+}
+
 impl<S> ErrorType for TlsStream<S> {
     type Error = TlsError;
 }
@@ -104,7 +121,7 @@ impl<S: Read + Write> Read for TlsStream<S> {
                     .await
                     .map_err(|error| TlsError::Io(error.kind()))?;
             }
-            match self.stream.read(self.records.room()).await {
+            match making_use_of_waiting(self.stream.read(self.records.room())).await {
                 Ok(0) => return Err(self.records.ended()),
                 Ok(count) => {
                     if let Err(error) = self.records.received(count) {

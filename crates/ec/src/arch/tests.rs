@@ -95,13 +95,6 @@ fn check_pairs(pairs: usize) {
 }
 
 #[test]
-fn twins_agree_with_num_bigint() {
-    check_pairs(20_000);
-}
-
-/// `cargo test --release -p picolet-ec -- --ignored`, about a minute.
-#[test]
-#[ignore = "a minute: cargo test --release -p picolet-ec -- --ignored"]
 fn twins_agree_with_num_bigint_on_a_million_pairs() {
     check_pairs(1_000_000);
 }

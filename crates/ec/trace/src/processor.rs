@@ -430,7 +430,8 @@ impl Processor {
                         _ => return Err(undefined),
                     };
                 }
-                0b1111 => {} // NOP and the other hints
+                0b1111 => {}                        // NOP and the other hints
+                0b0110 if code & 0xef == 0x62 => {} // CPS: there are no interrupts
                 _ => return Err(undefined),
             },
             0b11000 => self.registers[d8] = self.store_several(imm8, self.registers[d8])?,
@@ -464,8 +465,10 @@ impl Processor {
                         sign << 24 | i1 << 23 | i2 << 22 | (code & 0x3ff) << 12 | (second & 0x7ff) << 1;
                     self.registers[LR] = next | 1;
                     next = ahead.wrapping_add(((offset << 7) as i32 >> 7) as u32);
-                } else if code & 0xfff0 != 0xf3b0 {
-                    return Err(undefined); // only barriers are left, which do nothing here
+                } else if code == 0xf3ef && second & 0xff == 0x10 {
+                    self.registers[(second >> 8 & 15) as usize] = 0; // MRS from PRIMASK: there are no interrupts
+                } else if !(code & 0xfff0 == 0xf3b0 || code & 0xfff0 == 0xf380 && second & 0xff == 0x10) {
+                    return Err(undefined); // barriers and MSR to PRIMASK are left, which do nothing here
                 }
             }
             _ => return Err(undefined),

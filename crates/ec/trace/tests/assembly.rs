@@ -29,10 +29,9 @@ fn compare(machine: &mut Machine, name: &str, operands: &[&Words], expected: &[u
     assert_eq!(result, expected, "{name}({operands:x?})");
 }
 
-fn compare_pairs(pairs: usize) {
-    let image = Image::build(&[]).unwrap();
+fn compare_pairs(image: &Image, seed: u64, pairs: usize) {
     let mut machine = image.machine();
-    let mut operands = Operands::new(5);
+    let mut operands = Operands::new(seed);
     for _ in 0..pairs {
         let (a, b) = (&operands.number(), &operands.number());
         compare(&mut machine, "mul_wide", &[a, b], &arch::mul_wide(a, b));
@@ -57,15 +56,13 @@ fn compare_pairs(pairs: usize) {
 }
 
 #[test]
-fn assembly_equals_the_twin() {
-    compare_pairs(5_000);
-}
-
-/// `cargo test --release -p picolet-ec-trace -- --ignored`
-#[test]
-#[ignore = "minutes: cargo test --release -p picolet-ec-trace -- --ignored"]
 fn assembly_equals_the_twin_on_a_million_pairs() {
-    compare_pairs(1_000_000);
+    let image = &Image::build(&[]).unwrap();
+    std::thread::scope(|scope| {
+        for seed in 5..9 {
+            scope.spawn(move || compare_pairs(image, seed, 250_000));
+        }
+    });
 }
 
 /// Extremes, in all pairs: 0, 1, the primes and their neighbours, powers of two, all ones.

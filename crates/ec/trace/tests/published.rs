@@ -1,13 +1,14 @@
-//! The published vectors, on the simulated processor: the same set as on the host, and the same results.
-//!
-//! Wycheproof's take minutes: `cargo test --release -p picolet-ec-trace -- --ignored`.
+//! The published vectors, on the simulated processor: the same set as on the host with the same results, by digest.
 #![allow(missing_docs, reason = "tests")]
 
 #[path = "../../tests/vectors/mod.rs"]
 mod vectors;
 
 use picolet_ec_trace::{Image, Machine};
+use sha2::{Digest, Sha256};
+use std::fmt::Debug;
 use vectors::Operations;
+use vectors::host::HOST;
 
 struct Target(Machine);
 
@@ -79,41 +80,134 @@ impl Operations for Target {
     }
 }
 
-fn on_target<R>(run: impl FnOnce(&mut Target) -> R) -> R {
-    let image = Image::build(&[]).unwrap();
-    run(&mut Target(image.machine()))
+/// Operations that hash what goes into them and what comes out.
+struct Recorded<O> {
+    operations: O,
+    hash: Sha256,
+}
+
+impl<O: Operations> Recorded<O> {
+    fn record<R: AsRef<[u8]>>(
+        &mut self,
+        name: &str,
+        input: &[&[u8]],
+        run: impl FnOnce(&mut O) -> Option<R>,
+    ) -> Option<R> {
+        let output = run(&mut self.operations);
+        self.hash.update(name);
+        for part in input {
+            self.hash.update(part.len().to_be_bytes());
+            self.hash.update(part);
+        }
+        self.hash.update([u8::from(output.is_some())]);
+        self.hash.update(output.as_ref().map_or(&[][..], R::as_ref));
+        output
+    }
+
+    fn record_truth(&mut self, name: &str, input: &[&[u8]], run: impl FnOnce(&mut O) -> bool) -> bool {
+        self.record(name, input, |operations| run(operations).then_some([]))
+            .is_some()
+    }
+}
+
+impl<O: Operations> Operations for Recorded<O> {
+    fn public_key(&mut self, key: &[u8; 32]) -> Option<[u8; 65]> {
+        self.record("public_key", &[key], |operations| operations.public_key(key))
+    }
+
+    fn sign(&mut self, key: &[u8; 32], digest: &[u8; 32]) -> [u8; 64] {
+        self.record("sign", &[key, digest], |operations| {
+            Some(operations.sign(key, digest))
+        })
+        .unwrap()
+    }
+
+    fn read_signature(&mut self, der: &[u8]) -> Option<[u8; 64]> {
+        self.record("read_signature", &[der], |operations| {
+            operations.read_signature(der)
+        })
+    }
+
+    fn read_spki(&mut self, der: &[u8]) -> Option<[u8; 65]> {
+        self.record("read_spki", &[der], |operations| operations.read_spki(der))
+    }
+
+    fn verify(&mut self, point: &[u8], digest: &[u8; 32], signature: &[u8; 64]) -> bool {
+        self.record_truth("verify", &[point, digest, signature], |operations| {
+            operations.verify(point, digest, signature)
+        })
+    }
+
+    fn prepare(&mut self, point: &[u8]) -> bool {
+        self.record_truth("prepare", &[point], |operations| operations.prepare(point))
+    }
+
+    fn verify_prepared(&mut self, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
+        self.record_truth("verify_prepared", &[digest, signature], |operations| {
+            operations.verify_prepared(digest, signature)
+        })
+    }
+
+    fn diffie_hellman(&mut self, key: &[u8; 32], point: &[u8]) -> Option<[u8; 32]> {
+        self.record("diffie_hellman", &[key, point], |operations| {
+            operations.diffie_hellman(key, point)
+        })
+    }
+
+    fn x25519_public_key(&mut self, key: &[u8; 32]) -> [u8; 32] {
+        self.record("x25519_public_key", &[key], |operations| {
+            Some(operations.x25519_public_key(key))
+        })
+        .unwrap()
+    }
+
+    fn x25519(&mut self, key: &[u8; 32], point: &[u8; 32]) -> Option<[u8; 32]> {
+        self.record("x25519", &[key, point], |operations| {
+            operations.x25519(key, point)
+        })
+    }
+}
+
+/// Runs vectors on the host and on the target: the digest of all that went in and came out is the same.
+fn on_both<R: Debug + PartialEq>(run: impl Fn(&mut dyn Operations) -> R) -> R {
+    fn recorded<R>(operations: impl Operations, run: impl Fn(&mut dyn Operations) -> R) -> (R, String) {
+        let mut recorded = Recorded {
+            operations,
+            hash: Sha256::new(),
+        };
+        let result = run(&mut recorded);
+        let digest = recorded.hash.finalize();
+        (result, digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+    let target = Target(Image::build(&[]).unwrap().machine());
+    let (host, target) = (recorded(HOST, &run), recorded(target, &run));
+    assert_eq!(host, target, "host and target differ");
+    println!("{:?} on both, digest {}", host.0, host.1);
+    host.0
 }
 
 #[test]
-#[ignore = "a minute: cargo test --release -p picolet-ec-trace -- --ignored"]
 fn wycheproof_ecdsa() {
-    let (count, valid) = on_target(vectors::wycheproof_ecdsa);
-    println!("{count} vectors, {valid} of them valid");
+    let (count, valid) = on_both(vectors::wycheproof_ecdsa);
     assert!(count > 1000 && valid > 300);
 }
 
 #[test]
-#[ignore = "half a minute: cargo test --release -p picolet-ec-trace -- --ignored"]
 fn wycheproof_ecdh() {
-    let count = on_target(vectors::wycheproof_ecdh);
-    println!("{count} vectors");
-    assert!(count > 800);
+    assert!(on_both(vectors::wycheproof_ecdh) > 800);
 }
 
 #[test]
-#[ignore = "half a minute: cargo test --release -p picolet-ec-trace -- --ignored"]
 fn wycheproof_x25519() {
-    let count = on_target(vectors::wycheproof_x25519);
-    println!("{count} vectors");
-    assert!(count > 500);
+    assert!(on_both(vectors::wycheproof_x25519) > 500);
 }
 
 #[test]
 fn nist() {
-    assert_eq!(on_target(vectors::nist), 202);
+    assert_eq!(on_both(vectors::nist), 202);
 }
 
 #[test]
 fn rfcs() {
-    on_target(vectors::rfcs);
+    on_both(vectors::rfcs);
 }

@@ -1,4 +1,4 @@
-//! The cryptography that rustls is given, over RustCrypto.
+//! The cryptography that rustls is given, over picolet-ec and RustCrypto.
 //!
 //! Public-key arithmetic is behind [`arithmetic`] alone.
 
@@ -6,7 +6,7 @@ pub(crate) mod aead;
 pub(crate) mod arithmetic;
 mod exchange;
 mod hash;
-mod prepared;
+pub(crate) mod prepared;
 mod rsa;
 pub(crate) mod sign;
 mod verify;

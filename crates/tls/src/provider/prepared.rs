@@ -4,12 +4,16 @@
 //! a key earns it with its second valid signature, and at most [`PREPARED`] keys have one. Who cannot make a valid signature that
 //! webpki asks about (it checks a chain from its trusted end) cannot push out those who can.
 //!
+//! The table is made in steps of half a million instructions at most, while connections wait for their peers ([`advance`]): a
+//! handshake takes what its own arithmetic takes and nothing more, and nobody has to wait for a table.
+//!
 //! Shared by all connections: whether a signature is valid depends on nothing that is remembered here.
 
 use crate::sync::Arc;
+use alloc::boxed::Box;
 use core::cell::RefCell;
 use critical_section::Mutex;
-use picolet_ec::p256::{PreparedKey, PublicKey, Signature};
+use picolet_ec::p256::{Preparation, PreparedKey, PublicKey, Signature};
 
 /// Keys with a table, 2 KB each.
 const PREPARED: usize = 3;
@@ -21,6 +25,14 @@ struct Keys {
     prepared: [Option<(PublicKey, Arc<PreparedKey>)>; PREPARED],
     /// The latest seen first.
     candidates: [Option<PublicKey>; CANDIDATES],
+    /// What is to be done when there is time: one key at a time, the next is found when it comes back.
+    job: Option<Job>,
+}
+
+/// A key that has earned its table.
+enum Job {
+    Wanted(PublicKey),
+    Begun(PublicKey, Box<Preparation<Box<PreparedKey>>>),
 }
 
 static KEYS: Mutex<RefCell<Keys>> = Mutex::new(RefCell::new(Keys::EMPTY));
@@ -34,6 +46,7 @@ impl Keys {
     const EMPTY: Keys = Keys {
         prepared: [const { None }; PREPARED],
         candidates: [None; CANDIDATES],
+        job: None,
     };
 
     fn find(&mut self, key: &PublicKey) -> Option<Arc<PreparedKey>> {
@@ -69,25 +82,49 @@ pub(super) fn verify(key: &PublicKey, digest: &[u8; 32], signature: &Signature) 
         return prepared.verify(digest, signature).is_ok();
     }
     let valid = key.verify(digest, signature).is_ok();
-    if valid && with_keys(|keys| keys.seen_before(key)) {
-        let prepared = prepare(key);
-        with_keys(|keys| keys.insert(key, prepared));
+    if valid {
+        with_keys(|keys| {
+            if keys.seen_before(key) && keys.job.is_none() {
+                keys.job = Some(Job::Wanted(*key));
+            }
+        });
     }
     valid
 }
 
-fn prepare(key: &PublicKey) -> Arc<PreparedKey> {
-    let mut prepared = Arc::new(PreparedKey::EMPTY);
-    if let Some(prepared) = Arc::get_mut(&mut prepared) {
-        prepared.prepare(key);
+/// Does a step of preparing a key that came back, if there is one; `false` says that there was nothing to do.
+pub(crate) fn advance() -> bool {
+    // Taken out meanwhile: another thread finds nothing to do, or begins with another key.
+    let Some(job) = with_keys(|keys| keys.job.take()) else {
+        return false;
+    };
+    let (key, mut preparation) = match job {
+        Job::Wanted(key) => (
+            key,
+            Box::new(Preparation::new(&key, Box::new(PreparedKey::EMPTY))),
+        ),
+        Job::Begun(key, preparation) => (key, preparation),
+    };
+    if preparation.step() {
+        if let Some(prepared) = preparation.finish().map(Arc::from) {
+            with_keys(|keys| keys.insert(&key, prepared));
+        }
+    } else {
+        with_keys(|keys| keys.job = Some(Job::Begun(key, preparation)));
     }
-    prepared
+    true
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use picolet_ec::p256::SecretKey;
+
+    fn prepared(key: &PublicKey) -> Arc<PreparedKey> {
+        let mut prepared = Box::new(PreparedKey::EMPTY);
+        prepared.prepare(key);
+        Arc::from(prepared)
+    }
 
     fn secrets() -> [SecretKey; 8] {
         core::array::from_fn(|i| SecretKey::generate(&[i as u8 + 1; 48]))
@@ -100,6 +137,9 @@ mod tests {
         for round in 0..4u8 {
             for (i, secret) in secrets.iter().enumerate() {
                 for _ in 0..=(i % 3) {
+                    for _ in 0..i * 2 {
+                        advance();
+                    }
                     let (digest, key) = ([round; 32], secret.public_key());
                     let signature = secret.sign(&digest);
                     assert!(verify(&key, &digest, &signature));
@@ -122,10 +162,10 @@ mod tests {
         assert!(!state.seen_before(&keys[0]), "the oldest made room");
         for key in &keys[..PREPARED] {
             assert!(state.find(key).is_none());
-            state.insert(key, prepare(key));
+            state.insert(key, prepared(key));
         }
         assert!(state.find(&keys[0]).is_some());
-        state.insert(&keys[PREPARED], prepare(&keys[PREPARED]));
+        state.insert(&keys[PREPARED], prepared(&keys[PREPARED]));
         assert!(state.find(&keys[0]).is_some() && state.find(&keys[1]).is_none());
     }
 }
