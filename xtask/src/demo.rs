@@ -23,7 +23,8 @@ pub(crate) fn bench_fleet() -> Result<()> {
     cargo(["bench", "--quiet", "--package", "picolet", "--bench", "fleet"])
 }
 
-fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
+/// Runs cargo in the project's folder.
+pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
     let status = Command::new(env!("CARGO"))
         .args(arguments)
         .current_dir(crate::workspace())

@@ -5,6 +5,7 @@ mod check;
 mod control_plane;
 mod demo;
 mod ec;
+mod emulator;
 mod fuzz;
 mod patch;
 mod sizes;
@@ -51,6 +52,8 @@ enum Verb {
 enum Bench {
     /// Public-key arithmetic beside RustCrypto's, on a simulated Cortex-M0+ and here.
     Ec,
+    /// The emulator beside real time, the crate rp2040-emu, and its prototype where that is at hand.
+    Emulator,
     /// A thousand nodes in one process: time to Ready, memory of one more node.
     Fleet,
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Sizes => sizes::run(),
         Verb::Budgets => budgets::run(),
         Verb::Bench(Bench::Ec) => ec::bench(),
+        Verb::Bench(Bench::Emulator) => emulator::bench(),
         Verb::Bench(Bench::Fleet) => demo::bench_fleet(),
     };
     match result {

@@ -739,6 +739,16 @@ impl Chip {
         self.attention = true;
     }
 
+    /// A word of flash through the alias that caches, and how many cycles that takes more than a hit.
+    #[inline(always)]
+    pub(crate) fn read_cached(&mut self, address: u32) -> (u32, u64) {
+        if !self.flash_mapped {
+            self.read_unmapped(address);
+        }
+        let wait = self.cache.access((address & 0xff_ffff) >> 3);
+        (self.flash.word(address & 0xff_ffff), wait)
+    }
+
     /// A word of flash through one of its four aliases.
     #[inline(always)]
     pub(crate) fn read_flash(&mut self, address: u32, cycles: &mut u64) -> u32 {

@@ -18,10 +18,12 @@ pub(crate) struct Cache {
     /// Line numbers, the more recently used way first.
     tags: Box<[[u32; 2]; SETS]>,
     control: u32,
-    pub hits: u32,
-    pub accesses: u32,
-    /// Misses since power-on, which no register shows.
+    accesses: u64,
+    /// Misses since power-on.
     pub misses: u64,
+    /// What the two had come to when the counters of accesses and of hits were last cleared.
+    accesses_cleared: u64,
+    hits_cleared: u64,
     /// Cycles that a miss costs, from how the SSI is set up.
     miss_cycles: u64,
     /// The cache's memory, when it is switched off and used as SRAM.
@@ -33,9 +35,10 @@ impl Cache {
         Self {
             tags: Box::new([[u32::MAX; 2]; SETS]),
             control: 3,
-            hits: 0,
             accesses: 0,
             misses: 0,
+            accesses_cleared: 0,
+            hits_cleared: 0,
             miss_cycles: 0,
             sram: vec![0; 0x4000].try_into().expect("the size asked for"),
         }
@@ -45,6 +48,8 @@ impl Cache {
     pub(crate) fn reset(&mut self) {
         *self = Self {
             misses: self.misses,
+            accesses: self.misses,
+            accesses_cleared: self.misses,
             ..Self::new()
         };
     }
@@ -52,18 +57,22 @@ impl Cache {
     /// An access to a line through the caching alias: how many cycles it takes more than a hit.
     #[inline(always)]
     pub(crate) fn access(&mut self, line: u32) -> u64 {
-        self.accesses = self.accesses.saturating_add(1);
+        self.accesses += 1;
         let set = &mut self.tags[line as usize % SETS];
         if set[0] == line {
-            self.hits = self.hits.saturating_add(1);
             return 0;
         }
         if set[1] == line {
-            self.hits = self.hits.saturating_add(1);
             set.swap(0, 1);
             return 0;
         }
+        self.miss(line)
+    }
+
+    #[inline(never)]
+    fn miss(&mut self, line: u32) -> u64 {
         if self.control & 1 != 0 {
+            let set = &mut self.tags[line as usize % SETS];
             *set = [line, set[0]];
         }
         self.misses += 1;
@@ -75,9 +84,8 @@ impl Cache {
         let line = (address & 0xff_ffff) >> 3;
         let set = &mut self.tags[line as usize % SETS];
         let hit = address & 1 << 25 == 0 && set.contains(&line);
-        self.accesses = self.accesses.saturating_add(1);
+        self.accesses += 1;
         if hit {
-            self.hits = self.hits.saturating_add(1);
             return 0;
         }
         if address & 1 << 24 == 0 && self.control & 1 != 0 && !set.contains(&line) {
@@ -85,6 +93,16 @@ impl Cache {
         }
         self.misses += 1;
         self.miss_cycles
+    }
+
+    /// The counter of accesses: it stays at its highest value.
+    fn accesses(&self) -> u32 {
+        u32::try_from(self.accesses - self.accesses_cleared).unwrap_or(u32::MAX)
+    }
+
+    /// The counter of hits.
+    fn hits(&self) -> u32 {
+        u32::try_from(self.accesses - self.misses - self.hits_cleared).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn flush(&mut self) {
@@ -108,8 +126,8 @@ impl Cache {
             0x04 => 0,
             // STAT: the FIFO of the streaming interface is empty, the flush is done
             0x08 => 3,
-            0x0c => self.hits,
-            0x10 => self.accesses,
+            0x0c => self.hits(),
+            0x10 => self.accesses(),
             // the streaming interface, idle
             0x14 | 0x18 => 0,
             _ => return None,
@@ -121,8 +139,8 @@ impl Cache {
         match offset {
             0x00 => self.control = write.onto(self.control) & 0xb,
             0x04 => self.flush(),
-            0x0c => self.hits = 0,
-            0x10 => self.accesses = 0,
+            0x0c => self.hits_cleared = self.accesses - self.misses,
+            0x10 => self.accesses_cleared = self.accesses,
             0x14 => {}
             // a stream of no words is a stream that is stopped
             0x18 => return write.bits() == 0,
@@ -368,7 +386,7 @@ mod tests {
         cache.set_miss_cycles(56);
         let cost = [0, 1024, 0, 2048, 1024, 0].map(|line| cache.access(line));
         assert_eq!(cost, [60, 60, 0, 60, 60, 60], "least recently used goes");
-        assert_eq!((cache.accesses, cache.hits, cache.misses), (6, 1, 5));
+        assert_eq!((cache.accesses(), cache.hits(), cache.misses), (6, 1, 5));
     }
 
     #[test]

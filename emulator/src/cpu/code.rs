@@ -11,7 +11,7 @@ const GUARD: u32 = 4;
 const PAGE_SHIFT: u32 = 8;
 
 /// A memory that code can run from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Region {
     /// Address of its first byte.
     pub base: u32,
@@ -90,8 +90,8 @@ impl CodeCache {
 
     /// The instruction at an index.
     #[inline(always)]
-    pub(crate) fn get(&self, index: u32) -> Decoded {
-        self.entries[index as usize]
+    pub(crate) fn get(&self, index: u32) -> &Decoded {
+        &self.entries[index as usize]
     }
 
     /// Decodes the instruction at `address` of memory `which` and keeps it.

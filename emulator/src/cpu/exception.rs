@@ -39,6 +39,8 @@ pub(crate) struct Exceptions {
     pub svcall_priority: u8,
     pub pendsv_priority: u8,
     pub systick_priority: u8,
+    /// The count of instructions when an exception was last entered that another can still take the place of.
+    entered_at: Option<u64>,
 }
 
 impl Exceptions {
@@ -119,6 +121,17 @@ impl Exceptions {
             || self.nmi_pending
     }
 
+    fn set_pending(&mut self, exception: u32) {
+        match exception {
+            NMI => self.nmi_pending = true,
+            SVCALL => self.svcall_pending = true,
+            PENDSV => self.pendsv_pending = true,
+            SYSTICK => self.systick_pending = true,
+            HARD_FAULT => {}
+            interrupt => self.latched |= 1 << (interrupt - FIRST_INTERRUPT),
+        }
+    }
+
     fn clear_pending(&mut self, exception: u32) {
         match exception {
             NMI => self.nmi_pending = false,
@@ -164,7 +177,15 @@ impl Core {
         }
         if priority < self.execution_priority() {
             self.sleep = Sleep::Awake;
-            self.enter(chip, exception, self.pc, ENTRY_CYCLES);
+            if self.exceptions.entered_at == Some(self.instructions) {
+                // late arrival: nothing of the handler has run, so its frame serves the other, and it waits again
+                self.exceptions.active &= !(1 << self.ipsr);
+                self.exceptions.set_pending(self.ipsr);
+                self.exceptions.clear_pending(exception);
+                self.begin(chip, exception, 0);
+            } else {
+                self.enter(chip, exception, self.pc, ENTRY_CYCLES);
+            }
         }
     }
 
@@ -232,6 +253,8 @@ impl Core {
         };
         self.exceptions.clear_pending(exception);
         self.use_process_stack(false);
+        // a fault is nobody's to put off
+        self.exceptions.entered_at = (stacked && exception != HARD_FAULT).then_some(self.instructions);
         self.begin(chip, if stacked { exception } else { HARD_FAULT }, cost);
     }
 

@@ -9,9 +9,12 @@ pub(crate) mod decode;
 mod exception;
 mod execute;
 mod system;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use execute::{Exit, NoObserver, Observe, replicate};
 
+use code::Region;
 use core::fmt;
 use exception::Exceptions;
 use system::{Mpu, SysTick};
@@ -90,12 +93,14 @@ pub(crate) struct Core {
     pub r: [u32; 16],
     /// Address of the next instruction.
     pub pc: u32,
-    /// Bit 31 is N.
-    n: u32,
-    /// Z is set if this is 0.
-    z: u32,
+    /// The memory that `pc` was last found in, and its place in the code cache.
+    memory: usize,
+    region: Region,
+    /// The last result, whose sign is N and which is zero if Z is set: below 2^31 but for where both flags are set.
+    nz: i64,
     c: bool,
-    v: bool,
+    /// Bit 31 is V.
+    v: u32,
     /// The stack pointer that is not in use.
     other_sp: u32,
     /// CONTROL.SPSEL: the process stack is in use.
@@ -139,10 +144,11 @@ impl Core {
             id,
             r: [0; 16],
             pc: 0,
-            n: 0,
-            z: 1,
+            memory: 0,
+            region: Region::default(),
+            nz: 1,
             c: false,
-            v: false,
+            v: 0,
             other_sp: 0,
             process_stack: false,
             unprivileged: false,
@@ -183,20 +189,41 @@ impl Core {
 
     /// APSR, IPSR and EPSR together (B1.4.2).
     pub(crate) fn xpsr(&self) -> u32 {
-        self.n & 1 << 31
-            | u32::from(self.z == 0) << 30
+        u32::from(self.negative()) << 31
+            | u32::from(self.zero()) << 30
             | u32::from(self.c) << 29
-            | u32::from(self.v) << 28
+            | u32::from(self.overflow()) << 28
             | 1 << 24
             | self.ipsr
     }
 
     /// Sets N, Z, C, V from the top of an xPSR.
     pub(crate) fn set_flags(&mut self, psr: u32) {
-        self.n = psr & 1 << 31;
-        self.z = u32::from(psr >> 30 & 1 == 0);
+        let (n, z) = (psr >> 31 & 1 != 0, psr >> 30 & 1 != 0);
+        self.nz = if n { i64::MIN } else { 0 } | i64::from(!z);
         self.c = psr >> 29 & 1 != 0;
-        self.v = psr >> 28 & 1 != 0;
+        self.v = psr << 3;
+    }
+
+    #[inline(always)]
+    fn negative(&self) -> bool {
+        self.nz < 0
+    }
+
+    #[inline(always)]
+    fn zero(&self) -> bool {
+        self.nz as u32 == 0
+    }
+
+    #[inline(always)]
+    fn overflow(&self) -> bool {
+        self.v >> 31 != 0
+    }
+
+    /// N is not V: the signed comparison found "less".
+    #[inline(always)]
+    fn less(&self) -> bool {
+        ((self.nz >> 32) as u32 ^ self.v) >> 31 != 0
     }
 
     /// The main stack pointer, whichever is in use.

@@ -22,24 +22,32 @@ pub(crate) struct SysTick {
 
 impl SysTick {
     fn value(&self, now: u64) -> u32 {
-        if self.enabled {
-            (self.zero_at.saturating_sub(now) / self.cycles_per_count.max(1)) as u32 & 0xff_ffff
+        if !self.runs() {
+            return self.stopped_at;
+        }
+        let left = (self.zero_at.saturating_sub(now) / self.cycles_per_count.max(1)) as u32;
+        // the count that reloads shows zero
+        if left == self.reload + 1 {
+            0
         } else {
-            self.stopped_at
+            left & 0xff_ffff
         }
     }
 
     fn start(&mut self, now: u64) {
-        let count = if self.stopped_at == 0 {
-            self.reload + 1
-        } else {
-            self.stopped_at
+        let count = match (self.stopped_at, self.reload) {
+            (0, 0) => {
+                self.zero_at = u64::MAX;
+                return;
+            }
+            (0, reload) => reload + 1,
+            (left, _) => left,
         };
         self.zero_at = now + u64::from(count) * self.cycles_per_count.max(1);
     }
 
     fn runs(&self) -> bool {
-        self.enabled && (self.reload != 0 || self.stopped_at != 0)
+        self.enabled && self.zero_at != u64::MAX
     }
 }
 
