@@ -43,7 +43,7 @@ fn main() {
     let prototype = build_prototype(&root);
 
     let memory = memory_of_a_board(&image);
-    let (mut one, mut two, mut other, mut old, mut old_with_cache) = Default::default();
+    let [mut one, mut two, mut other, mut old, mut old_with_cache] = [Speed::default(); 5];
     let mut both_at_once = 0_f64;
     for round in 1..=ROUNDS {
         eprintln!("round {round} of {ROUNDS}");
@@ -64,13 +64,12 @@ fn main() {
         }
     }
 
-    let one: Speed = one;
     let line = |name: &str, value: f64, unit: &str| println!("{name:<44} {value:>8.2} {unit}");
     line("instructions a second", one.instructions / 1e6, "million");
     line("speed, one board", one.cycles / REAL, "× real time");
     line(
         "speed of each of two boards at once",
-        two_each(two),
+        two.cycles / REAL,
         "× real time",
     );
     line(
@@ -78,13 +77,8 @@ fn main() {
         both_at_once / REAL,
         "× real time",
     );
-    line(
-        "against rp2040-emu (cycles)",
-        one.cycles / Speed::cycles_of(other),
-        "×",
-    );
+    line("against rp2040-emu (cycles)", one.cycles / other.cycles, "×");
     if prototype.is_some() {
-        let (old, old_with_cache): (Speed, Speed) = (old, old_with_cache);
         line(
             "against the prototype (instructions)",
             one.instructions / old.instructions,
@@ -96,17 +90,6 @@ fn main() {
         println!("the prototype is not at hand: name its folder in PICOLET_PROTOTYPE");
     }
     line("memory of a board", memory as f64 / 1024.0, "MiB");
-}
-
-impl Speed {
-    fn cycles_of(speed: Self) -> f64 {
-        speed.cycles
-    }
-}
-
-/// Two threads share the processor time that was measured.
-fn two_each(both: Speed) -> f64 {
-    both.cycles / REAL
 }
 
 /// Cycles of a part that is never idle.
@@ -171,15 +154,10 @@ fn memory_of_a_board(image: &Image) -> u64 {
 
 /// The same image on the crate `rp2040-emu`, started as its second stage would start it.
 fn run_rp2040_emu(image: &Image) -> (u64, u64) {
-    let mut flash = vec![0xff; 0x20_0000];
-    for (address, bytes) in image.pieces() {
-        let at = (address - 0x1000_0000) as usize;
-        flash[at..at + bytes.len()].copy_from_slice(bytes);
-    }
     let mut emulator: Emulator = EmulatorBuilder::new(rp2040_emu::Config::default())
         .build()
         .expect("one thread always works");
-    emulator.load_flash(&flash);
+    emulator.load_flash(board(image).flash());
     emulator.reset();
     emulator.direct_boot_from_flash(0x100);
     let cycles = emulator.run(FEW_CYCLES).expect("it runs");
@@ -205,7 +183,7 @@ fn run_prototype(binary: &Path, elf: &Path, cache: bool) -> (u64, u64) {
             .unwrap_or_default();
         digits.parse().unwrap_or_else(|_| panic!("no {name} in\n{text}"))
     };
-    (number("instr="), number("busy_cycles="))
+    (number("\ninstr="), number("busy_cycles="))
 }
 
 /// Builds the image that computes without end.

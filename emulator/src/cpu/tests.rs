@@ -153,7 +153,7 @@ fn every_form_of_every_instruction() {
             continue;
         }
         let parts: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [name, code, before, after, cycles] = parts[..] else {
+        let [_name, code, before, after, cycles] = parts[..] else {
             panic!("not a case: {line}")
         };
         let code: Vec<u16> = code
