@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use picolet_emulator::net::{DEVICE, HOST, Impaired, Link, Local, Stream, User};
 use picolet_emulator::radio::{AccessPoint, Air, Change, Config as RadioConfig, Cyw43439, Security};
-use picolet_emulator::{Board, Config, Figures, Time};
+use picolet_emulator::{Board, Config, Figures, Stop, Time};
 use support::client::pattern;
 use support::image::{board, run_to, wifi};
 
@@ -123,9 +123,57 @@ fn every_run_to_dhcp_is_the_same_to_the_instruction() {
         (board.figures(), log)
     };
     let first: (Figures, String) = run();
-    for _ in 1..3 {
+    let runs = std::env::var("PICOLET_EMULATOR_RUNS").map_or(3, |runs| runs.parse().expect("a number"));
+    for _ in 1..runs {
         assert_eq!(run(), first);
     }
+}
+
+#[test]
+#[ignore = "minutes: cargo test --release -p picolet-emulator --test wifi -- --ignored ten_megabytes"]
+fn ten_megabytes_go_each_way() {
+    const LENGTH: usize = 10_000_000;
+    let local = Local::new(3);
+    let mut board = start(local.link());
+    let mut log = String::new();
+    run_to(&mut board, &mut log, "address 10.0.2.15/24", MINUTE);
+    let data = pattern(LENGTH);
+    let count = exchange(&local, 9, data.clone());
+    let answer = [(LENGTH as u32).to_be_bytes(), checksum(&data).to_be_bytes()].concat();
+    assert_eq!(finish(&mut board, &count, Duration::from_secs(600)), answer);
+    let source = exchange(&local, 19, (LENGTH as u32).to_be_bytes().to_vec());
+    assert!(finish(&mut board, &source, Duration::from_secs(600)) == data);
+}
+
+/// Lets the board idle, and then asks it for something.
+fn idle(time: Duration) {
+    let local = Local::new(3);
+    let mut board = start(local.link());
+    let mut log = String::new();
+    run_to(&mut board, &mut log, "address 10.0.2.15/24", MINUTE);
+    log.clear();
+    let end = board.time() + time;
+    while board.time() < end {
+        let stop = board.run_until((board.time() + Duration::from_secs(60)).min(end));
+        assert_eq!(stop, Stop::Reached, "{stop}");
+        log.push_str(&String::from_utf8_lossy(&board.take_uart(0)));
+    }
+    assert_eq!(log, "", "nothing happened");
+    assert_eq!(board.radio().status().joined.as_deref(), Some(NAME));
+    let data = pattern(5_000);
+    let echo = exchange(&local, 7, data.clone());
+    assert!(finish(&mut board, &echo, Duration::from_secs(30)) == data);
+}
+
+#[test]
+fn an_idle_board_stays_reachable() {
+    idle(Duration::from_secs(600));
+}
+
+#[test]
+#[ignore = "minutes: cargo test --release -p picolet-emulator --test wifi -- --ignored a_day"]
+fn a_day_of_idling_changes_nothing() {
+    idle(Duration::from_secs(24 * 60 * 60));
 }
 
 #[test]
