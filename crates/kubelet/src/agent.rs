@@ -1,5 +1,6 @@
 //! One node: what its tasks share, and how they run side by side.
 
+use crate::apart::apart;
 use crate::client::Client;
 use crate::configuration::Configuration;
 use crate::events::Events;
@@ -75,15 +76,15 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         use embassy_futures::join::{join, join4};
         join(
             join4(
-                crate::lease::run(self),
-                crate::status::run(self),
-                crate::configuration::run(self),
-                crate::pods::run(self),
+                apart(crate::lease::run(self)),
+                apart(crate::status::run(self)),
+                apart(crate::configuration::run(self)),
+                apart(crate::pods::run(self)),
             ),
             join4(
-                crate::server::run(self),
-                crate::events::run(self),
-                crate::led::run(self),
+                apart(crate::server::run(self)),
+                apart(crate::events::run(self)),
+                apart(crate::led::run(self)),
                 core::future::ready(()),
             ),
         )

@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 mod agent;
+mod apart;
 mod backoff;
 mod client;
 pub mod configuration;

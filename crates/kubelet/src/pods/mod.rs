@@ -20,6 +20,7 @@ pub use runtime::{ContainerId, Exit, Image, LogPiece, NoRuntime, Observed, PullE
 pub(crate) use table::Pods;
 
 use crate::agent::Agent;
+use crate::apart::apart;
 use crate::register::OPERATING_SYSTEM;
 use crate::watch::{self, Store};
 use alloc::boxed::Box;
@@ -73,9 +74,9 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
             &store,
             &refused,
         ),
-        look(agent, &jobs, &tellings),
-        work(agent, &jobs),
-        tell(agent, &tellings),
+        apart(look(agent, &jobs, &tellings)),
+        apart(work(agent, &jobs)),
+        apart(tell(agent, &tellings)),
     )
     .await;
 }
