@@ -72,6 +72,7 @@ pub struct Event<'a> {
 
 impl Event<'_> {
     /// Writes it, to be created.
+    #[inline(never)]
     pub fn write(&self, out: &mut String) {
         let mut w = Writer::new(out);
         w.object();
@@ -121,6 +122,6 @@ impl Event<'_> {
 
     fn counted(&self, w: &mut Writer<'_>) {
         w.text_at("lastTimestamp", self.last.time());
-        w.raw_at("count", self.count);
+        w.number_at("count", self.count);
     }
 }

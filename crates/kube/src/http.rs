@@ -3,7 +3,7 @@
 //! Heads are read by the crate `httparse`; the framing of bodies is here.
 
 use crate::Timestamp;
-use crate::text::whole;
+use crate::text::{integer, whole};
 use core::fmt;
 
 /// A request's method.
@@ -101,6 +101,7 @@ pub struct Body {
 ///
 /// # Errors
 /// The connection is of no more use.
+#[inline(never)]
 pub fn parse_head(received: &[u8]) -> Result<Option<(ResponseHead, Body, usize)>, HttpError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut response = httparse::Response::new(&mut headers);
@@ -121,12 +122,14 @@ pub fn parse_head(received: &[u8]) -> Result<Option<(ResponseHead, Body, usize)>
     let mut content_length = None;
     let mut chunked = false;
     for header in response.headers.iter() {
-        let Ok(value) = core::str::from_utf8(header.value).map(str::trim) else {
+        let Ok(value) = core::str::from_utf8(header.value.trim_ascii()) else {
             continue;
         };
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("content-length") {
-            let length = value.parse::<u64>().map_err(|_| HttpError::Framing)?;
+            let length = integer(value, 10)
+                .and_then(|length| u64::try_from(length).ok())
+                .ok_or(HttpError::Framing)?;
             if content_length.is_some_and(|other| other != length) {
                 return Err(HttpError::Framing);
             }
@@ -137,9 +140,7 @@ pub fn parse_head(received: &[u8]) -> Result<Option<(ResponseHead, Body, usize)>
             }
             chunked = true;
         } else if is("connection") {
-            head.close |= value
-                .split(',')
-                .any(|token| token.trim().eq_ignore_ascii_case("close"));
+            head.close |= closes(header.value);
         } else if is("retry-after") {
             head.retry_after = whole(Some(value));
         } else if is("date") {
@@ -156,6 +157,12 @@ pub fn parse_head(received: &[u8]) -> Result<Option<(ResponseHead, Body, usize)>
         }
     };
     Ok(Some((head, Body { state }, length)))
+}
+
+/// Whether a `Connection` field says that the connection ends.
+pub fn closes(connection: &[u8]) -> bool {
+    let mut options = connection.split(|byte| *byte == b',');
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 impl Body {

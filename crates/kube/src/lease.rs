@@ -84,7 +84,7 @@ pub fn write(
     w.end();
     w.object_at("spec");
     w.string_at("holderIdentity", node);
-    w.raw_at("leaseDurationSeconds", duration_seconds);
+    w.number_at("leaseDurationSeconds", duration_seconds);
     w.text_at("renewTime", renew_time.micro_time());
     w.end();
     w.end();

@@ -274,7 +274,7 @@ impl StatusReport<'_> {
         if let Some(port) = self.port {
             w.object_at("daemonEndpoints");
             w.object_at("kubeletEndpoint");
-            w.raw_at("Port", port);
+            w.number_at("Port", port);
             w.end();
             w.end();
         }

@@ -3,6 +3,7 @@
 //! Source: `k8s.io/apimachinery/pkg/api/resource/quantity.go`. Kept in thousandths, rounded away from zero as there:
 //! enough for processors and bytes up to 9 petabytes, beyond which a value saturates.
 
+use crate::text::integer;
 use core::fmt;
 
 /// An amount of a resource, in thousandths of its unit.
@@ -64,18 +65,15 @@ impl Quantity {
     /// # Errors
     /// Says which part is wrong.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
-        let (negative, unsigned) = match text.as_bytes().first() {
-            Some(b'-') => (true, &text[1..]),
-            Some(b'+') => (false, &text[1..]),
-            _ => (false, text),
-        };
-        let number = unsigned
+        let negative = text.starts_with('-');
+        let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let length = unsigned
             .bytes()
             .take_while(|b| b.is_ascii_digit() || *b == b'.')
             .count();
-        let (number, suffix) = unsigned.split_at(number);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        let (number, suffix) = unsigned.split_at_checked(length).unwrap_or_default();
+        let points = number.bytes().filter(|b| *b == b'.').count();
+        if points > 1 || number.len() == points {
             return Err(QuantityError::NoNumber);
         }
         let scale = Scale::parse(suffix)?;
@@ -83,17 +81,15 @@ impl Quantity {
         // for rounding up.
         let mut digits: u64 = 0;
         let mut exponent = scale.ten;
-        let mut lost = false;
-        for (digit, fractional) in whole
-            .bytes()
-            .map(|b| (b - b'0', false))
-            .chain(fraction.bytes().map(|b| (b - b'0', true)))
-        {
-            if digits < 1_000_000_000_000_000_000 {
-                digits = digits * 10 + u64::from(digit);
+        let (mut fractional, mut lost) = (false, false);
+        for byte in number.bytes() {
+            if byte == b'.' {
+                fractional = true;
+            } else if digits < 1_000_000_000_000_000_000 {
+                digits = digits * 10 + u64::from(byte - b'0');
                 exponent -= i32::from(fractional);
             } else {
-                lost |= digit != 0;
+                lost |= byte != b'0';
                 exponent += i32::from(!fractional);
             }
         }
@@ -189,7 +185,9 @@ impl Scale {
                 if exponent.len() > 5 {
                     return Err(QuantityError::Suffix);
                 }
-                ten(exponent.parse().map_err(|_| QuantityError::Suffix)?)
+                ten(integer(exponent, 10)
+                    .and_then(|exponent| i32::try_from(exponent).ok())
+                    .ok_or(QuantityError::Suffix)?)
             }
         }
     }

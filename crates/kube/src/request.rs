@@ -155,6 +155,7 @@ impl Verb<'_> {
 
 /// Writes the head of a request. `body` is its length, for what has one. Every write asks the server to refuse fields
 /// that it does not know (`fieldValidation=Strict`): what we send must be right to the letter.
+#[inline(never)]
 pub fn write_head(
     out: &mut String,
     host: &str,

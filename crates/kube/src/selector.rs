@@ -3,6 +3,7 @@
 //! Sources: `k8s.io/component-helpers/scheduling/corev1/nodeaffinity` and `…/corev1/helpers.go`,
 //! `k8s.io/api/core/v1/toleration.go`.
 
+use crate::text::integer;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -70,12 +71,7 @@ impl Expression {
             labels(&self.key)
         };
         let among = |value: &str| self.values.iter().any(|v| &**v == value);
-        let integers = || {
-            Some((
-                found?.parse::<i64>().ok()?,
-                self.values.first()?.parse::<i64>().ok()?,
-            ))
-        };
+        let integers = || Some((integer(found?, 10)?, integer(self.values.first()?, 10)?));
         match self.operator {
             Operator::In => found.is_some_and(among),
             Operator::NotIn => !found.is_some_and(among),

@@ -96,7 +96,7 @@ pub fn write(out: &mut String, code: u16, reason: &str, message: &str) {
     w.string_at("status", "Failure");
     w.string_at("message", message);
     w.string_at("reason", reason);
-    w.raw_at("code", code);
+    w.number_at("code", code);
     w.end();
 }
 

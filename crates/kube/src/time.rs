@@ -72,7 +72,7 @@ impl Timestamp {
             None => (0, rest),
             Some(fraction) => {
                 let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
-                let (fraction, zone) = fraction.split_at(digits);
+                let (fraction, zone) = fraction.split_at_checked(digits)?;
                 if digits == 0 {
                     return None;
                 }
@@ -168,15 +168,13 @@ impl fmt::Display for MicroTime {
 
 fn seconds(timestamp: Timestamp, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let t = timestamp.calendar();
+    // Of one width: each that is written takes flash.
+    let [month, day, hour, minute, second] =
+        [u8::from(t.month()), t.day(), t.hour(), t.minute(), t.second()].map(u32::from);
+    let year = t.year().unsigned_abs();
     write!(
         f,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        t.year(),
-        u8::from(t.month()),
-        t.day(),
-        t.hour(),
-        t.minute(),
-        t.second()
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
     )
 }
 

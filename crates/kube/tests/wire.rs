@@ -289,10 +289,7 @@ fn pod() {
         "the init container's, which is the larger"
     );
     assert_eq!(pod.request("cpu"), Quantity::from_milli(250));
-    assert_eq!(
-        pod.resources().collect::<Vec<_>>(),
-        ["memory", "cpu", "picolet.dev/led"]
-    );
+    assert_eq!(pod.resources(), ["memory", "cpu", "picolet.dev/led"]);
     assert_eq!((pod.unsupported, pod.mirror), (None, false));
 }
 

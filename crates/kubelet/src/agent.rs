@@ -3,6 +3,7 @@
 use crate::apart::apart;
 use crate::client::Client;
 use crate::configuration::Configuration;
+use crate::duration;
 use crate::events::Events;
 use crate::led::Director;
 use crate::metrics::Metrics;
@@ -106,10 +107,8 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         match self.platform.now() {
             Some(UnixMicros(micros)) => Timestamp::from_micros(micros),
             None => {
-                let up = self.platform.uptime();
-                Timestamp::from_micros(
-                    self.settings.built.micros() + u64::try_from(up.as_micros()).unwrap_or(u64::MAX),
-                )
+                let up = duration::micros(self.platform.uptime());
+                Timestamp::from_micros(self.settings.built.micros().saturating_add(up))
             }
         }
     }

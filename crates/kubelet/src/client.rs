@@ -4,6 +4,7 @@
 //! never decides what to do about a failure; it only obeys the server's word to slow down (429 and `Retry-After`).
 
 use crate::agent::Agent;
+use crate::duration;
 use crate::metrics::count;
 use crate::pods::Runtime;
 use alloc::string::String;
@@ -14,8 +15,9 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use embassy_futures::select::{Either, Select, select};
 use embedded_io_async::{Read, Write};
-use picolet_kube::envelope::{Object, Single};
+use picolet_kube::envelope::Object;
 use picolet_kube::http::{self, Body, HEAD_BYTES, ResponseHead};
+use picolet_kube::json::{Decoder, Shape, Sink};
 use picolet_kube::request::{Resource, Verb, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
 use picolet_platform::{Clock, DialError, Dialled, Network, Platform, UnixMicros};
@@ -67,8 +69,8 @@ impl fmt::Display for ApiError {
             Self::Http => f.write_str("the API server's answer is no HTTP/1.1 that is understood"),
             Self::Json => f.write_str("the API server's answer is malformed"),
             Self::Timeout => f.write_str("the API server did not answer in time"),
-            Self::Status(status) if status.message.is_empty() => write!(f, "HTTP {}", status.code),
-            Self::Status(status) => write!(f, "{} (HTTP {})", status.message, status.code),
+            Self::Status(status) if status.message.is_empty() => write!(f, "HTTP {}", u32::from(status.code)),
+            Self::Status(status) => write!(f, "{} (HTTP {})", status.message, u32::from(status.code)),
         }
     }
 }
@@ -249,7 +251,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         read: &mut dyn FnMut(&[u8]),
     ) -> Result<ResponseHead, ApiError> {
         let mut client = self.client.lock().await;
-        let pause = client.pause_until.saturating_sub(self.platform.uptime());
+        let pause = duration::between(self.platform.uptime(), client.pause_until);
         if !pause.is_zero() {
             self.platform.sleep(pause).await;
         }
@@ -278,7 +280,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         };
         self.metrics
             .api_latency
-            .record(self.platform.uptime().saturating_sub(begun));
+            .record(duration::between(begun, self.platform.uptime()));
         let (head, status) = match result {
             Ok(answer) => answer,
             Err(error) => {
@@ -334,20 +336,37 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         }
     }
 
-    /// Makes a request whose answer is one object.
-    pub(crate) async fn get<T: Object + Default>(
+    /// Makes a request whose answer is one object, which is read into `object`.
+    pub(crate) fn get<T: Object>(
         &self,
         resource: Resource<'_>,
         verb: Verb<'_>,
         body: &str,
-    ) -> Result<T, ApiError> {
-        let mut single = Single::<T>::default();
-        let mut valid = true;
+        object: &mut T,
+    ) -> impl Future<Output = Result<(), ApiError>> {
+        self.read(resource, verb, body, T::SHAPE, object)
+    }
+
+    /// The same for any type, so that it is compiled once.
+    async fn read(
+        &self,
+        resource: Resource<'_>,
+        verb: Verb<'_>,
+        body: &str,
+        shape: &'static Shape,
+        mut object: &mut dyn Sink,
+    ) -> Result<(), ApiError> {
+        let mut decoder = Decoder::new(shape);
+        let (mut valid, mut whole) = (true, false);
         self.call(resource, verb, body, &mut |piece| {
-            valid &= single.feed(piece).is_ok()
+            valid &= decoder.feed(piece, &mut object, &mut |_| whole = true).is_ok();
         })
         .await?;
-        single.finish().filter(|_| valid).ok_or(ApiError::Json)
+        if valid && whole {
+            Ok(())
+        } else {
+            Err(ApiError::Json)
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::agent::Agent;
 use crate::backoff::Backoff;
+use crate::duration;
 use crate::fingerprint;
 use crate::metrics::count;
 use crate::pods::Runtime;
@@ -91,7 +92,8 @@ struct Limited(String);
 impl fmt::Write for Limited {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = MESSAGE_BYTES.saturating_sub(self.0.len());
-        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        self.0
+            .push_str(text.get(..text.floor_char_boundary(room)).unwrap_or_default());
         Ok(())
     }
 }
@@ -151,7 +153,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             while events
                 .sent
                 .front()
-                .is_some_and(|sent| now.saturating_sub(sent.at) > MEMORY)
+                .is_some_and(|sent| duration::between(sent.at, now) > MEMORY)
             {
                 events.sent.pop_front();
             }

@@ -6,6 +6,7 @@
 use crate::agent::Agent;
 use crate::backoff::{Backoff, jittered};
 use crate::client::ApiError;
+use crate::duration;
 use crate::pods::Runtime;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -64,8 +65,9 @@ async fn renew<P: Platform, N: Network, R: Runtime>(
     // At most: replaced by somebody else, read, replaced; or gone, made.
     for _ in 0..3 {
         if !known {
-            match agent.get::<Lease>(Resource::Lease(name), Verb::Get, "").await {
-                Ok(found) => keep(held, found),
+            let mut found = Lease::default();
+            match agent.get(Resource::Lease(name), Verb::Get, "", &mut found).await {
+                Ok(()) => keep(held, found),
                 Err(error) if error.code() == 404 => held.resource_version = None,
                 Err(error) => return Err(error),
             }
@@ -89,13 +91,14 @@ async fn renew<P: Platform, N: Network, R: Runtime>(
             Some(_) => (Resource::Lease(name), Verb::Replace),
             None => (Resource::Leases, Verb::Create),
         };
-        match agent.get::<Lease>(resource, verb, &body).await {
-            Ok(written) => {
+        let mut written = Lease::default();
+        match agent.get(resource, verb, &body, &mut written).await {
+            Ok(()) => {
                 keep(held, written);
                 agent
                     .metrics
                     .lease_latency
-                    .record(agent.platform.uptime().saturating_sub(begun));
+                    .record(duration::between(begun, agent.platform.uptime()));
                 agent.metrics.heartbeat(agent.platform.uptime(), agent.now());
                 return Ok(());
             }

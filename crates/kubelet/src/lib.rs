@@ -12,11 +12,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod address;
 mod agent;
 mod apart;
 mod backoff;
 mod client;
 pub mod configuration;
+mod duration;
 mod events;
 mod fingerprint;
 mod lease;

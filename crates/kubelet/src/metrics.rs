@@ -1,5 +1,6 @@
 //! What the node counts about itself, for `/metrics`. Everything has a fixed size.
 
+use crate::duration;
 use core::cell::Cell;
 use core::time::Duration;
 use picolet_kube::Timestamp;
@@ -23,11 +24,11 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn record(&self, latency: Duration) {
+        let micros = duration::micros(latency);
         let bucket = BUCKETS_MS
             .iter()
-            .position(|bound| latency <= Duration::from_millis(u64::from(*bound)));
+            .position(|bound| micros <= u64::from(*bound) * 1000);
         count(&self.buckets[bucket.unwrap_or(BUCKETS_MS.len())]);
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.sum_micros.set(self.sum_micros.get().saturating_add(micros));
     }
 }

@@ -87,14 +87,15 @@ async fn try_to_register<P: Platform, N: Network, R: Runtime>(
     status::with_report(agent, &Node::default(), false, &mut |report| {
         write_node(&mut body, &agent.labels(), &agent.settings.taints, report);
     });
-    let node = match agent.get::<Node>(Resource::Nodes, Verb::Create, &body).await {
-        Ok(node) => node,
+    let mut node = Node::default();
+    match agent.get(Resource::Nodes, Verb::Create, &body, &mut node).await {
+        Ok(()) => {}
         Err(error) if error.code() == 409 => {
-            let found = agent.get::<Node>(Resource::Node(name), Verb::Get, "").await?;
-            adopt(agent, found).await?
+            agent.get(Resource::Node(name), Verb::Get, "", &mut node).await?;
+            adopt(agent, &mut node).await?;
         }
         Err(error) => return Err(error),
-    };
+    }
     *agent.node.borrow_mut() = node;
     Ok(())
 }
@@ -102,8 +103,8 @@ async fn try_to_register<P: Platform, N: Network, R: Runtime>(
 /// Makes the Node that is there ours: its labels, and a word about the reboot.
 async fn adopt<P: Platform, N: Network, R: Runtime>(
     agent: &Agent<P, N, R>,
-    found: Node,
-) -> Result<Node, ApiError> {
+    found: &mut Node,
+) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
     let machine = agent.platform.machine();
     if !found.boot_id.is_empty() && &*found.boot_id != machine.boot_id {
@@ -116,11 +117,11 @@ async fn adopt<P: Platform, N: Network, R: Runtime>(
     }
     let labels = agent.labels();
     if labels.iter().all(|(key, value)| found.label(key) == Some(value)) {
-        return Ok(found);
+        return Ok(());
     }
     let mut body = String::new();
     write_labels_patch(&mut body, &labels);
-    agent
-        .get::<Node>(Resource::Node(name), Verb::StrategicMergePatch, &body)
-        .await
+    *found = Node::default();
+    let verb = Verb::StrategicMergePatch;
+    agent.get(Resource::Node(name), verb, &body, found).await
 }

@@ -4,8 +4,10 @@
 //! (`pkg/kubelet/kubelet_node_status.go`, `pkg/kubelet/nodestatus/setters.go`). Numbers that move belong into
 //! `/metrics`: what is said here is quantised, so that noise is not a change.
 
+use crate::address::Address;
 use crate::agent::Agent;
 use crate::client::ApiError;
+use crate::duration;
 use crate::fingerprint;
 use crate::led::Mood;
 use crate::pods::Runtime;
@@ -75,7 +77,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
             .metrics
             .last_heartbeat
             .get()
-            .map(|(at, _)| agent.platform.uptime().saturating_sub(at));
+            .map(|(at, _)| duration::between(at, agent.platform.uptime()));
         agent
             .led
             .borrow_mut()
@@ -94,7 +96,8 @@ async fn report<P: Platform, N: Network, R: Runtime>(
     memory: &mut Memory,
 ) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
-    let node = agent.get::<Node>(Resource::Node(name), Verb::Get, "").await?;
+    let mut node = Node::default();
+    agent.get(Resource::Node(name), Verb::Get, "", &mut node).await?;
     let other = {
         let known = agent.node.borrow();
         known.metadata.uid != node.metadata.uid
@@ -109,12 +112,14 @@ async fn report<P: Platform, N: Network, R: Runtime>(
     let (body, hash, differs) = render(agent, memory.pressure);
     let due = memory
         .sent
-        .is_none_or(|(sent, at)| sent != hash || uptime.saturating_sub(at) >= REPORT);
+        .is_none_or(|(sent, at)| sent != hash || duration::between(at, uptime) >= REPORT);
     if !due && !differs {
         return Ok(());
     }
-    let node = agent
-        .get::<Node>(Resource::NodeStatus(name), Verb::StrategicMergePatch, &body)
+    let mut node = Node::default();
+    let verb = Verb::StrategicMergePatch;
+    agent
+        .get(Resource::NodeStatus(name), verb, &body, &mut node)
         .await?;
     *agent.node.borrow_mut() = node;
     memory.sent = Some((hash, uptime));
@@ -173,7 +178,7 @@ impl Memory {
             self.pressure = false;
         } else if free < LOW_MEMORY {
             let since = *self.low_since.get_or_insert(now);
-            self.pressure |= now.saturating_sub(since) >= COMPUTE;
+            self.pressure |= duration::between(since, now) >= COMPUTE;
         }
         if before != self.pressure {
             let reason = if self.pressure {
@@ -246,7 +251,7 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
     let address = agent.network.address();
     let mut address_text = heapless::String::<48>::new();
     if let Some(address) = address {
-        let _ = write!(address_text, "{address}");
+        let _ = write!(address_text, "{}", Address(address));
     }
     let configuration = agent.configuration.borrow();
     let mut configuration_text = String::new();
@@ -257,7 +262,11 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
     let signal = agent.network.rssi_dbm();
     if let Some(dbm) = signal {
         // In steps of 5 dB: a signal never stands still.
-        let _ = write!(wifi_text, "about {} dBm", i16::from(dbm).div_euclid(5) * 5);
+        let _ = write!(
+            wifi_text,
+            "about {} dBm",
+            i64::from(i32::from(dbm).div_euclid(5) * 5)
+        );
     }
     let mut runtime = heapless::String::<48>::new();
     let _ = write!(runtime, "{}", agent.runtime.version());

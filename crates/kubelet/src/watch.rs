@@ -7,6 +7,7 @@
 use crate::agent::Agent;
 use crate::backoff::{Backoff, jittered};
 use crate::client::{ApiError, Connection, refusal, within};
+use crate::duration;
 use crate::metrics::count;
 use crate::pods::Runtime;
 use alloc::boxed::Box;
@@ -149,7 +150,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(
     loop {
         let begun = agent.platform.uptime();
         let end = round(agent, resource, selection, store, place.take()).await;
-        if agent.platform.uptime().saturating_sub(begun) > Duration::from_secs(30) {
+        if duration::between(begun, agent.platform.uptime()) > Duration::from_secs(30) {
             backoff.reset();
         }
         match end {
@@ -230,7 +231,7 @@ async fn round<P: Platform, N: Network, R: Runtime>(
         while !store.has_room() {
             agent.platform.sleep(Duration::from_millis(100)).await;
         }
-        let left = until.saturating_sub(agent.platform.uptime());
+        let left = duration::between(agent.platform.uptime(), until);
         match within(&agent.platform, left, connection.piece()).await {
             Ok(Some(piece)) => {
                 // What could not be read may have been a change: look at all of it again.

@@ -39,6 +39,24 @@ pub trait Sink {
     fn text(&mut self, field: Field, piece: &[u8], last: bool);
 }
 
+impl<S: Sink + ?Sized> Sink for &mut S {
+    fn enter(&mut self, field: Field) {
+        (**self).enter(field);
+    }
+
+    fn leave(&mut self, field: Field) {
+        (**self).leave(field);
+    }
+
+    fn key(&mut self, field: Field, key: &str) {
+        (**self).key(field, key);
+    }
+
+    fn text(&mut self, field: Field, piece: &[u8], last: bool) {
+        (**self).text(field, piece, last);
+    }
+}
+
 /// One open object or array.
 #[derive(Clone, Copy)]
 enum Frame {

@@ -106,8 +106,13 @@ impl<'a> Writer<'a> {
         self.out.push('"');
     }
 
-    /// A number or anything else whose text form is JSON already, under `key`.
-    pub fn raw_at(&mut self, key: &str, value: impl Display) {
+    /// A whole number under `key`.
+    pub fn number_at(&mut self, key: &str, value: impl Into<i64>) {
+        self.integer_at(key, value.into());
+    }
+
+    #[inline(never)]
+    fn integer_at(&mut self, key: &str, value: i64) {
         self.key(key);
         let _ = write!(self.out, "{value}");
     }
@@ -136,9 +141,11 @@ impl fmt::Write for Escaped<'_> {
 
 fn escape(out: &mut String, text: &str) {
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|b| b < b' ' || b == b'"' || b == b'\\') {
-        out.push_str(&rest[..at]);
-        let byte = rest.as_bytes()[at];
+    while let Some((at, byte)) =
+        (rest.bytes().enumerate()).find(|(_, b)| *b < b' ' || matches!(b, b'"' | b'\\'))
+    {
+        // An ASCII character: both places are between characters.
+        out.push_str(rest.get(..at).unwrap_or_default());
         match byte {
             b'"' => out.push_str("\\\""),
             b'\\' => out.push_str("\\\\"),
@@ -150,7 +157,7 @@ fn escape(out: &mut String, text: &str) {
                 }
             }
         }
-        rest = &rest[at + 1..];
+        rest = rest.get(at + 1..).unwrap_or_default();
     }
     out.push_str(rest);
 }
@@ -175,7 +182,7 @@ mod tests {
         w.end();
         w.end();
         w.object_at("c");
-        w.raw_at("n", -5);
+        w.number_at("n", -5);
         w.bool_at("t", true);
         w.null_at("z");
         w.text_at("d", 7u8);

@@ -9,7 +9,7 @@ use crate::json::{Field, Shape, Sink};
 use crate::metadata::{self, GENERATION, MIRROR, Metadata, OS_LABEL};
 use crate::selector::{Expression, Operator, Term, Toleration};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
-use crate::text::{keep, whole};
+use crate::text::{integer, keep, whole};
 use crate::{Collector, Quantity, Timestamp};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -325,7 +325,12 @@ impl PodReader {
         match field {
             MIRROR => self.pod.mirror = true,
             OS_LABEL => self.pod.os_label = keep(value),
-            GENERATION => self.pod.generation = value.and_then(|text| text.parse().ok()).unwrap_or(0),
+            GENERATION => {
+                self.pod.generation = value
+                    .and_then(|text| integer(text, 10))
+                    .and_then(|count| u64::try_from(count).ok())
+                    .unwrap_or(0)
+            }
             NODE_NAME => self.pod.node_name = keep(value),
             OS => self.pod.os = keep(value),
             RESTART_POLICY => {
@@ -430,7 +435,10 @@ fn status_value(status: &mut KnownStatus, older_end: bool, field: Field, value: 
         (RUNNING_SINCE, _) => status.state = KnownState::Running(time().unwrap_or_default()),
         (EXIT_CODE, Some(end)) if !older_end => {
             // What is no exit code is no success either.
-            end.exit_code = value.and_then(|text| text.parse().ok()).unwrap_or(-1);
+            end.exit_code = value
+                .and_then(|text| integer(text, 10))
+                .and_then(|code| i32::try_from(code).ok())
+                .unwrap_or(-1);
         }
         (EXIT_REASON, Some(end)) if !older_end => end.reason = keep(value),
         (STARTED, Some(end)) if !older_end => end.started = time(),

@@ -183,7 +183,10 @@ impl StatusPatch<'_> {
     fn write_generation(&self, w: &mut Writer<'_>) {
         // An API server that does not count generations would refuse the field.
         if self.generation > 0 {
-            w.raw_at("observedGeneration", self.generation);
+            w.number_at(
+                "observedGeneration",
+                i64::try_from(self.generation).unwrap_or(i64::MAX),
+            );
         }
     }
 
@@ -255,7 +258,7 @@ impl ContainerStatus<'_> {
         }
         w.bool_at("ready", self.ready);
         w.bool_at("started", matches!(self.state, ContainerState::Running { .. }));
-        w.raw_at("restartCount", self.restart_count);
+        w.number_at("restartCount", self.restart_count);
         w.object_at("state");
         self.state.write(w);
         w.end();
@@ -290,7 +293,7 @@ impl ContainerState<'_> {
                 finished,
             } => {
                 w.object_at("terminated");
-                w.raw_at("exitCode", exit_code);
+                w.number_at("exitCode", *exit_code);
                 w.string_at("reason", reason);
                 if !message.is_empty() {
                     w.string_at("message", message);
@@ -372,7 +375,7 @@ pub fn write_delete_options(out: &mut String, uid: &str) {
     w.object();
     w.string_at("apiVersion", "v1");
     w.string_at("kind", "DeleteOptions");
-    w.raw_at("gracePeriodSeconds", 0);
+    w.number_at("gracePeriodSeconds", 0);
     w.object_at("preconditions");
     w.string_at("uid", uid);
     w.end();

@@ -196,6 +196,15 @@ impl Requests {
             .find(|(name, _)| &**name == resource)
             .map(|(_, amount)| *amount)
     }
+
+    /// Appends the names that are not there yet.
+    fn name_to<'a>(&'a self, names: &mut Vec<&'a str>) {
+        for (name, _) in &self.0 {
+            if !names.contains(&&**name) {
+                names.push(name);
+            }
+        }
+    }
 }
 
 impl Pod {
@@ -214,20 +223,15 @@ impl Pod {
     }
 
     /// The names of all resources that it asks for, each once.
-    pub fn resources(&self) -> impl Iterator<Item = &str> {
-        let all = || {
-            let containers = self
-                .init_containers
-                .iter()
-                .chain(&self.containers)
-                .map(|c| &c.requests);
-            containers
-                .chain([&self.requests, &self.overhead])
-                .flat_map(|requests| &requests.0)
-        };
-        all()
-            .enumerate()
-            .filter(move |(at, (name, _))| !all().take(*at).any(|(n, _)| n == name))
-            .map(|(_, (name, _))| &**name)
+    pub fn resources(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for containers in [&self.init_containers, &self.containers] {
+            for container in containers {
+                container.requests.name_to(&mut names);
+            }
+        }
+        self.requests.name_to(&mut names);
+        self.overhead.name_to(&mut names);
+        names
     }
 }

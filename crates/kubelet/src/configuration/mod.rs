@@ -273,7 +273,7 @@ impl<P: Platform, N: Network, R: Runtime> Follower<'_, P, N, R> {
             .err();
         if let Some((pin, _)) = failed {
             let mut entry = heapless::String::new();
-            let _ = fmt::Write::write_fmt(&mut entry, format_args!("{pin}"));
+            let _ = fmt::Write::write_fmt(&mut entry, format_args!("{}", u32::from(pin)));
             let rejection = Rejection {
                 key: "gpio",
                 entry,
@@ -414,7 +414,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
             "ConfigurationForbidden",
             format_args!(
                 "{what} of namespace {namespace} may not be watched (HTTP {}); apply deploy/rbac.yaml in that namespace",
-                status.code
+                u32::from(status.code)
             ),
         );
     };

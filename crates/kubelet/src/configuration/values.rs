@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use picolet_kube::config_map::Data;
+use picolet_kube::integer;
 use picolet_platform::{LedMode, PinMode, PinSet};
 
 /// Cells of the device's memory.
@@ -169,7 +170,7 @@ impl Stage {
 
     fn end_entry(&mut self) {
         let text = shown(&self.entry);
-        let entry = text.trim();
+        let entry = text.trim_ascii();
         if !entry.is_empty() && self.rejection.is_none() {
             let taken = match self.key {
                 Key::MemoryValues => self.memory(entry),
@@ -223,7 +224,7 @@ impl Stage {
         let pin = number(pin)
             .and_then(|n| u8::try_from(n).ok())
             .ok_or(Problem::Pin)?;
-        let mode = pin_mode(mode.trim())?;
+        let mode = pin_mode(mode.trim_ascii())?;
         if !self.allowed.contains(pin) {
             return Err(Problem::Pin);
         }
@@ -283,16 +284,16 @@ fn led_mode(text: &str) -> Option<LedMode> {
 
 /// Reads a number, decimal or `0x` hexadecimal, with nothing else around it but spaces.
 fn number(text: &str) -> Option<u32> {
-    let text = text.trim();
+    let text = text.trim_ascii();
     let (digits, radix) = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
         Some(hex) => (hex, 16),
         None => (text, 10),
     };
-    // `from_str_radix` would take a sign.
+    // `integer` would take a sign.
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return None;
     }
-    u32::from_str_radix(digits, radix).ok()
+    u32::try_from(integer(digits, radix)?).ok()
 }
 
 /// The bytes as text; what is no UTF-8 (an entry cut in the middle of a character) is left off.
@@ -313,7 +314,7 @@ impl Data for Stage {
             _ => {
                 if self.unknown.is_none() {
                     let room = key.floor_char_boundary(ENTRY_BYTES);
-                    self.unknown = heapless::String::try_from(&key[..room]).ok();
+                    self.unknown = heapless::String::try_from(key.get(..room).unwrap_or_default()).ok();
                 }
                 Key::Other
             }

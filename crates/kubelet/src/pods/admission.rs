@@ -70,6 +70,7 @@ fn refuse(reason: &'static str, message: impl Into<String>) -> Result<(), Refusa
 ///
 /// # Errors
 /// Says why not.
+#[inline(never)]
 pub(super) fn admit(pod: &Pod, here: &Circumstances<'_>) -> Result<(), Refusal> {
     if !pod.os_label.is_empty() && *pod.os_label != *here.os {
         return refuse(
@@ -144,10 +145,11 @@ fn resources(pod: &Pod, here: &Circumstances<'_>) -> Result<(), Refusal> {
     let pods = i64::try_from(here.pods).unwrap_or(i64::MAX);
     check("pods", Quantity::new(1), Quantity::new(pods))?;
     const FIRST: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-    let others = pod
-        .resources()
-        .filter(|name| !FIRST.contains(name) && *name != "pods");
-    for resource in FIRST.into_iter().chain(others) {
+    let others = pod.resources();
+    let others = others
+        .iter()
+        .filter(|name| !FIRST.contains(name) && **name != "pods");
+    for resource in FIRST.iter().chain(others) {
         check(resource, pod.request(resource), (here.used)(resource))?;
     }
     Ok(())

@@ -19,8 +19,10 @@ mod worker;
 pub use runtime::{ContainerId, Exit, Image, LogPiece, NoRuntime, Observed, PullError, Runtime, StartError};
 pub(crate) use table::Pods;
 
+use crate::address::Address;
 use crate::agent::Agent;
 use crate::apart::apart;
+use crate::duration;
 use crate::register::OPERATING_SYSTEM;
 use crate::watch::{self, Store};
 use alloc::boxed::Box;
@@ -104,7 +106,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         let mut host_ip = heapless::String::new();
         if let Some(address) = self.network.address() {
             // The longest address fits.
-            let _ = write!(host_ip, "{address}");
+            let _ = write!(host_ip, "{}", Address(address));
         }
         let version = self.runtime.version();
         let scheme = version.split_once(':').map_or(version, |(name, _)| name);
@@ -140,7 +142,7 @@ async fn look<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, jobs:
         };
         jobs.signal(());
         tellings.signal(());
-        let rest = wake.map_or(LOOK_AGAIN, |wake| wake.saturating_sub(now.up).min(LOOK_AGAIN));
+        let rest = wake.map_or(LOOK_AGAIN, |wake| duration::between(now.up, wake).min(LOOK_AGAIN));
         select3(
             agent.signals.pods.wait(),
             agent.runtime.changed(),
@@ -168,7 +170,7 @@ async fn work<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
                     agent.pods.borrow().pulling(&job, &say);
                 }
                 let result = agent.runtime.pull(&job.image, job.policy).await;
-                let took = agent.platform.uptime().saturating_sub(begun);
+                let took = duration::between(begun, agent.platform.uptime());
                 let now = agent.moment();
                 agent
                     .pods
@@ -199,8 +201,9 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
         let wants_node = agent.pods.borrow().wants_node();
         if wants_node {
             let name = Resource::Node(&agent.settings.node_name);
-            match Box::pin(agent.get::<Node>(name, Verb::Get, "")).await {
-                Ok(node) => *agent.node.borrow_mut() = node,
+            let mut node = Node::default();
+            match Box::pin(agent.get(name, Verb::Get, "", &mut node)).await {
+                Ok(()) => *agent.node.borrow_mut() = node,
                 Err(error) if error.code() == 0 || error.code() >= 429 => {
                     agent.platform.sleep(NODE_AGAIN).await;
                     continue;
@@ -219,7 +222,7 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
                 continue;
             }
             Err(Some(at)) => {
-                let rest = at.saturating_sub(agent.platform.uptime());
+                let rest = duration::between(agent.platform.uptime(), at);
                 select(bell.wait(), agent.platform.sleep(rest)).await;
                 continue;
             }

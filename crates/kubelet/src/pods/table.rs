@@ -223,6 +223,7 @@ impl Pods {
     }
 
     /// Takes a pod as the API server has it. Returns `false` if it had no place, and the uid of a pod that lost its own.
+    #[inline(never)]
     pub(super) fn applied(&mut self, mut pod: Pod, now: Moment) -> (bool, Option<Box<str>>) {
         let ending = pod.metadata.deletion_timestamp.is_some();
         if let Some(entry) = self
@@ -359,6 +360,7 @@ impl Pods {
             .min()
     }
 
+    #[inline(never)]
     fn admit(&mut self, index: usize, site: &Site<'_>, runtime: Result<(), &'static str>, say: Say<'_>) {
         let entry = &self.entries[index];
         if entry.report.gone {

@@ -10,6 +10,7 @@
 //! `calculateEffectiveGracePeriod` in `pkg/kubelet/pod_workers.go`; `pkg/kubelet/active_deadline.go`.
 
 use super::runtime::{ContainerId, Exit, Image, Observed, PullError, StartError};
+use crate::duration::{self, millis};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
@@ -282,6 +283,7 @@ impl Worker {
     }
 
     /// Looks at everything once and does what is due. What takes time is noted in [`Run::step`].
+    #[inline(never)]
     pub(super) fn step(&mut self, pod: &Pod, now: Moment, outside: &dyn Outside) {
         for index in 0..self.runs.len() {
             self.observe(pod, index, now, outside);
@@ -392,7 +394,7 @@ impl Worker {
                         ),
                     );
                 } else {
-                    let (took, bytes) = (took.as_millis(), pulled.bytes);
+                    let (took, bytes) = (millis(took), pulled.bytes);
                     outside.event(
                         Severity::Normal,
                         "Pulled",
@@ -523,6 +525,7 @@ impl Worker {
     }
 
     /// Brings a container on whose turn it is.
+    #[inline(never)]
     fn advance(&mut self, pod: &Pod, index: usize, now: Moment, outside: &dyn Outside) {
         let Some(container) = container(pod, index) else {
             return;
@@ -588,6 +591,7 @@ impl Worker {
     }
 
     /// Takes the pod to its terminal phase, now that nothing of it runs.
+    #[inline(never)]
     fn finish(&mut self, pod: &Pod, now: Moment) {
         let initialized = self.inits == 0
             || self.runs[self.inits..].iter().any(|run| run.begun)
@@ -742,14 +746,14 @@ fn restarts(policy: RestartPolicy, init: bool, run: &Run) -> bool {
 /// The delay that a container still has to wait which ended; the first restart is at once.
 fn restart_delay(run: &Run, now: Moment) -> Option<Duration> {
     let (delay, restarted) = run.restart_delay?;
-    let forgiven = run.ended_at.saturating_sub(restarted) > FORGIVEN;
+    let forgiven = duration::between(restarted, run.ended_at) > FORGIVEN;
     (!forgiven && now.up < run.ended_at + delay).then_some(delay)
 }
 
 /// Notes that a container is started again: the next time it waits longer.
 fn note_restart(run: &mut Run, now: Moment) {
     let delay = match run.restart_delay {
-        Some((delay, restarted)) if run.ended_at.saturating_sub(restarted) <= FORGIVEN => {
+        Some((delay, restarted)) if duration::between(restarted, run.ended_at) <= FORGIVEN => {
             (delay * 2).min(LONGEST_DELAY)
         }
         _ => FIRST_DELAY,

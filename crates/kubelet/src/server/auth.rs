@@ -5,6 +5,7 @@
 //! (`pkg/kubelet/server/auth.go`), so that access can be granted to that part alone. No secret is ever written
 //! anywhere from here.
 
+use crate::address::Address;
 use crate::agent::Agent;
 use crate::server::http::Method;
 use crate::server::routes::Route;
@@ -38,7 +39,7 @@ impl fmt::Display for Caller<'_> {
             Some(Identity::Token(user)) => write!(f, "{user}@")?,
             Some(Identity::ReadOnlyPort) | None => {}
         }
-        write!(f, "{}", self.peer)
+        Address(self.peer).fmt(f)
     }
 }
 

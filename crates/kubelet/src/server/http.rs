@@ -169,6 +169,7 @@ impl Head {
     /// # Errors
     /// [`RequestError::Malformed`] or [`RequestError::HeadTooLong`]. What is wrong with a head that could be read is
     /// in [`Head::error`], so that the answer can be given in the form that its path asks for.
+    #[inline(never)]
     pub fn parse(received: &[u8], limits: &Limits) -> Result<Option<Self>, RequestError> {
         let limit = limits.head_bytes.min(usize::from(u16::MAX));
         let considered = &received[..received.len().min(limit)];
@@ -237,11 +238,7 @@ impl Head {
                     encodings += 1;
                     coding = value;
                 }
-                Some(CONNECTION) => {
-                    self.close |= value
-                        .split(|byte| *byte == b',')
-                        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
-                }
+                Some(CONNECTION) => self.close |= picolet_kube::http::closes(value),
                 Some(_) => {
                     if !value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(RequestError::Expectation);
@@ -292,16 +289,17 @@ fn split_target(target: &str) -> (&str, &str) {
         .strip_prefix("http://")
         .or_else(|| target.strip_prefix("https://"));
     let from_path = match absolute {
-        Some(rest) => rest.split_at(position(rest, b'/')).1,
+        Some(rest) => cut(rest, b'/').1,
         None => target,
     };
-    let (path, query) = from_path.split_at(position(from_path, b'?'));
+    let (path, query) = cut(from_path, b'?');
     (path, query.strip_prefix('?').unwrap_or_default())
 }
 
-/// Where `byte` is first, or the end.
-fn position(text: &str, byte: u8) -> usize {
-    text.bytes().position(|other| other == byte).unwrap_or(text.len())
+/// What is before the first `byte`, which is an ASCII character, and the rest from there.
+fn cut(text: &str, byte: u8) -> (&str, &str) {
+    let at = text.bytes().position(|other| other == byte);
+    at.and_then(|at| text.split_at_checked(at)).unwrap_or((text, ""))
 }
 
 /// The token of `Bearer …` (RFC 6750); nothing for another scheme.

@@ -1,5 +1,6 @@
 //! What a kubelet tells about itself: whether it is well, what runs on it, which machine it is, how it is set.
 
+use crate::duration;
 use crate::pods::Runtime;
 use crate::server::Server;
 use crate::server::response::{Answer, JSON, Quoted};
@@ -72,7 +73,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         let Some((at, _)) = self.agent.metrics.last_heartbeat.get() else {
             return Heartbeat::Never;
         };
-        match self.agent.platform.uptime().saturating_sub(at) {
+        match duration::between(at, self.agent.platform.uptime()) {
             age if age > HEARTBEAT_AGE => Heartbeat::Old(age),
             _ => Heartbeat::Fresh,
         }
@@ -155,7 +156,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
                 r#""nodeStatusUpdateFrequency":"10s","nodeStatusReportFrequency":"5m0s","#,
                 r#""nodeLeaseDurationSeconds":40,"configMapAndSecretChangeDetectionStrategy":"Watch","maxPods":{}}}}}"#
             ),
-            settings.reported_port.unwrap_or(PORT),
+            u32::from(settings.reported_port.unwrap_or(PORT)),
             taints,
             pods.map_or(0, |(_, pods)| pods.value()),
         ))

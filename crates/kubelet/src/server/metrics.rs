@@ -4,6 +4,7 @@
 //! (`pkg/kubelet/server/metrics`, `pkg/kubelet/metrics/collectors/resource_metrics.go`) and `picolet_` before the rest.
 //! No label has a value that a caller chooses.
 
+use crate::duration;
 use crate::metrics::{BUCKETS_MS, Histogram};
 use crate::pods::Runtime;
 use crate::server::Server;
@@ -49,13 +50,6 @@ fn micros(micros: u64) -> Decimal {
     Decimal(i64::try_from(micros).unwrap_or(i64::MAX), 6)
 }
 
-fn micros_of(duration: Duration) -> u64 {
-    duration
-        .as_secs()
-        .saturating_mul(1_000_000)
-        .saturating_add(u64::from(duration.subsec_micros()))
-}
-
 /// Writes Prometheus's text format.
 struct Exposition<'a> {
     out: &'a mut String,
@@ -77,7 +71,7 @@ impl<'a> Exposition<'a> {
     fn sample(&mut self, name: &str, labels: &[(&str, &dyn Display)], value: &dyn Display) {
         self.out.push_str(name);
         for (index, (label, text)) in labels.iter().enumerate() {
-            let begin = if index == 0 { '{' } else { ',' };
+            let begin = if index == 0 { "{" } else { "," };
             let _ = write!(self.out, "{begin}{label}=\"{text}\"");
         }
         let end = if labels.is_empty() { "" } else { "}" };
@@ -133,7 +127,7 @@ const CPU_WINDOW_MICROS: u64 = 1_000_000;
 impl CpuUsage {
     /// Billionths of a core.
     fn nano_cores(&self, uptime: Duration, cpu_micros: u64) -> u64 {
-        let now = micros_of(uptime);
+        let now = duration::micros(uptime);
         let (then, used) = self.last.get();
         let passed = now.saturating_sub(then);
         if passed >= CPU_WINDOW_MICROS {
@@ -160,7 +154,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
     }
 
     fn started(&self) -> Timestamp {
-        let uptime = micros_of(self.agent.platform.uptime());
+        let uptime = duration::micros(self.agent.platform.uptime());
         Timestamp::from_micros(self.agent.now().micros().saturating_sub(uptime))
     }
 
@@ -195,7 +189,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         w.gauge(
             "node_uptime_seconds",
             "Time since the device or the process started.",
-            &micros(micros_of(up)),
+            &micros(duration::micros(up)),
         );
         if let Some(temperature) = platform.temperature_millicelsius() {
             let value = Decimal(i64::from(temperature), 3);
@@ -205,7 +199,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
             w.gauge(
                 "node_wifi_rssi_dbm",
                 "Signal strength of the Wi-Fi network.",
-                &dbm,
+                &i64::from(dbm),
             );
         }
         w.gauge("picolet_heap_size_bytes", "The whole heap.", &heap.total);
@@ -230,7 +224,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         let agent = self.agent;
         let name = "kubelet_node_name";
         w.family(name, "gauge", "The node's name. The count is always 1.");
-        w.sample(name, &[("node", &agent.settings.node_name)], &1);
+        w.sample(name, &[("node", &agent.settings.node_name)], &1u32);
         w.gauge(
             "kubelet_running_pods",
             "Number of pods that run.",
@@ -251,11 +245,15 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
                 ("board", &machine.board),
                 ("mcu", &machine.mcu),
             ],
-            &1,
+            &1u32,
         );
         let name = "picolet_reset_info";
         w.family(name, "gauge", "Why the device started. The value is always 1.");
-        w.sample(name, &[("reason", &agent.platform.reset_reason().as_str())], &1);
+        w.sample(
+            name,
+            &[("reason", &agent.platform.reset_reason().as_str())],
+            &1u32,
+        );
         if let Some((_, at)) = agent.metrics.last_heartbeat.get() {
             w.gauge(
                 "picolet_last_heartbeat_timestamp_seconds",
@@ -386,8 +384,10 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         let requests = self.requests.borrow();
         let first = part * REQUESTS_AT_ONCE;
         for request in requests.iter().skip(first).take(REQUESTS_AT_ONCE) {
-            let labels: [(&str, &dyn Display); 2] =
-                [("endpoint", &request.route.name()), ("code", &request.code)];
+            let labels: [(&str, &dyn Display); 2] = [
+                ("endpoint", &request.route.name()),
+                ("code", &u32::from(request.code)),
+            ];
             w.sample(name, &labels, &request.count);
         }
         requests.len() > first + REQUESTS_AT_ONCE
@@ -412,7 +412,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         w.gauge(
             "resource_scrape_error",
             "1 if there was an error while getting container metrics, 0 otherwise",
-            &0,
+            &0u32,
         );
         Answer::whole(200, METRICS, body)
     }

@@ -20,6 +20,8 @@ mod routes;
 mod tests;
 
 use crate::agent::Agent;
+use crate::apart::apart;
+use crate::duration::{self, millis};
 use crate::metrics::{Histogram, count};
 use crate::pods::Runtime;
 use crate::settings::Limits;
@@ -200,14 +202,6 @@ impl<S: Read + Write> Connection<S> {
     }
 }
 
-/// Whole milliseconds, in arithmetic that a small core is good at.
-fn millis(duration: Duration) -> u32 {
-    let seconds = u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
-    seconds
-        .saturating_mul(1000)
-        .saturating_add(duration.subsec_millis())
-}
-
 fn refuse(pico: bool, error: RequestError) -> Answer<'static> {
     Answer::error(pico, error.code(), &error)
 }
@@ -249,16 +243,16 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         slot.open.set(true);
         slot.evict.reset();
         if room {
-            while let Ok(true) = self.exchange(slot, connection).await {}
+            while let Ok(true) = apart(self.exchange(slot, connection)).await {}
         } else {
             count(&self.turned_away);
             let mut answer = Answer::error(false, 503, &"too many connections").retry_after(1);
             answer.close = true;
             let since = self.agent.platform.uptime();
-            self.within(LINGER, answer.send(&mut connection.stream, false, false))
+            self.within(LINGER, apart(answer.send(&mut connection.stream, false, false)))
                 .await;
             self.note(connection.peer, &Caught::UNREADABLE, 503, since);
-            self.within(LINGER, connection.drain()).await;
+            self.within(LINGER, apart(connection.drain())).await;
         }
         slot.idle_since.set(None);
         slot.open.set(false);
@@ -287,10 +281,10 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
     /// Reads one request and answers it; returns whether there may be another on this connection.
     async fn exchange(&self, slot: &Slot, connection: &mut Connection<N::Inbound>) -> Result<bool, Gone> {
         let limits = &self.agent.settings.limits;
-        self.wait_for_request(slot, connection).await?;
+        apart(self.wait_for_request(slot, connection)).await?;
         let since = self.agent.platform.uptime();
         let deadline = since.saturating_add(limits.request_timeout);
-        let read = self.until(deadline, connection.head(limits)).await;
+        let read = self.until(deadline, apart(connection.head(limits))).await;
         let (caught, mut answer) = match read {
             Either::Second(()) => (Caught::UNREADABLE, refuse(false, RequestError::Timeout)),
             Either::First(Err(None)) => return Err(Gone),
@@ -305,11 +299,11 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
                     route,
                     identity,
                 };
-                let refusal = self.refuse(&head, route, identity, connection).await;
+                let refusal = apart(self.refuse(&head, route, identity, connection)).await;
                 let answer = match refusal {
                     Some(refusal) => refusal,
                     None => {
-                        let read = self.until(deadline, connection.body(&head)).await;
+                        let read = self.until(deadline, apart(connection.body(&head))).await;
                         match read {
                             Either::First(body) => {
                                 body?;
@@ -340,7 +334,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         let sent = self
             .within(
                 limits.idle_timeout,
-                answer.send(&mut connection.stream, head_only, http_1_0),
+                apart(answer.send(&mut connection.stream, head_only, http_1_0)),
             )
             .await;
         let sent = matches!(sent, Either::First(Ok(())));
@@ -350,7 +344,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
             self.agent.platform.reboot().await;
         }
         if unread && sent {
-            self.within(LINGER, connection.drain()).await;
+            self.within(LINGER, apart(connection.drain())).await;
         }
         Ok(sent && !answer.close)
     }
@@ -433,6 +427,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
     }
 
     /// Answers a request that is whole.
+    #[inline(never)]
     fn answer(&self, head: &Head, received: &[u8]) -> Answer<'_> {
         let path = head.path(received);
         let found = routes::find(head.method, path);
@@ -467,7 +462,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
 
     /// Counts a request and writes its line to the log.
     fn note(&self, peer: IpAddr, caught: &Caught<'_>, code: u16, since: Duration) {
-        let took = self.agent.platform.uptime().saturating_sub(since);
+        let took = duration::between(since, self.agent.platform.uptime());
         self.duration.record(took);
         let route = caught.route;
         let mut requests = self.requests.borrow_mut();
@@ -495,7 +490,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
 
     /// Waits for `future` until `deadline`, an uptime.
     fn until<F: Future>(&self, deadline: Duration, future: F) -> Select<F, impl Future<Output = ()>> {
-        self.within(deadline.saturating_sub(self.agent.platform.uptime()), future)
+        self.within(duration::between(self.agent.platform.uptime(), deadline), future)
     }
 
     /// Waits for `future`, but no longer than `limit`. No `async fn`: that would hold the future twice.

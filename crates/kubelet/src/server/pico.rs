@@ -9,8 +9,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 use core::time::Duration;
-use picolet_kube::Collector;
 use picolet_kube::json::{Decoder, Field, Shape, Sink};
+use picolet_kube::{Collector, integer};
 use picolet_platform::{LedMode, Network, PinMode, Platform};
 
 /// Analogue inputs that are asked for.
@@ -74,6 +74,7 @@ impl fmt::Display for CommandError {
             }
             Self::Missing(name) => write!(f, "params.{name}: is missing"),
             Self::Range(name, least, most) => {
+                let (least, most) = (u32::from(*least), u32::from(*most));
                 write!(f, "params.{name}: is a whole number from {least} to {most}")
             }
             Self::Word(name, words) => write!(f, "params.{name}: is one of {words}"),
@@ -155,9 +156,7 @@ impl Fields {
         let (least, most) = range;
         let value = match self.get(name) {
             None => default.ok_or(CommandError::Missing(name))?,
-            Some(text) => text
-                .parse::<u32>()
-                .ok()
+            Some(text) => integer(text, 10)
                 .and_then(|value| u16::try_from(value).ok())
                 .ok_or(CommandError::Range(name, least, most))?,
         };
@@ -180,6 +179,7 @@ impl Command {
     ///
     /// # Errors
     /// Names the field and what it may be.
+    #[inline(never)]
     pub fn parse(body: &[u8]) -> Result<Self, CommandError> {
         let mut fields = Fields::default();
         let mut decoder = Decoder::new(&SHAPE);
@@ -231,7 +231,7 @@ impl fmt::Display for Mode {
             PinMode::Unset => f.write_str("unset"),
             PinMode::Low => f.write_str("low"),
             PinMode::High => f.write_str("high"),
-            PinMode::Pwm { duty, hertz } => write!(f, "pwm:{duty}@{hertz}"),
+            PinMode::Pwm { duty, hertz } => write!(f, "pwm:{}@{hertz}", u32::from(duty)),
         }
     }
 }
@@ -251,7 +251,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         let heartbeat = self.agent.metrics.last_heartbeat.get();
         Answer::json(format_args!(
             r#"{{"wifi_rssi":{},"free_memory":{},"uptime_seconds":{},"temperature_celsius":{},"last_k8s_update":{}}}"#,
-            OrNull(self.agent.network.rssi_dbm().map(i32::from)),
+            OrNull(self.agent.network.rssi_dbm().map(i64::from)),
             platform.heap().free(),
             platform.uptime().as_secs(),
             OrNull(temperature),
@@ -273,6 +273,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
                 if written > 0 {
                     out.push(',');
                 }
+                let (address, value) = (u32::from(*address), u32::from(*value));
                 let _ = write!(out, r#"{{"address":{address},"value":{value}}}"#);
                 written += 1;
             }
@@ -294,7 +295,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         let mut pins = String::new();
         for pin in platform.pins().iter() {
             if let Some(reading) = platform.read_pin(pin) {
-                let (mode, level) = (Mode(reading.mode), u8::from(reading.high));
+                let (pin, mode, level) = (u32::from(pin), Mode(reading.mode), u32::from(reading.high));
                 let comma = if pins.is_empty() { "" } else { "," };
                 let _ = write!(pins, r#"{comma}{{"pin":{pin},"mode":"{mode}","level":{level}}}"#);
             }
@@ -302,7 +303,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         let mut adc = String::new();
         for channel in 0..ADC_CHANNELS {
             if let Some(millivolts) = platform.read_adc(channel) {
-                let volts = Decimal(i64::from(millivolts), 3);
+                let (channel, volts) = (u32::from(channel), Decimal(i64::from(millivolts), 3));
                 let comma = if adc.is_empty() { "" } else { "," };
                 let _ = write!(adc, r#"{comma}{{"channel":{channel},"volts":{volts}}}"#);
             }
@@ -332,13 +333,14 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
             }
             Command::SetGpio { pin, mode } => {
                 if agent.configuration.borrow().holds_pin(pin) {
+                    let pin = u32::from(pin);
                     let message = format_args!("a ConfigMap says what pin {pin} does: change it there");
                     return failure(409, &message);
                 }
                 match agent.platform.set_pin(pin, mode) {
                     Ok(()) => {}
                     Err(error) => {
-                        return failure(400, &format_args!("params.pin: {pin}: {error}"));
+                        return failure(400, &format_args!("params.pin: {}: {error}", u32::from(pin)));
                     }
                 }
             }

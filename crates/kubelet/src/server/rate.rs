@@ -1,6 +1,6 @@
 //! How many requests one peer may make: a token bucket each, in a table of fixed size.
 
-use crate::server::millis;
+use crate::duration::millis;
 use crate::settings::Limits;
 use alloc::vec::Vec;
 use core::cell::RefCell;

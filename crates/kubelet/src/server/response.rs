@@ -112,7 +112,7 @@ impl<'a> Answer<'a> {
             let mut w = Writer::new(&mut body);
             w.object();
             w.text_at("error", message);
-            w.raw_at("code", code);
+            w.number_at("code", code);
             w.end();
         } else {
             let mut text = String::new();
@@ -179,7 +179,7 @@ impl<'a> Answer<'a> {
         let _ = write!(
             head,
             "HTTP/1.1 {} {}\r\nContent-Type: {}\r\n",
-            self.code,
+            u32::from(self.code),
             phrase(self.code),
             self.media_type
         );

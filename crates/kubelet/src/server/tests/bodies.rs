@@ -297,7 +297,7 @@ fn commands() {
                 w.string_at("status", "ok");
             } else {
                 w.string_at("error", answer);
-                w.raw_at("code", code);
+                w.number_at("code", code);
             }
             w.end();
             assert_eq!(reply.body, want, "{body}");
