@@ -7,7 +7,7 @@
 
 extern crate alloc;
 // For its critical section, which is found by the linker only.
-use cortex_m as _;
+use single_core as _;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -5,7 +5,7 @@
 #![no_std]
 
 // For its critical section, which is found by the linker only.
-use cortex_m as _;
+use single_core as _;
 
 use core::convert::Infallible;
 use core::panic::PanicInfo;

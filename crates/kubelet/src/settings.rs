@@ -78,17 +78,21 @@ pub struct Limits {
     pub burst: u32,
 }
 
-impl Default for Limits {
+impl Limits {
     /// Those of the Linux process.
+    pub const DEFAULT: Self = Self {
+        connections: 5,
+        request_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(30),
+        head_bytes: 4096,
+        body_bytes: 4096,
+        requests_per_second: 20,
+        burst: 40,
+    };
+}
+
+impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections: 5,
-            request_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(30),
-            head_bytes: 4096,
-            body_bytes: 4096,
-            requests_per_second: 20,
-            burst: 40,
-        }
+        Self::DEFAULT
     }
 }

@@ -1,0 +1,90 @@
+//! What the images of both boards share: radio, sockets, TLS, the machine, and the node that runs on them.
+//!
+//! # Who runs where
+//! Two executors on one core. The network's runs at the priority of an interrupt: the radio's driver, the TCP/IP
+//! stack, DHCP, the time servers. The thread's runs everything else: TLS and the node. A signature takes the thread a
+//! hundred milliseconds, in which the network goes on.
+//!
+//! Sockets are used from the thread without another copy of their bytes: see [`network::socket`].
+//!
+//! Nothing here decides anything about Kubernetes: that is `picolet-kubelet`'s.
+#![no_std]
+
+extern crate alloc;
+
+mod clock;
+mod entropy;
+mod executor;
+mod log;
+mod machine;
+mod memory;
+mod network;
+mod node;
+mod pins;
+
+use embassy_rp::clocks::clk_sys_freq;
+use picolet_platform::Level;
+use picolet_store::layout::Layout;
+use picolet_store::settings::Settings;
+
+/// What one board has that the other has not.
+pub struct Model {
+    /// Its name and the map of its flash.
+    pub layout: &'static Layout,
+    /// Its microcontroller.
+    pub mcu: &'static str,
+    /// Its RAM in bytes.
+    pub memory_bytes: u64,
+}
+
+/// The region of the flash with the settings, as the processor sees it.
+fn settings_region(layout: &Layout) -> &'static [u8] {
+    // SAFETY: flash is mapped there for as long as the processor runs, and the layout says that the region is whole.
+    // It is changed only before a reset.
+    unsafe {
+        core::slice::from_raw_parts(
+            layout.settings.address() as *const u8,
+            layout.settings.length as usize,
+        )
+    }
+}
+
+/// Runs the board. To be called once, first.
+pub fn run(model: &'static Model) -> ! {
+    memory::start();
+    let p = embassy_rp::init(embassy_rp::config::Config::default());
+    entropy::start();
+    log::start(p.UART0, p.PIN_0, p.PIN_1);
+    log::line(
+        Level::Info,
+        format_args!(
+            "picolet {} on {}, {} MHz",
+            env!("CARGO_PKG_VERSION"),
+            model.layout.board,
+            clk_sys_freq() / 1_000_000
+        ),
+    );
+    let settings = match Settings::read(settings_region(model.layout)) {
+        Ok(settings) => settings,
+        Err(error) => {
+            log::line(Level::Error, format_args!("{error}"));
+            loop {
+                cortex_m::asm::wfe();
+            }
+        }
+    };
+    let machine = machine::Identity::of(model, p.FLASH);
+    let radio = network::Hardware {
+        power: p.PIN_23,
+        select: p.PIN_25,
+        data: p.PIN_24,
+        clock: p.PIN_29,
+        pio: p.PIO0,
+        dma: p.DMA_CH0,
+    };
+    let pins = pins::Bank::new(p.ADC, settings.uart_log());
+    executor::run(
+        |spawner| network::spawn(spawner, radio, settings),
+        |spawner| node::spawn(spawner, machine, pins, settings),
+    )
+}

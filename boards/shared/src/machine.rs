@@ -1,0 +1,210 @@
+//! The board as the node sees it: `picolet-platform`'s traits.
+
+use crate::pins::Bank;
+use crate::{Model, clock, entropy, executor, log, memory, network};
+use core::fmt;
+use core::time::Duration;
+use embassy_rp::Peri;
+use embassy_rp::clocks::clk_sys_freq;
+use embassy_rp::peripherals::FLASH;
+use embassy_time::{Instant, Timer};
+use heapless::String;
+use picolet_platform::{
+    Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode, PinReading,
+    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, UnixMicros,
+};
+
+/// The kernel's place is embassy's.
+const KERNEL: &str = "embassy-0.10";
+const OS: &str = concat!("picolet ", env!("CARGO_PKG_VERSION"));
+
+/// Which board this is.
+pub(crate) struct Identity {
+    model: &'static Model,
+    /// The board's unique number, in hexadecimal.
+    machine_id: String<32>,
+    system_uuid: String<36>,
+    boot_id: String<36>,
+}
+
+/// 16 bytes as a UUID is written, with the bits of a version 8 (made by us).
+fn uuid(mut bytes: [u8; 16]) -> String<36> {
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::new();
+    for (n, byte) in bytes.into_iter().enumerate() {
+        if matches!(n, 4 | 6 | 8 | 10) {
+            let _ = text.push('-');
+        }
+        hex(&mut text, byte);
+    }
+    text
+}
+
+fn hex<const N: usize>(text: &mut String<N>, byte: u8) {
+    for digit in [byte >> 4, byte & 15] {
+        let _ = text.push(char::from_digit(digit.into(), 16).unwrap_or_default());
+    }
+}
+
+/// The flash's number: nothing else on this board has one. Without it the board is the same as any other that has none.
+#[cfg(target_abi = "eabi")]
+fn unique_number(flash: Peri<'static, FLASH>) -> [u8; 8] {
+    const ANY: usize = 2048 * 1024;
+    let mut flash: embassy_rp::flash::Flash<'_, _, _, ANY> = embassy_rp::flash::Flash::new_blocking(flash);
+    let mut number = [0; 8];
+    let _ = flash.blocking_unique_id(&mut number);
+    number
+}
+
+/// The chip's number, from its one-time memory.
+#[cfg(target_abi = "eabihf")]
+fn unique_number(_: Peri<'static, FLASH>) -> [u8; 8] {
+    embassy_rp::otp::get_chipid().unwrap_or_default().to_be_bytes()
+}
+
+impl Identity {
+    /// The identity of a board of this kind.
+    pub(crate) fn of(model: &'static Model, flash: Peri<'static, FLASH>) -> Self {
+        let mut number = [0; 16];
+        number[..8].copy_from_slice(&unique_number(flash));
+        number[8..].copy_from_slice(b"picolet\0");
+        let mut machine_id = String::new();
+        for byte in number {
+            hex(&mut machine_id, byte);
+        }
+        let mut random = [0; 16];
+        entropy::fill(&mut random);
+        Self {
+            model,
+            machine_id,
+            system_uuid: uuid(number),
+            boot_id: uuid(random),
+        }
+    }
+}
+
+/// One board.
+pub(crate) struct Board {
+    pub(crate) identity: Identity,
+    pub(crate) pins: Bank,
+}
+
+impl Clock for Board {
+    fn uptime(&self) -> Duration {
+        Duration::from_micros(Instant::now().as_micros())
+    }
+
+    fn now(&self) -> Option<UnixMicros> {
+        clock::now()
+    }
+
+    fn set_now(&self, now: UnixMicros) {
+        clock::set(now);
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        Timer::after_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 2)).await;
+    }
+}
+
+impl Entropy for Board {
+    fn fill(&self, bytes: &mut [u8]) {
+        entropy::fill(bytes);
+    }
+}
+
+impl Log for Board {
+    #[inline(never)]
+    fn log(&self, level: Level, line: fmt::Arguments<'_>) {
+        log::line(level, line);
+    }
+}
+
+impl Memory for Board {
+    fn heap(&self) -> HeapFigures {
+        memory::heap()
+    }
+}
+
+impl Pins for Board {
+    fn pins(&self) -> PinSet {
+        self.pins.pins()
+    }
+
+    #[inline(never)]
+    fn set_pin(&self, pin: u8, mode: PinMode) -> Result<(), PinError> {
+        self.pins.set(pin, mode)
+    }
+
+    fn read_pin(&self, pin: u8) -> Option<PinReading> {
+        self.pins.read(pin)
+    }
+
+    fn read_adc(&self, channel: u8) -> Option<u16> {
+        self.pins.analogue(channel)
+    }
+}
+
+impl Led for Board {
+    fn set_led(&self, mode: LedMode) {
+        network::show(mode);
+    }
+}
+
+impl Sensors for Board {
+    fn temperature_millicelsius(&self) -> Option<i32> {
+        self.pins.temperature()
+    }
+}
+
+impl System for Board {
+    fn machine(&self) -> Machine<'_> {
+        let Identity {
+            model,
+            machine_id,
+            system_uuid,
+            boot_id,
+        } = &self.identity;
+        Machine {
+            board: model.layout.board,
+            mcu: model.mcu,
+            machine_id,
+            system_uuid,
+            boot_id,
+            kernel_version: KERNEL,
+            os_image: OS,
+            cores: 2,
+            cpu_khz: clk_sys_freq() / 1000,
+            memory_bytes: model.memory_bytes,
+            pod_memory_bytes: memory::heap().free(),
+            storage_bytes: model.layout.modules.length.into(),
+        }
+    }
+
+    fn reset_reason(&self) -> ResetReason {
+        ResetReason::PowerOn
+    }
+
+    fn cpu_micros(&self) -> u64 {
+        executor::busy_micros()
+    }
+
+    fn storage_used_bytes(&self) -> u64 {
+        0 // there are no modules yet
+    }
+
+    async fn reboot(&self) {
+        cortex_m::peripheral::SCB::sys_reset()
+    }
+}
+
+impl Records for Board {
+    async fn load(&self, _: Record, _: &mut [u8]) -> Option<usize> {
+        None
+    }
+
+    async fn store(&self, _: Record, _: &[u8]) -> Result<(), RecordError> {
+        Err(RecordError::Io)
+    }
+}

@@ -1,0 +1,285 @@
+//! The node's connections: sockets below, `picolet-tls` above.
+
+use super::socket::{Connection, Direction, resolve};
+use super::{address, condition};
+use crate::{clock, log};
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::future::pending;
+use core::net::IpAddr;
+use embassy_futures::select::{Either, select};
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::mutex::Mutex;
+use embassy_time::{Duration, Timer, with_timeout};
+use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
+use picolet_platform::{
+    AcceptError, Accepted, Credential, DialError, Dialled, Level, Network, NetworkFigures,
+};
+use picolet_store::settings::{Server, Settings};
+use picolet_tls::{Acceptor, Clients, Connector, Identity, P256Key, SetupError, TlsStream};
+
+/// How long one server may take to answer, its handshake included.
+const DIAL: Duration = Duration::from_secs(5);
+/// How long a caller may take for its handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long the network and the time are waited for, and how often they are looked at.
+const NETWORK: Duration = Duration::from_secs(8);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The kubelet's port, and the read-only one of lab mode.
+pub(crate) const PORT: u16 = 10250;
+const READ_ONLY_PORT: u16 = 10255;
+/// The longest record that a caller may send: a ClientHello of Go has 1500 bytes, a client's chain some more.
+const INBOUND_RECORD: usize = 4096;
+
+/// A stream with or without TLS.
+pub(crate) enum Stream {
+    Tls(TlsStream<Connection>),
+    Plain(Connection),
+}
+
+impl ErrorType for Stream {
+    type Error = ErrorKind;
+}
+
+impl Read for Stream {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
+        match self {
+            Self::Tls(stream) => stream.read(buffer).await.map_err(|error| error.kind()),
+            Self::Plain(stream) => stream.read(buffer).await,
+        }
+    }
+}
+
+impl Write for Stream {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
+        match self {
+            Self::Tls(stream) => stream.write(bytes).await.map_err(|error| error.kind()),
+            Self::Plain(stream) => stream.write(bytes).await,
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), ErrorKind> {
+        match self {
+            Self::Tls(stream) => stream.flush().await.map_err(|error| error.kind()),
+            Self::Plain(stream) => stream.flush().await,
+        }
+    }
+}
+
+/// How the node reaches and is reached.
+pub(crate) struct Api {
+    settings: Settings<'static>,
+    /// Which of the servers is in use.
+    server: Cell<usize>,
+    connector: Option<Connector>,
+    acceptor: Option<Acceptor>,
+    /// One handshake at a time: two would take twice the memory and come no sooner. For either direction one, so that
+    /// a caller who dawdles does not keep us from the API server.
+    dialling: Mutex<NoopRawMutex, ()>,
+    accepting: Mutex<NoopRawMutex, ()>,
+    /// Held by the worker that listens on the read-only port.
+    read_only: Mutex<NoopRawMutex, ()>,
+    figures: Cell<NetworkFigures>,
+}
+
+/// An identity of DER.
+fn identity<'a>(
+    chain: impl Iterator<Item = &'a [u8]>,
+    key: Option<&[u8]>,
+) -> Result<Option<Identity>, SetupError> {
+    let Some(key) = key else { return Ok(None) };
+    let chain = chain.map(<[u8]>::to_vec).collect();
+    Identity::new(chain, &P256Key::from_der(key)?).map(Some)
+}
+
+fn authorities<'a>(all: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    all.map(<[u8]>::to_vec).collect()
+}
+
+impl Api {
+    /// The connections that the settings ask for.
+    pub(crate) fn new(settings: Settings<'static>) -> Result<Self, SetupError> {
+        let client = identity(settings.client_certificate(), settings.client_key())?;
+        let connector = match settings.servers().any(|server| server.tls) {
+            true => {
+                let roots = authorities(settings.certificate_authorities());
+                Some(Connector::new(&roots, client.as_ref(), clock::unix_seconds)?)
+            }
+            false => None,
+        };
+        let acceptor = match identity(settings.serving_certificate(), settings.serving_key())? {
+            Some(identity) => {
+                let clients = authorities(settings.client_authorities());
+                let acceptor = Acceptor::new(&identity, Clients::Optional(&clients), clock::unix_seconds)?;
+                Some(acceptor.with_record_limit(INBOUND_RECORD))
+            }
+            None => None,
+        };
+        Ok(Self {
+            settings,
+            server: Cell::new(0),
+            connector,
+            acceptor,
+            dialling: Mutex::new(()),
+            accepting: Mutex::new(()),
+            read_only: Mutex::new(()),
+            figures: Cell::default(),
+        })
+    }
+
+    fn count(&self, change: impl Fn(&mut NetworkFigures)) {
+        let mut figures = self.figures.get();
+        change(&mut figures);
+        self.figures.set(figures);
+    }
+
+    /// Waits until there is an address, and the time by which certificates are judged.
+    async fn ready(&self) -> Result<(), DialError> {
+        let ready = async {
+            while address().is_none() || (self.connector.is_some() && clock::now().is_none()) {
+                Timer::after(LOOK).await;
+            }
+        };
+        with_timeout(NETWORK, ready)
+            .await
+            .map_err(|_| DialError::NoNetwork)
+    }
+
+    async fn dial_server(&self, server: Server<'static>) -> Result<Dialled<Stream>, DialError> {
+        let address = resolve(server.host).await.ok_or(DialError::Name)?;
+        let mut socket = Connection::free(Direction::Outbound).await;
+        socket
+            .connect(address, server.port)
+            .await
+            .map_err(|_| DialError::Connect)?;
+        let Some(connector) = self.connector.as_ref().filter(|_| server.tls) else {
+            return Ok(Dialled {
+                stream: Stream::Plain(socket),
+                resumed: false,
+            });
+        };
+        match connector.connect(server.host, socket).await {
+            Ok(stream) => {
+                let resumed = stream.resumed();
+                self.count(|figures| match resumed {
+                    true => figures.handshakes_client_resumed += 1,
+                    false => figures.handshakes_client_full += 1,
+                });
+                Ok(Dialled {
+                    stream: Stream::Tls(stream),
+                    resumed,
+                })
+            }
+            Err(error) => {
+                self.count(|figures| figures.handshakes_failed += 1);
+                log::line(
+                    Level::Warn,
+                    format_args!("TLS with {}: {error}", server.authority),
+                );
+                Err(DialError::Tls)
+            }
+        }
+    }
+}
+
+impl Network for Api {
+    type Outbound = Stream;
+    type Inbound = Stream;
+
+    async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
+        let _one = self.dialling.lock().await;
+        self.ready().await?;
+        let (first, servers) = (self.server.get(), self.settings.servers().count().max(1));
+        let mut last = DialError::Connect;
+        for n in 0..servers {
+            let index = (first + n) % servers;
+            let Some(server) = self.settings.servers().nth(index) else {
+                continue;
+            };
+            match with_timeout(DIAL, self.dial_server(server))
+                .await
+                .unwrap_or(Err(DialError::Timeout))
+            {
+                Ok(dialled) => {
+                    self.server.set(index);
+                    return Ok(dialled);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn accept(&self) -> Result<Accepted<Stream>, AcceptError> {
+        let Some(acceptor) = &self.acceptor else {
+            return pending().await;
+        };
+        let listen = async |port| {
+            let mut socket = Connection::free(Direction::Inbound).await;
+            let peer = socket.accept(port).await;
+            (socket, peer)
+        };
+        let read_only = async {
+            match self.settings.lab_mode() {
+                // One listener is enough, of however many workers.
+                true => {
+                    let _one = self.read_only.lock().await;
+                    listen(READ_ONLY_PORT).await
+                }
+                false => pending().await,
+            }
+        };
+        let (socket, peer) = match select(listen(PORT), read_only).await {
+            Either::First(accepted) => accepted,
+            Either::Second((socket, peer)) => {
+                return Ok(Accepted {
+                    stream: Stream::Plain(socket),
+                    credential: Credential::ReadOnlyPort,
+                    peer: peer.ok_or(AcceptError::Handshake)?,
+                });
+            }
+        };
+        let peer = peer.ok_or(AcceptError::Handshake)?;
+        let _one = self.accepting.lock().await;
+        match with_timeout(HANDSHAKE, acceptor.accept(socket)).await {
+            Ok(Ok(stream)) => {
+                self.count(|figures| figures.handshakes_server += 1);
+                let credential = match stream.peer_certificate() {
+                    Some(_) => Credential::Certificate,
+                    None => Credential::None,
+                };
+                Ok(Accepted {
+                    stream: Stream::Tls(stream),
+                    credential,
+                    peer,
+                })
+            }
+            failed => {
+                self.count(|figures| figures.handshakes_failed += 1);
+                if let Ok(Err(error)) = failed {
+                    log::line(Level::Debug, format_args!("TLS with {peer}: {error}"));
+                }
+                Err(AcceptError::Handshake)
+            }
+        }
+    }
+
+    fn with_host<R>(&self, use_it: impl FnOnce(&str) -> R) -> R {
+        let server = self.settings.servers().nth(self.server.get());
+        use_it(server.map_or("", |server| server.authority))
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        let own = address()?;
+        Some(self.settings.node_ip().map_or(own, IpAddr::V4))
+    }
+
+    fn rssi_dbm(&self) -> Option<i8> {
+        condition().rssi_dbm
+    }
+
+    fn figures(&self) -> NetworkFigures {
+        self.figures.get()
+    }
+}

@@ -1,0 +1,191 @@
+//! The board's network: what runs on the network's executor, and what the thread may see of it.
+
+pub(crate) mod api;
+mod radio;
+mod sntp;
+pub(crate) mod socket;
+
+use crate::entropy;
+use core::cell::Cell;
+use core::net::{IpAddr, Ipv4Addr};
+use critical_section::Mutex;
+use cyw43::{A4, Aligned, NetDriver, PowerManagementMode, SpiBus};
+use cyw43_pio::{DEFAULT_CLOCK_DIVIDER, PioSpi};
+use embassy_executor::{SendSpawner, Spawner};
+use embassy_net::{Config, DhcpConfig, Ipv4Cidr, Runner, StackResources, StaticConfigV4};
+use embassy_rp::gpio::{Level, Output};
+use embassy_rp::peripherals::{DMA_CH0, PIN_23, PIN_24, PIN_25, PIN_29, PIO0};
+use embassy_rp::pio::{InterruptHandler, Pio};
+use embassy_rp::{Peri, bind_interrupts, dma};
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+use embassy_sync::signal::Signal;
+use picolet_platform::LedMode;
+use picolet_store::settings::Settings;
+use static_cell::StaticCell;
+
+bind_interrupts!(struct Interrupts {
+    PIO0_IRQ_0 => InterruptHandler<PIO0>;
+    DMA_IRQ_0 => dma::InterruptHandler<DMA_CH0>;
+});
+
+/// What the radio hangs on, the same on both boards.
+pub(crate) struct Hardware {
+    pub(crate) power: Peri<'static, PIN_23>,
+    pub(crate) select: Peri<'static, PIN_25>,
+    pub(crate) data: Peri<'static, PIN_24>,
+    pub(crate) clock: Peri<'static, PIN_29>,
+    pub(crate) pio: Peri<'static, PIO0>,
+    pub(crate) dma: Peri<'static, DMA_CH0>,
+}
+
+/// The radio's firmware, in a region of its own that both slots of ours use: the linker script puts it there.
+#[unsafe(link_section = ".radio")]
+static FIRMWARE: Aligned<A4, [u8; cyw43_firmware::CYW43_43439A0.len()]> =
+    Aligned(*cyw43_firmware::CYW43_43439A0);
+
+/// The parameters of the board that the radio is on, as text of `key=value` lines.
+const PARAMETERS: &[u8; 740] = include_bytes!("nvram.txt");
+
+/// The same as the radio takes it: each line ended by a zero, all of them by two more.
+static NVRAM: Aligned<A4, [u8; PARAMETERS.len() + 4]> = {
+    let mut binary = [0; PARAMETERS.len() + 4];
+    let mut at = 0;
+    while at < PARAMETERS.len() {
+        binary[at] = match PARAMETERS[at] {
+            b'\n' => 0,
+            byte => byte,
+        };
+        at += 1;
+    }
+    Aligned(binary)
+};
+
+type Bus = SpiBus<Output<'static>, PioSpi<'static, PIO0, 0>>;
+
+/// What is known of the network from outside.
+#[derive(Clone, Copy)]
+struct Condition {
+    /// The board's own address, while the link is up and it has one.
+    address: Option<Ipv4Addr>,
+    rssi_dbm: Option<i8>,
+}
+
+static CONDITION: Mutex<Cell<Condition>> = Mutex::new(Cell::new(Condition {
+    address: None,
+    rssi_dbm: None,
+}));
+
+/// What the LED shall show. The LED hangs on the radio.
+static LED: Signal<CriticalSectionRawMutex, LedMode> = Signal::new();
+
+fn condition() -> Condition {
+    critical_section::with(|section| CONDITION.borrow(section).get())
+}
+
+fn update(change: impl FnOnce(&mut Condition)) {
+    critical_section::with(|section| {
+        let mut condition = CONDITION.borrow(section).get();
+        change(&mut condition);
+        CONDITION.borrow(section).set(condition);
+    });
+}
+
+/// Makes the LED show `mode` from now on.
+pub(crate) fn show(mode: LedMode) {
+    LED.signal(mode);
+}
+
+/// Starts the network on its executor.
+pub(crate) fn spawn(spawner: SendSpawner, hardware: Hardware, settings: Settings<'static>) {
+    spawner.spawn(start(hardware, settings).expect("the first task has its place"));
+}
+
+#[embassy_executor::task]
+async fn run_radio(runner: cyw43::Runner<'static, Bus>) -> ! {
+    runner.run().await
+}
+
+#[embassy_executor::task]
+async fn run_stack(mut runner: Runner<'static, NetDriver<'static>>) -> ! {
+    runner.run().await
+}
+
+// Both are large: in a frame of their own, and not in that of the task, which stays.
+#[inline(never)]
+fn radio_state() -> &'static mut cyw43::State {
+    static STATE: StaticCell<cyw43::State> = StaticCell::new();
+    STATE.init_with(cyw43::State::new)
+}
+
+/// DHCP, DNS, one for the time, and the node's own.
+const SOCKETS: usize = 3 + socket::OUTBOUND + socket::INBOUND;
+
+#[inline(never)]
+fn stack_resources() -> &'static mut StackResources<SOCKETS> {
+    static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
+    RESOURCES.init_with(StackResources::new)
+}
+
+/// The address as the settings have it.
+fn address_config(settings: Settings<'static>) -> Config {
+    let dns = settings.dns().collect();
+    match settings.address() {
+        Some(fixed) => Config::ipv4_static(StaticConfigV4 {
+            address: Ipv4Cidr::new(fixed.address, fixed.prefix),
+            gateway: fixed.gateway,
+            dns_servers: dns,
+        }),
+        None => {
+            let mut dhcp = DhcpConfig::default();
+            dhcp.hostname = settings.hostname().try_into().ok();
+            Config::dhcpv4(dhcp)
+        }
+    }
+}
+
+/// Brings the radio up and starts everything that runs beside it.
+#[embassy_executor::task]
+async fn start(hardware: Hardware, settings: Settings<'static>) {
+    // SAFETY: this is a task of embassy's executor, so the context is its own.
+    let spawner = unsafe { Spawner::for_current_executor() }.await;
+    let power = Output::new(hardware.power, Level::Low);
+    let select = Output::new(hardware.select, Level::High);
+    let mut pio = Pio::new(hardware.pio, Interrupts);
+    let bus = PioSpi::new(
+        &mut pio.common,
+        pio.sm0,
+        DEFAULT_CLOCK_DIVIDER,
+        pio.irq0,
+        select,
+        hardware.data,
+        hardware.clock,
+        dma::Channel::new(hardware.dma, Interrupts),
+    );
+    let (device, mut control, runner) = cyw43::new(radio_state(), power, bus, &FIRMWARE, &NVRAM).await;
+    run_radio(runner).map(|task| spawner.spawn(task)).ok();
+    control.init(cyw43_firmware::CYW43_43439A0_CLM).await;
+    // Asleep between beacons it would hear of a change a tenth of a second late.
+    control
+        .set_power_management(PowerManagementMode::Performance)
+        .await;
+    let (stack, runner) = embassy_net::new(
+        device,
+        address_config(settings),
+        stack_resources(),
+        entropy::number(),
+    );
+    socket::start(stack);
+    for task in [
+        run_stack(runner).map(|task| spawner.spawn(task)),
+        socket::undertake().map(|task| spawner.spawn(task)),
+        sntp::keep_time(stack, settings).map(|task| spawner.spawn(task)),
+        radio::stay_joined(control, stack, settings).map(|task| spawner.spawn(task)),
+    ] {
+        task.expect("each is spawned once");
+    }
+}
+
+/// The board's own address.
+fn address() -> Option<IpAddr> {
+    condition().address.map(IpAddr::V4)
+}

@@ -1,0 +1,104 @@
+//! The node: settings made into an agent, and the agent run.
+
+use crate::machine::{Board, Identity};
+use crate::network::api::{Api, PORT};
+use crate::pins::Bank;
+use crate::{clock, log, memory};
+use embassy_executor::Spawner;
+use embassy_time::{Duration, Timer};
+use picolet_kube::Timestamp;
+use picolet_kube::selector::Taint;
+use picolet_kubelet::pods::NoRuntime;
+use picolet_kubelet::{Agent, Capacity, Limits, StaticToken};
+use picolet_platform::Level;
+use picolet_store::settings::Settings;
+use static_cell::StaticCell;
+
+/// Where nothing is said.
+const DEFAULT_TAINT: &str = "picolet.dev/microcontroller=true:NoSchedule";
+
+/// What callers of the kubelet API may use up on a board.
+const LIMITS: Limits = Limits {
+    connections: 2,
+    head_bytes: 2048,
+    body_bytes: 1024,
+    ..Limits::DEFAULT
+};
+
+type Node = Agent<Board, Api, NoRuntime>;
+
+/// The node's settings in the agent's words.
+fn agent_settings(settings: Settings<'static>) -> picolet_kubelet::Settings {
+    let parse = |text| Taint::parse(text);
+    let taints = match settings.taints() {
+        Some(taints) => taints.filter_map(parse).collect(),
+        None => parse(DEFAULT_TAINT).into_iter().collect(),
+    };
+    let token = |one: picolet_store::settings::StaticToken<'_>| StaticToken {
+        token: one.token.into(),
+        user: one.user.into(),
+    };
+    picolet_kubelet::Settings {
+        node_name: settings.node_name().into(),
+        config_namespace: settings.config_namespace().into(),
+        taints,
+        capacity: Capacity::default(),
+        reported_port: (!settings.hide_port()).then_some(PORT),
+        static_tokens: settings.static_tokens().map(token).collect(),
+        limits: LIMITS,
+        built: Timestamp::from_seconds(clock::BUILT),
+    }
+}
+
+// The agent is large: made in a frame of its own, and then in its place.
+#[inline(never)]
+fn agent(identity: Identity, pins: Bank, settings: Settings<'static>) -> Option<&'static Node> {
+    static NODE: StaticCell<Node> = StaticCell::new();
+    let network = match Api::new(settings) {
+        Ok(network) => network,
+        Err(error) => {
+            log::line(Level::Error, format_args!("the settings' certificates: {error}"));
+            return None;
+        }
+    };
+    Some(NODE.init_with(|| {
+        Agent::new(
+            agent_settings(settings),
+            Board { identity, pins },
+            network,
+            NoRuntime,
+        )
+    }))
+}
+
+#[embassy_executor::task]
+async fn run(node: &'static Node) {
+    node.run().await;
+}
+
+/// Between two lines about memory.
+const FIGURES: Duration = Duration::from_secs(30);
+
+/// Tells how much memory is used, for ever.
+#[embassy_executor::task]
+async fn tell_figures() -> ! {
+    loop {
+        Timer::after(FIGURES).await;
+        let (heap, (stack, deepest)) = (memory::heap(), memory::stack());
+        log::line(
+            Level::Info,
+            format_args!(
+                "heap {} of {} bytes, at most {}; stack at most {deepest} of {stack}",
+                heap.used, heap.total, heap.peak
+            ),
+        );
+    }
+}
+
+/// Starts the node on the thread's executor.
+pub(crate) fn spawn(spawner: Spawner, identity: Identity, pins: Bank, settings: Settings<'static>) {
+    if let Some(node) = agent(identity, pins, settings) {
+        spawner.spawn(run(node).expect("the node is spawned once"));
+        spawner.spawn(tell_figures().expect("this is spawned once"));
+    }
+}

@@ -1,0 +1,215 @@
+//! The user's pins: levels, pulse-width modulation, and the analogue inputs.
+//!
+//! Which pin does what is decided while the board runs, so this drives the registers: the drivers' types fix it when
+//! the firmware is compiled.
+
+use core::cell::Cell;
+use embassy_rp::Peri;
+use embassy_rp::adc::{Adc, Blocking, Config};
+use embassy_rp::clocks::clk_sys_freq;
+use embassy_rp::pac;
+use embassy_rp::peripherals::ADC;
+use picolet_platform::{PinError, PinMode, PinReading, PinSet};
+
+/// Functions of a pin: RP2040 datasheet 2.19.2, RP2350 datasheet 9.4.
+const PWM: u8 = 4;
+const SIO: u8 = 5;
+const NOTHING: u8 = 31;
+
+/// The analogue input that is the thermometer: RP2040 datasheet 4.9.5, RP2350A datasheet 12.4.6.
+const THERMOMETER: u8 = 4;
+/// The first pin with an analogue input.
+const FIRST_ANALOGUE: u8 = 26;
+/// Millivolts of the ADC's reference on both boards.
+const REFERENCE: u32 = 3300;
+
+const PINS: usize = 29;
+
+/// All of the user's pins.
+pub(crate) struct Bank {
+    modes: [Cell<PinMode>; PINS],
+    pins: PinSet,
+    /// Switches the converter off when it is dropped.
+    _adc: Adc<'static, Blocking>,
+}
+
+/// How a slice counts for a frequency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Counting {
+    /// Sixteenths of a system clock's cycle for one count.
+    divider: u16,
+    /// Counts of a period.
+    counts: u32,
+}
+
+impl Counting {
+    /// The finest steps that `hertz` allows, or `None` where the counter cannot do it with the 255 steps of a duty.
+    fn of(clock: u32, hertz: u32) -> Option<Self> {
+        let sixteenths = u64::from(clock) * 16 / u64::from(hertz.max(1));
+        let divider = u16::try_from(sixteenths.div_ceil(1 << 16).max(16)).ok()?;
+        let counts = u32::try_from(sixteenths / u64::from(divider)).ok()?;
+        (hertz > 0 && divider < 1 << 12 && counts >= 255).then_some(Self { divider, counts })
+    }
+}
+
+/// The slice that drives a pin, and whether it is its second output.
+fn slice(pin: u8) -> (usize, bool) {
+    (usize::from(pin / 2 % 8), pin % 2 == 1)
+}
+
+impl Bank {
+    /// Takes the pins over, all of them unset. With the log on a UART, pins 0 and 1 are its.
+    pub(crate) fn new(adc: Peri<'static, ADC>, uart: bool) -> Self {
+        let adc = Adc::new_blocking(adc, Config::default());
+        pac::ADC.cs().modify(|w| w.set_ts_en(true));
+        // The drivers' `init` keeps PWM in reset until somebody asks for a slice.
+        pac::RESETS.reset().modify(|w| w.set_pwm(false));
+        while !pac::RESETS.reset_done().read().pwm() {}
+        let user = PinSet::range(2, 22).union(PinSet::range(26, 28));
+        let bank = Self {
+            _adc: adc,
+            modes: [const { Cell::new(PinMode::Unset) }; PINS],
+            pins: if uart {
+                user
+            } else {
+                user.union(PinSet::range(0, 1))
+            },
+        };
+        for pin in bank.pins.iter() {
+            bank.release(pin);
+        }
+        bank
+    }
+
+    /// The pins that may be configured.
+    pub(crate) fn pins(&self) -> PinSet {
+        self.pins
+    }
+
+    fn mode(&self, pin: u8) -> Option<&Cell<PinMode>> {
+        self.modes
+            .get(usize::from(pin))
+            .filter(|_| self.pins.contains(pin))
+    }
+
+    /// Makes `pin` do `mode`.
+    pub(crate) fn set(&self, pin: u8, mode: PinMode) -> Result<(), PinError> {
+        let cell = self.mode(pin).ok_or(PinError::NoSuchPin)?;
+        match mode {
+            PinMode::Unset => self.release(pin),
+            PinMode::Low | PinMode::High => {
+                let bit = 1 << pin;
+                match mode {
+                    PinMode::High => pac::SIO.gpio_out(0).value_set().write_value(bit),
+                    _ => pac::SIO.gpio_out(0).value_clr().write_value(bit),
+                }
+                pac::SIO.gpio_oe(0).value_set().write_value(bit);
+                function(pin, SIO);
+            }
+            PinMode::Pwm { duty, hertz } => self.modulate(pin, duty, hertz)?,
+        }
+        cell.set(mode);
+        Ok(())
+    }
+
+    /// Drives nothing, pulls nothing, and can be read.
+    fn release(&self, pin: u8) {
+        pac::SIO.gpio_oe(0).value_clr().write_value(1 << pin);
+        pac::PADS_BANK0.gpio(usize::from(pin)).modify(|w| {
+            w.set_pue(false);
+            w.set_pde(false);
+            w.set_ie(true);
+            w.set_od(false);
+        });
+        function(pin, NOTHING);
+    }
+
+    fn modulate(&self, pin: u8, duty: u8, hertz: u32) -> Result<(), PinError> {
+        let counting = Counting::of(clk_sys_freq(), hertz).ok_or(PinError::Unsupported)?;
+        let (number, second) = slice(pin);
+        for other in self.pins.iter().filter(|other| *other != pin) {
+            let PinMode::Pwm {
+                hertz: theirs,
+                duty: theirs_duty,
+            } = self.modes[usize::from(other)].get()
+            else {
+                continue;
+            };
+            let (their_number, their_second) = slice(other);
+            // One counter for both outputs, and an output may lead to two pins.
+            let same_output = their_second == second && theirs_duty != duty;
+            if their_number == number && (theirs != hertz || same_output) {
+                return Err(PinError::Unsupported);
+            }
+        }
+        let slice = pac::PWM.ch(number);
+        slice.div().write(|w| {
+            w.set_int((counting.divider >> 4) as u8);
+            w.set_frac((counting.divider & 15) as u8);
+        });
+        slice.top().write(|w| w.set_top((counting.counts - 1) as u16));
+        // A level above the top is never left: always high.
+        let level = (counting.counts * u32::from(duty) / 255).min(0xffff) as u16;
+        slice.cc().modify(|w| match second {
+            true => w.set_b(level),
+            false => w.set_a(level),
+        });
+        slice.csr().modify(|w| w.set_en(true));
+        function(pin, PWM);
+        Ok(())
+    }
+
+    /// Reads a pin.
+    pub(crate) fn read(&self, pin: u8) -> Option<PinReading> {
+        let mode = self.mode(pin)?.get();
+        let high = pac::IO_BANK0.gpio(usize::from(pin)).status().read().infrompad();
+        Some(PinReading { mode, high })
+    }
+
+    /// Millivolts on an analogue input.
+    pub(crate) fn analogue(&self, channel: u8) -> Option<u16> {
+        let pin = FIRST_ANALOGUE
+            .checked_add(channel)
+            .filter(|pin| usize::from(*pin) < PINS)?;
+        // A digital input draws current from a voltage between its levels.
+        let pad = pac::PADS_BANK0.gpio(usize::from(pin));
+        pad.modify(|w| w.set_ie(false));
+        let sample = sample(channel);
+        pad.modify(|w| w.set_ie(true));
+        u16::try_from(u32::from(sample?) * REFERENCE / 4096).ok()
+    }
+
+    /// The die's temperature in thousandths of a degree Celsius.
+    pub(crate) fn temperature(&self) -> Option<i32> {
+        let micros = i32::from(sample(THERMOMETER)?) * (REFERENCE as i32 * 1000 / 4096);
+        // 27 degrees at 0.706 V, and 1.721 mV less for each degree more.
+        Some(27_000 - (micros - 706_000) * 1000 / 1721)
+    }
+}
+
+/// Leads a pin to one of the chip's blocks.
+fn function(pin: u8, function: u8) {
+    // The pad keeps its old level until it is led there, on the chip that can isolate it.
+    pac::IO_BANK0
+        .gpio(usize::from(pin))
+        .ctrl()
+        .write(|w| w.set_funcsel(function));
+    pac::PADS_BANK0.gpio(usize::from(pin)).modify(|w| {
+        w.set_ie(true);
+        w.set_od(false);
+        #[cfg(target_abi = "eabihf")]
+        w.set_iso(false);
+    });
+}
+
+/// One conversion, two microseconds; `None` if it failed.
+fn sample(channel: u8) -> Option<u16> {
+    pac::ADC.cs().modify(|w| {
+        w.set_ainsel(channel);
+        w.set_start_once(true);
+        w.set_err(true);
+    });
+    while !pac::ADC.cs().read().ready() {}
+    let failed = pac::ADC.cs().read().err();
+    (!failed).then(|| pac::ADC.result().read().result())
+}
