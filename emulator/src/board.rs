@@ -7,8 +7,9 @@ use crate::Time;
 use crate::boot::{Image, ImageError};
 use crate::chip::flash::Cut;
 use crate::chip::{RegisterTrace, WatchdogReset};
-use crate::cpu::NoObserver;
+use crate::cpu::{Fault, NoObserver};
 use crate::machine::{Machine, Stop};
+use crate::net::Link;
 use crate::observe::{Observers, Profile};
 use crate::radio::{NoRadio, Radio};
 
@@ -75,22 +76,26 @@ pub enum PowerCut {
     },
 }
 
-/// The state of a board, to go back to.
+/// The state of a board, to go back to: cores, memories, blocks, and the radio with its place in the air.
+///
+/// What is behind the access point is part of it if it can be copied ([`crate::net::Link::duplicate`]). The networks of
+/// this crate cannot: their connections have ends elsewhere. For the board a snapshot then is a moment at which the
+/// network's cable was pulled, and [`Board::restore_with`] plugs another one in.
 pub struct Snapshot(Machine);
 
-/// A snapshot cannot be taken.
+/// A snapshot cannot be gone back to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SnapshotError {
-    /// The network reaches into the host: its connections cannot be copied.
-    NetworkOfHost,
+    /// The board was on a network that cannot be copied.
+    Network,
 }
 
 impl fmt::Display for SnapshotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a board on a network of the host cannot be copied: use the network in process"
+            "the snapshot has no network, because that of the board could not be copied: give it one by restore_with"
         )
     }
 }
@@ -103,6 +108,7 @@ pub struct Board {
     cut_at_instruction: u64,
     pace: Option<Pace>,
     pub(crate) observers: Observers,
+    pub(crate) debug: crate::gdb::Debug,
 }
 
 /// Emulated time follows the host's.
@@ -144,6 +150,7 @@ impl Board {
             cut_at_instruction: u64::MAX,
             pace: None,
             observers: Observers::default(),
+            debug: crate::gdb::Debug::default(),
         }
     }
 
@@ -282,6 +289,14 @@ impl Board {
         });
     }
 
+    /// The board stood still while the host's time went on: that is not to be made up for.
+    pub(crate) fn restart_clock(&mut self) {
+        let now = self.time();
+        if let Some(pace) = &mut self.pace {
+            (pace.host, pace.emulated) = (Instant::now(), now);
+        }
+    }
+
     /// Runs in the time of the host: what is skipped otherwise is slept through.
     fn run_paced(&mut self, until: Time, instructions: u64) -> Stop {
         loop {
@@ -398,24 +413,32 @@ impl Board {
     // ---- snapshots ----
 
     /// Remembers the state of the board.
-    ///
-    /// # Errors
-    /// The network reaches into the host.
-    pub fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
-        self.machine
-            .duplicate()
-            .map(Snapshot)
-            .ok_or(SnapshotError::NetworkOfHost)
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.machine.duplicate())
     }
 
     /// Goes back to a state.
     ///
     /// # Errors
-    /// The network reaches into the host.
+    /// It was on a network that is not in the snapshot.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-        self.machine = snapshot.0.duplicate().ok_or(SnapshotError::NetworkOfHost)?;
+        if snapshot.0.chip.radio.is_unplugged() {
+            return Err(SnapshotError::Network);
+        }
+        self.machine = snapshot.0.duplicate();
         self.cut_at_instruction = u64::MAX;
+        self.restart_clock();
         Ok(())
+    }
+
+    /// Goes back to a state, on another network. A board that was joined still is, and has its address; connections
+    /// that were open are unknown to the new network, which answers them as a router does that was restarted.
+    pub fn restore_with(&mut self, snapshot: &Snapshot, network: Box<dyn Link>) {
+        self.machine = snapshot.0.duplicate();
+        self.machine.chip.radio.plug_in(network);
+        self.cut_at_instruction = u64::MAX;
+        self.restart_clock();
     }
 
     // ---- memory ----
@@ -445,6 +468,12 @@ impl Board {
         registers[15] = core.pc;
         registers[16] = core.xpsr();
         registers
+    }
+
+    /// The last fault of a core since its reset, and the program counter. Its HardFault handler may have dealt with it.
+    #[must_use]
+    pub fn last_fault(&self, core: usize) -> Option<(Fault, u32)> {
+        self.machine.cores[core & 1].last_fault
     }
 
     /// Whether BKPT stops the machine, as with a debugger attached, or faults.

@@ -432,11 +432,11 @@ impl Machine {
         }
     }
 
-    /// A copy in the same state; `None` if the radio's state reaches into the host.
-    pub(crate) fn duplicate(&self) -> Option<Self> {
+    /// A copy in the same state, but for a network that cannot be copied.
+    pub(crate) fn duplicate(&self) -> Self {
         let mut copy = Self {
             cores: self.cores.clone(),
-            chip: self.chip.duplicate()?,
+            chip: self.chip.duplicate(),
             launch: self.launch,
             core_1_held: self.core_1_held,
             seed: self.seed,
@@ -450,6 +450,6 @@ impl Machine {
         if !copy.real_rom {
             rom::install(&mut copy.chip);
         }
-        Some(copy)
+        copy
     }
 }

@@ -129,20 +129,34 @@ impl Profile {
     }
 }
 
+/// A step of a core: until it leaves the range, which is empty for a single instruction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Step {
+    pub core: usize,
+    pub range: (u32, u32),
+}
+
+impl Step {
+    fn ends_at(&self, core: usize, pc: u32) -> bool {
+        self.core == core && !(self.range.0..self.range.1).contains(&pc)
+    }
+}
+
 /// The observers of a board.
 #[derive(Debug, Default)]
 pub(crate) struct Observers {
     pub profile: Option<Profile>,
     /// Instructions as lines.
     pub trace: Option<Vec<String>>,
-    /// Addresses to stop before.
-    pub breakpoints: Vec<u32>,
+    /// Addresses to stop before, and whether the debugger asked for a breakpoint of the hardware.
+    pub breakpoints: Vec<(u32, bool)>,
     /// Address, length, and whether it is about writes (bit 0) and reads (bit 1).
     pub watchpoints: Vec<(u32, u32, u8)>,
-    /// The watchpoint that was hit.
-    pub watched: Option<(u32, bool)>,
-    /// Stop after one instruction of this core.
-    pub step: Option<usize>,
+    /// The watchpoint that was hit: by which core, its address, and what it is about. The core stops behind the
+    /// instruction, as the debug unit of a Cortex-M has it.
+    pub watched: Option<(usize, u32, u8)>,
+    /// The step to take.
+    pub step: Option<Step>,
     /// The instruction to go on with, which is not stopped at again.
     pub resume_at: Option<(usize, u32)>,
 }
@@ -190,23 +204,21 @@ impl Observe for Observers {
 
     fn before(&mut self, core: &Core, pc: u32, d: Decoded, cycles: u64) -> bool {
         let resumed = self.resume_at.take_if(|at| *at == (core.id, pc)).is_some();
-        if !resumed {
-            if self.step == Some(core.id) || self.breakpoints.contains(&pc) {
-                return true;
-            }
-            if !self.watchpoints.is_empty()
-                && let Some((address, length, writes)) = access(core, d)
-            {
-                let kind = if writes { 1 } else { 2 };
-                let hit = self.watchpoints.iter().find(|(at, size, kinds)| {
-                    kinds & kind != 0
-                        && address < at.wrapping_add(*size)
-                        && *at < address.wrapping_add(length)
-                });
-                if let Some(hit) = hit {
-                    self.watched = Some((hit.0, writes));
-                    return true;
-                }
+        let stepped = || self.step.is_some_and(|step| step.ends_at(core.id, pc));
+        let broken = || self.breakpoints.iter().any(|(address, _)| *address == pc);
+        let watched = || self.watched.is_some_and(|(watched, ..)| watched == core.id);
+        if !resumed && (stepped() || broken() || watched()) {
+            return true;
+        }
+        if !self.watchpoints.is_empty()
+            && let Some((address, length, writes)) = access(core, d)
+        {
+            let kind = if writes { 1 } else { 2 };
+            let hit = self.watchpoints.iter().find(|(at, size, kinds)| {
+                kinds & kind != 0 && address < at.wrapping_add(*size) && *at < address.wrapping_add(length)
+            });
+            if let Some(hit) = hit {
+                self.watched = Some((core.id, hit.0, hit.2));
             }
         }
         if let Some(profile) = &mut self.profile {

@@ -74,7 +74,7 @@ fn two_runs_are_the_same_and_so_is_one_from_a_snapshot() {
     let mut second = board("peripherals");
     second.connect_pins(2, 3);
     first.run_until(Time::from_millis(7));
-    let snapshot = first.snapshot().unwrap();
+    let snapshot = first.snapshot();
     second.run_until(Time::from_millis(7));
     let expected = run(&mut first);
     assert_eq!(run(&mut second), expected);
@@ -89,7 +89,7 @@ fn power_goes_in_any_operation_of_the_flash() {
     let mut board = board("peripherals");
     board.connect_pins(2, 3);
     log_until(&mut board, "gpio", 100);
-    let snapshot = board.snapshot().unwrap();
+    let snapshot = board.snapshot();
     for (number, fraction, expected) in [(1, 128, [0_u8; 4]), (2, 0, [0xff; 4]), (2, 2, *b"wr\xff\xff")] {
         board.restore(&snapshot).unwrap();
         let filled = vec![0; 4096];

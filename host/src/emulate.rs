@@ -1,20 +1,24 @@
 //! `picolet emulate`: a Pico W that runs on this machine, from the very image that a user flashes.
 //!
-//! The board is in `emulator/`; this reads what was asked for and puts the board together, `session` runs it. It never looks into the firmware, and knows nothing of Kubernetes.
+//! The board is in `emulator/`; this reads what was asked for and puts the board together, `session` runs it
+//! and `terminal` is where a person sits. It never looks into the firmware, and knows nothing of Kubernetes.
 
+mod options;
 mod session;
+mod terminal;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use options::{Cut, Listen, Mac, Network, Speed, Trace, seconds};
+use picolet_emulator::gdb::Server;
 use picolet_emulator::net::{Captured, Conditions, Impaired, Link, Local, Publish, Tap, User};
 use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Security};
 use picolet_emulator::{Board, Config, Image, Profile, Stop, Vcd};
-use session::Session;
+use session::{Session, Tracer};
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, exit};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,7 +29,17 @@ const BOOT_ROM: usize = 16 * 1024;
 const BAD_INPUT: u8 = 2;
 
 /// Run the image of a Pico W on this machine, until Ctrl-C.
+///
+/// What the board sends on UART 0 and on its USB console appears here, and what is typed goes to it; Ctrl-] h shows
+/// what else can be done. Ends with 0 when it was asked to end, 1 when the board or a file stopped it, and 2 when what
+/// was given is wrong or cannot run.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  picolet emulate wifi.uf2 --publish 127.0.0.1:8080=80     then: curl http://127.0.0.1:8080/
+  picolet emulate wifi.elf --gdb 3333                      then: gdb-multiarch wifi.elf -ex 'target remote :3333'
+  picolet emulate app.elf --network none --seconds 1 --profile --vcd pins.vcd
+  picolet emulate app.uf2 --flash board.bin --power-cut-at flash:3:50%")]
 pub(crate) struct Arguments {
     /// ELF or UF2 files, each put over what is there.
     #[arg(value_name = "IMAGE", required_unless_present = "flash")]
@@ -36,98 +50,105 @@ pub(crate) struct Arguments {
     /// A boot ROM of an RP2040 to run instead of the emulated one.
     #[arg(long, value_name = "FILE")]
     bootrom: Option<PathBuf>,
-    /// What is behind the access point: user (sockets of this machine; the device is 10.0.2.15, this machine 10.0.2.2),
-    /// local (DHCP and names, no way out, repeatable), tap:NAME (an interface), or none (nothing is on the air).
-    #[arg(long, value_name = "NETWORK", default_value = "user")]
-    network: Network,
-    /// Lead an address of this machine to a port of the device: 127.0.0.1:10250=10250. May repeat.
-    #[arg(long, value_name = "IP:PORT=DEVICE_PORT")]
-    publish: Vec<Publish>,
-    /// How bad the network is: loss=5%,delay=20ms,jitter=5ms,reorder=1%,duplicate=1%,corrupt=0.1%,bandwidth=2M,cut=10s-12s,seed=7
-    #[arg(long, value_name = "CONDITIONS")]
-    conditions: Option<Conditions>,
-    /// The name of the network on the air.
-    #[arg(long, value_name = "NAME", default_value = "picolet")]
-    ssid: String,
-    /// Its passphrase (WPA2), 8 to 63 characters, from the first line of a file. [default: an open network]
-    #[arg(long, value_name = "FILE")]
-    passphrase_file: Option<PathBuf>,
+    /// Which of several boards this is: each has its own serial number and Ethernet address.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    board: u16,
+    /// The radio's Ethernet address. [default: 28:cd:c1:00:00:01, with the number of the board at the end]
+    #[arg(long, value_name = "ADDRESS")]
+    mac: Option<Mac>,
     /// The seed of the chip's noise, and of the network in process.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+
+    /// What is behind the access point: user (sockets of this machine; the device is 10.0.2.15, this machine 10.0.2.2),
+    /// local (DHCP and names, no way out, repeatable), tap:NAME (an interface), or none (nothing is on the air).
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        default_value = "user",
+        help_heading = "Network"
+    )]
+    network: Network,
+    /// The same as --network tap:NAME.
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "network",
+        help_heading = "Network"
+    )]
+    tap: Option<String>,
+    /// Lead an address of this machine to a port of the device: 127.0.0.1:10250=10250. May repeat.
+    #[arg(long, value_name = "IP:PORT=DEVICE_PORT", help_heading = "Network")]
+    publish: Vec<Publish>,
+    /// How bad the network is: loss=5%,delay=20ms,jitter=5ms,reorder=1%,duplicate=1%,corrupt=0.1%,bandwidth=2M,cut=10s-12s,seed=7
+    #[arg(long, value_name = "CONDITIONS", help_heading = "Network")]
+    conditions: Option<Conditions>,
+    /// The name of the network on the air.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "picolet",
+        help_heading = "Network"
+    )]
+    ssid: String,
+    /// Its passphrase (WPA2), 8 to 63 characters, from the first line of a file. [default: an open network]
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    passphrase_file: Option<PathBuf>,
+    /// Write what passes between the radio and the network, for Wireshark.
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    pcap: Option<PathBuf>,
+
     /// How fast emulated time goes: 1 is the clock on the wall, max as fast as it can. [default: 1 with user and tap,
     /// else max]
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", help_heading = "Time")]
     speed: Option<Speed>,
     /// End after so many seconds of emulated time.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Time")]
     seconds: Option<Duration>,
     /// End at this cycle of the system clock, or up to a few later, when an instruction or a transfer is done.
-    #[arg(long, value_name = "CYCLES", conflicts_with = "seconds")]
+    #[arg(
+        long,
+        value_name = "CYCLES",
+        conflicts_with = "seconds",
+        help_heading = "Time"
+    )]
     stop_at: Option<u64>,
-    /// Write what passes between the radio and the network, for Wireshark.
-    #[arg(long, value_name = "FILE")]
-    pcap: Option<PathBuf>,
+    /// Lose power, and get it back: before an instruction, counted over both cores (instruction:1000000), or in the
+    /// middle of a program or erase of flash, counted from 1 (flash:3, or flash:3:25% for how much of it happens). May
+    /// repeat, in the order in which it is to happen.
+    #[arg(long, value_name = "WHEN", help_heading = "Time")]
+    power_cut_at: Vec<Cut>,
+
+    /// Wait on this port for gdb before the first instruction: 3333, or 127.0.0.1:3333.
+    #[arg(long, value_name = "PORT", help_heading = "Debugging")]
+    gdb: Option<Listen>,
+    /// Do not wait: gdb may come at any time.
+    #[arg(long, requires = "gdb", help_heading = "Debugging")]
+    gdb_no_wait: bool,
+    /// Trace instructions, radio, registers, or those of a block (UART0, DMA.CH1). May repeat.
+    #[arg(long, value_name = "WHAT", help_heading = "Debugging")]
+    trace: Vec<Trace>,
+    /// Write the trace into a file. [default: to standard error]
+    #[arg(long, value_name = "FILE", requires = "trace", help_heading = "Debugging")]
+    trace_to: Option<PathBuf>,
     /// Write the levels of all pins, for a logic analyser's program. A radio moves its pins millions of times a second.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Debugging")]
     vcd: Option<PathBuf>,
     /// Show at the end where the cycles went, by function of the first ELF file; with a file, also as folded stacks.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Debugging")]
     profile: Option<Option<PathBuf>>,
+    /// Show no status in the last line of the terminal.
+    #[arg(long, help_heading = "Debugging")]
+    no_status: bool,
 }
 
-/// What is behind the access point.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Network {
-    User,
-    Local,
-    Tap(String),
-    None,
-}
-
-impl FromStr for Network {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "user" => Ok(Self::User),
-            "local" => Ok(Self::Local),
-            "none" => Ok(Self::None),
-            _ => match text.strip_prefix("tap:") {
-                Some(name) if !name.is_empty() => Ok(Self::Tap(name.to_owned())),
-                _ => Err("a network is user, local, tap:NAME or none"),
-            },
+impl Arguments {
+    fn network(&self) -> Network {
+        match &self.tap {
+            Some(name) => Network::Tap(name.clone()),
+            None => self.network.clone(),
         }
     }
-}
-
-/// How fast emulated time goes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Speed(Option<f64>);
-
-impl FromStr for Speed {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let factor = || {
-            text.parse()
-                .ok()
-                .filter(|factor| (0.001..=1000.0).contains(factor))
-        };
-        match text {
-            "max" => Ok(Self(None)),
-            _ => factor()
-                .map(|factor| Self(Some(factor)))
-                .ok_or("a speed is max, or a factor from 0.001 to 1000"),
-        }
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, &'static str> {
-    let number = text.parse().ok().filter(|seconds| *seconds > 0.0);
-    number
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or("not a number of seconds above zero")
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -139,17 +160,21 @@ fn create(path: &Path) -> Result<BufWriter<File>> {
     Ok(BufWriter::new(file))
 }
 
-/// Runs it. Ends with 0 when it was asked to end, 1 when the board or a file stopped it, and 2 when what was given is
-/// wrong.
+/// Runs it, and says how it ended.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let (error, code) = match prepare(arguments).map(|session| session.run(arguments)) {
         Ok(Ok(Stop::Reached)) => return ExitCode::SUCCESS,
-        Ok(Ok(stop)) => (anyhow!("the board stopped: {stop}"), ExitCode::FAILURE),
-        Ok(Err(error)) => (error, ExitCode::FAILURE),
-        Err(error) => (error, ExitCode::from(BAD_INPUT)),
+        Ok(Ok(stop)) => {
+            // the image is at fault, and no other run will end differently
+            let cannot_run = matches!(stop, Stop::Lockup { .. } | Stop::UsbBoot { bootable: false });
+            let code = if cannot_run { BAD_INPUT } else { 1 };
+            (anyhow!("the board stopped: {stop}"), code)
+        }
+        Ok(Err(error)) => (error, 1),
+        Err(error) => (error, BAD_INPUT),
     };
     eprintln!("error: {error:#}");
-    code
+    ExitCode::from(code)
 }
 
 /// Puts the board together. What can be wrong with what was given is found here.
@@ -178,8 +203,15 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
         _ => None,
     };
     let air = air(arguments)?;
-    let radio = Box::new(Cyw43439::new(RadioConfig::default(), air, link(arguments)?));
+    let radio = RadioConfig {
+        address: arguments
+            .mac
+            .map_or_else(|| address_of(arguments.board), |mac| mac.0),
+        ..RadioConfig::default()
+    };
+    let radio = Box::new(Cyw43439::new(radio, air, link(arguments)?));
     let mut board = Board::new(Config {
+        unique_id: serial_number(arguments.board),
         seed: arguments.seed,
         boot_rom,
         radio,
@@ -200,10 +232,15 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
     ctrlc::set_handler(move || {
         // whoever asks twice does not want to wait
         if seen.swap(true, Ordering::Relaxed) {
+            terminal::restore();
             exit(130);
         }
     })
     .context("cannot wait for Ctrl-C")?;
+    let gdb = arguments
+        .gdb
+        .map(|gdb| listen(gdb, !arguments.gdb_no_wait))
+        .transpose()?;
     let folded = arguments.profile.iter().flatten().next();
     Ok(Session {
         vcd: arguments
@@ -212,14 +249,40 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
             .map(|path| Ok::<_, anyhow::Error>(Vcd::new(create(path)?)?))
             .transpose()?,
         folded: folded.map(|path| create(path)).transpose()?,
+        tracer: Tracer::new(&mut board, arguments)?,
+        gdb,
         board,
         interrupted,
     })
 }
 
+/// The Ethernet address of one of several boards: of a range that the maker of the Pico W has.
+fn address_of(board: u16) -> [u8; 6] {
+    let [high, low] = board.to_be_bytes();
+    [0x28, 0xcd, 0xc1, 0, high, low]
+}
+
+/// The serial number in the flash chip of one of several boards.
+fn serial_number(board: u16) -> [u8; 8] {
+    let mut id = Config::default().unique_id;
+    for (byte, number) in id[6..].iter_mut().zip(board.wrapping_sub(1).to_be_bytes()) {
+        *byte ^= number;
+    }
+    id
+}
+
+/// Waits for gdb, and says how to come.
+fn listen(Listen(address): Listen, hold: bool) -> Result<Server> {
+    let server = Server::listen(address, hold).with_context(|| format!("--gdb: cannot wait at {address}"))?;
+    let address = server.address().context("--gdb")?;
+    let waits = if hold { "waiting for gdb" } else { "gdb may come" };
+    eprintln!("{waits} at {address}: gdb-multiarch IMAGE.elf -ex 'target remote {address}'");
+    Ok(server)
+}
+
 /// What is on the air.
 fn air(arguments: &Arguments) -> Result<Air> {
-    if arguments.network == Network::None {
+    if arguments.network() == Network::None {
         return Ok(Air::default());
     }
     let length = arguments.ssid.len();
@@ -246,10 +309,10 @@ fn air(arguments: &Arguments) -> Result<Air> {
 /// What is behind the access point. The capture is nearest to the radio: it has what the device saw.
 fn link(arguments: &Arguments) -> Result<Box<dyn Link>> {
     ensure!(
-        arguments.publish.is_empty() || arguments.network == Network::User,
+        arguments.publish.is_empty() || arguments.network() == Network::User,
         "--publish is for --network user: the other networks have no address of this machine"
     );
-    let mut link: Box<dyn Link> = match &arguments.network {
+    let mut link: Box<dyn Link> = match &arguments.network() {
         Network::User => {
             let user = User::new(&arguments.publish).context("--publish")?;
             for Publish { listen, port } in user.published() {
@@ -310,6 +373,17 @@ mod tests {
     }
 
     #[test]
+    fn every_board_is_another() {
+        assert_eq!(address_of(1), RadioConfig::default().address);
+        assert_eq!(serial_number(1), Config::default().unique_id);
+        assert_ne!(serial_number(2), serial_number(258));
+        assert_eq!(
+            parse("a.elf --tap tap0").unwrap().network(),
+            Network::Tap("tap0".to_owned())
+        );
+    }
+
+    #[test]
     fn arguments_that_make_no_sense_are_refused() {
         for line in [
             "",
@@ -320,6 +394,11 @@ mod tests {
             "a.elf --seconds -1",
             "a.elf --seconds 1 --stop-at 1",
             "a.elf --publish 80",
+            "a.elf --power-cut-at 5",
+            "a.elf --trace toaster",
+            "a.elf --trace-to file",
+            "a.elf --gdb-no-wait",
+            "a.elf --tap a --network none",
             "a.elf --conditions rain=5%",
         ] {
             assert!(parse(line).is_err(), "{line:?}");

@@ -137,5 +137,48 @@ fn a_run_ends_where_it_was_told_to_with_its_figures() {
 
     // what is in flash alone cannot start: there is nothing
     let (code, said) = emulate(&["--network", "none", "--flash", names[0]], &[]);
-    assert!(code == Some(1) && said.contains("no second stage"), "{said}");
+    assert!(code == Some(2) && said.contains("no second stage"), "{said}");
+}
+
+#[test]
+fn a_jump_into_nowhere_is_said() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // the entry point, and the handler of the fault that follows, are where nothing is
+    let words = [0x2004_0000_u32, 0x3000_0001, 0x3000_0001, 0x3000_0001];
+    let program = block(0x2000_0000, RP2040, &words.map(u32::to_le_bytes).concat());
+    let image = file(&directory, "nowhere.uf2", &program);
+    let (code, said) = emulate(&["--network", "none", "--seconds", "1"], &[&image]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("core 0 locked up: jump to 0x30000000"), "{said}");
+}
+
+#[test]
+fn power_is_cut_and_traces_are_written() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let image = file(&directory, "loop.uf2", &program());
+    let trace = directory.path().join("trace");
+    let trace = trace.to_str().expect("a name");
+    let options = [
+        "--network",
+        "none",
+        "--stop-at",
+        "40000",
+        "--power-cut-at",
+        "instruction:100",
+        "--trace",
+        "instructions",
+        "--trace-to",
+        trace,
+    ];
+    let (code, said) = emulate(&options, &[&image]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("power was lost at") && said.contains("resets 1"),
+        "{said}"
+    );
+    let trace = fs::read_to_string(trace).expect("written");
+    assert!(
+        trace.lines().count() > 100 && trace.contains("20000008"),
+        "{trace}"
+    );
 }

@@ -55,7 +55,7 @@ impl Radio for Copied {
     fn advance(&mut self, now: Time) {
         self.0.advance(now);
     }
-    fn duplicate(&self) -> Option<Box<dyn Radio>> {
+    fn duplicate(&self) -> Box<dyn Radio> {
         self.0.duplicate()
     }
     fn status(&self) -> Status {
@@ -85,7 +85,7 @@ thread_local! {
 fuzz_target!(|data: &[u8]| {
     let (radio, now) = JOINED.with(|host| {
         (
-            host.radio.duplicate().expect("a link that can be copied"),
+            host.radio.duplicate(),
             host.now,
         )
     });

@@ -221,6 +221,11 @@ const BLOCKS: &[Block] = &[
     (0xd000_0000, "SIO", SIO),
 ];
 
+/// The names of the chip's blocks, as the datasheet and traces have them.
+pub fn blocks() -> impl Iterator<Item = &'static str> {
+    BLOCKS.iter().map(|block| block.1)
+}
+
 /// The name of the register at an address, whichever of its aliases that is: `UART0.UARTDR`.
 pub(crate) fn name_of(address: u32) -> String {
     let (base, mask) = match address >> 28 {

@@ -5,6 +5,7 @@
 //! RAM, flash and its own system control space goes through [`crate::chip::Chip`].
 
 pub(crate) mod code;
+mod debug;
 pub(crate) mod decode;
 mod exception;
 mod execute;
@@ -12,6 +13,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use debug::DebugRegisters;
 pub(crate) use execute::{Exit, NoObserver, Observe, replicate};
 
 use code::Region;

@@ -26,6 +26,22 @@ pub use user::{Publish, PublishError, User};
 
 use crate::Time;
 
+/// No network: what is sent there is lost.
+pub(crate) struct Unplugged;
+
+impl Link for Unplugged {
+    fn send(&mut self, _frame: &[u8], _now: Time) {}
+    fn receive(&mut self, _now: Time) -> Option<Vec<u8>> {
+        None
+    }
+    fn next_event(&self) -> Option<Time> {
+        None
+    }
+    fn duplicate(&self) -> Option<Box<dyn Link>> {
+        Some(Box::new(Self))
+    }
+}
+
 /// A network with one place for a device to plug in.
 ///
 /// The radio owns its link: it sends what the firmware sends, asks [`Link::next_event`] when to look again, and takes

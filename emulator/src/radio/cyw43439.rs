@@ -19,7 +19,7 @@ use super::gspi::{Command, Function, Request, Wire};
 use super::sdpcm::{BUFFERS, Body, Channel, Control, Endpoint, Packet};
 use super::{Radio, Status};
 use crate::Time;
-use crate::net::Link;
+use crate::net::{Link, Unplugged};
 
 /// From power-on until the bus answers (CYW43439 datasheet, section 20.1: 150 ms before the first access).
 const POWER_UP: Duration = Duration::from_millis(150);
@@ -61,6 +61,8 @@ pub struct Cyw43439 {
     config: Config,
     air: Air,
     link: Box<dyn Link>,
+    /// The link stands for one that could not be copied.
+    unplugged: bool,
     powered_at: Option<Time>,
     selected: bool,
     wire: Wire,
@@ -127,6 +129,7 @@ impl Cyw43439 {
             config,
             air,
             link,
+            unplugged: false,
             powered_at: None,
             selected: false,
             wire: Wire::default(),
@@ -578,11 +581,13 @@ impl Radio for Cyw43439 {
         self.link.wait_for_host(limit)
     }
 
-    fn duplicate(&self) -> Option<Box<dyn Radio>> {
-        Some(Box::new(Self {
+    fn duplicate(&self) -> Box<dyn Radio> {
+        let link = self.link.duplicate();
+        Box::new(Self {
             config: self.config.clone(),
             air: self.air.clone(),
-            link: self.link.duplicate()?,
+            unplugged: link.is_none(),
+            link: link.unwrap_or_else(|| Box::new(Unplugged)),
             wire: self.wire.clone(),
             registers: self.registers.clone(),
             backplane: self.backplane.clone(),
@@ -595,7 +600,15 @@ impl Radio for Cyw43439 {
             fault: self.fault.clone(),
             trace: self.trace.clone(),
             ..*self
-        }))
+        })
+    }
+
+    fn plug_in(&mut self, network: Box<dyn Link>) {
+        (self.link, self.unplugged) = (network, false);
+    }
+
+    fn is_unplugged(&self) -> bool {
+        self.unplugged
     }
 
     fn status(&self) -> Status {

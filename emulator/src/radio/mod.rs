@@ -21,6 +21,7 @@ pub use air::{AccessPoint, Air, Change, Security};
 pub use cyw43439::{Config, Cyw43439, Statistics};
 
 use crate::Time;
+use crate::net::Link;
 
 /// The pins of the RP2040 that lead to the radio on a Pico W (Pico W datasheet, section 2.1).
 pub mod pins {
@@ -75,8 +76,18 @@ pub trait Radio: Send {
         false
     }
 
-    /// A copy in the same state, for a snapshot of the board; `None` if the state reaches into the host (sockets).
-    fn duplicate(&self) -> Option<Box<dyn Radio>>;
+    /// A copy in the same state, for a snapshot of the board. A network that cannot be copied is not plugged into it.
+    fn duplicate(&self) -> Box<dyn Radio>;
+
+    /// Puts another network behind the access points.
+    fn plug_in(&mut self, network: Box<dyn Link>) {
+        drop(network);
+    }
+
+    /// It is a copy whose network could not be copied.
+    fn is_unplugged(&self) -> bool {
+        false
+    }
 
     /// What to show of the radio on a status line.
     fn status(&self) -> Status;
@@ -131,8 +142,8 @@ impl Radio for NoRadio {
         None
     }
     fn advance(&mut self, _now: Time) {}
-    fn duplicate(&self) -> Option<Box<dyn Radio>> {
-        Some(Box::new(*self))
+    fn duplicate(&self) -> Box<dyn Radio> {
+        Box::new(*self)
     }
     fn status(&self) -> Status {
         Status::default()
