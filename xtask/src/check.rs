@@ -28,7 +28,7 @@ const OTHER_WORKSPACES: [&str; 5] = [
 /// Runs all checks, whatever the ones before said, and fails when one did.
 pub(crate) fn run() -> Result<()> {
     install_targets()?;
-    crate::patch::run()?;
+    picolet_image::patch::run()?;
     let root = crate::workspace();
     let core = core_packages()?;
     let core: Vec<&str> = core

@@ -7,7 +7,7 @@ mod demo;
 mod ec;
 mod emulator;
 mod fuzz;
-mod patch;
+mod image;
 mod sizes;
 mod test;
 
@@ -36,6 +36,8 @@ enum Verb {
     /// A real Kubernetes control plane, built from Go modules, to develop against.
     #[command(subcommand)]
     ControlPlane(control_plane::Verb),
+    /// What a user flashes: bootloader, application and radio firmware in one file.
+    Image(image::Arguments),
     /// Makes boards/vendor/rustls: the release with our patch, which the boards' workspace needs.
     Patch,
     /// Builds the link tests for both boards and prints their sizes.
@@ -64,7 +66,8 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::ControlPlane(verb) => control_plane::run(&verb),
-        Verb::Patch => patch::run().map(drop),
+        Verb::Image(arguments) => image::run(&arguments),
+        Verb::Patch => picolet_image::patch::run().map(drop),
         Verb::Sizes => sizes::run(),
         Verb::Budgets => budgets::run(),
         Verb::Bench(Bench::Ec) => ec::bench(),

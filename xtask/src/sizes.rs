@@ -3,10 +3,10 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, SectionFlags, elf};
+use picolet_image::build::Place;
 
 /// Bytes of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,44 +65,9 @@ impl fmt::Display for Sizes {
     }
 }
 
-/// Builds a binary of the workspace `boards/` as it is shipped, and returns its ELF file.
+/// Builds a binary of the workspace `boards/` as it is shipped, where it is, and returns its ELF file.
 pub(crate) fn build(package: &str, binary: &str, target: &str) -> Result<PathBuf> {
-    crate::patch::run()?;
-    let boards = crate::workspace().join("boards");
-    let profile = profile(target);
-    let arguments = [
-        "build",
-        "--profile",
-        profile,
-        "--package",
-        package,
-        "--bin",
-        binary,
-        "--target",
-        target,
-    ];
-    let status = Command::new(env!("CARGO"))
-        .args(arguments)
-        // The boards' own configuration and toolchain file count, and the cargo that runs this has set others.
-        .env_remove("CARGO_TARGET_DIR")
-        .env_remove("RUSTFLAGS")
-        .current_dir(&boards)
-        .status()
-        .context("cannot run cargo")?;
-    ensure!(
-        status.success(),
-        "`cargo {}` failed in boards/",
-        arguments.join(" ")
-    );
-    Ok(boards.join("target").join(target).join(profile).join(binary))
-}
-
-/// The profile that a chip's images are shipped with.
-fn profile(target: &str) -> &'static str {
-    match target {
-        "thumbv8m.main-none-eabihf" => "pico-2-w",
-        _ => "release",
-    }
+    picolet_image::build::build(package, binary, target, Place::Here)
 }
 
 /// Prints the sizes of the link tests for both boards.

@@ -14,6 +14,13 @@ pub const SECTOR: u32 = 4096;
 /// What is programmed at once, in bytes: the same datasheets, "Page Program".
 pub const PAGE: u32 = 256;
 
+/// Where an application has its version, counted from the start of its slot: text that ends with a zero. It lies behind
+/// the vector table of either chip.
+pub const VERSION_OFFSET: u32 = 0x140;
+
+/// Bytes that an application has for its version, with the zero at the end.
+pub const VERSION_LENGTH: u32 = 32;
+
 const K: u32 = 1024;
 
 /// A run of whole sectors.

@@ -9,10 +9,13 @@
 //! Nothing here knows a flash chip, Wi-Fi, TLS or Kubernetes: values are checked for their form and handed on.
 #![no_std]
 
+#[cfg(feature = "flash")]
 extern crate alloc;
 
+#[cfg(feature = "flash")]
 pub mod device;
 pub mod layout;
+#[cfg(feature = "flash")]
 pub mod serial;
 pub mod settings;
 pub mod uf2;

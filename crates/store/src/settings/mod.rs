@@ -30,11 +30,13 @@
 
 mod check;
 mod field;
+#[cfg(feature = "flash")]
 mod install;
 mod values;
 mod writer;
 
 pub use field::Field;
+#[cfg(feature = "flash")]
 pub use install::{InstallError, install, mend};
 pub use values::{Address, Security, Server, StaticToken};
 pub use writer::Writer;

@@ -1,4 +1,4 @@
-//! `cargo xtask patch`: rustls with our patch, for cores without compare-and-swap.
+//! rustls with our patch, for cores without compare-and-swap.
 //!
 //! The registry's own copy is copied to `boards/vendor/rustls`, which git ignores, and `boards/patches` is applied to
 //! it; `boards/Cargo.toml` names that folder. No copy of the library is ever committed. Works offline once cargo has
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+
+use crate::build::package_folder;
 
 /// The library, in the release that the patch was made for.
 const LIBRARY: &str = "rustls";
@@ -18,8 +19,16 @@ const RELEASE: &str = "0.23.46";
 const STAMP: &str = ".patched";
 
 /// Makes the patched copy, unless it is there and made of the same release and patch. Returns its folder.
-pub(crate) fn run() -> Result<PathBuf> {
-    let target = crate::workspace().join("boards/vendor").join(LIBRARY);
+///
+/// # Errors
+/// The lock file names another release, or the patch does not fit.
+pub fn run() -> Result<PathBuf> {
+    run_in(crate::workspace())
+}
+
+/// Does it for a copy of the project's folder.
+pub(crate) fn run_in(root: &Path) -> Result<PathBuf> {
+    let target = root.join("boards/vendor").join(LIBRARY);
     let patch = patch_file();
     let stamp = format!(
         "{LIBRARY} {RELEASE}\n{}",
@@ -66,47 +75,9 @@ fn make(target: &Path) -> Result<()> {
 
 /// Where cargo keeps the release: what the lock file names, fetched if it is not there yet.
 fn source() -> Result<PathBuf> {
-    let metadata = metadata(&["--offline", "--locked"]).or_else(|_| metadata(&["--locked"]))?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let versions: Vec<_> = packages.filter(|package| package["name"] == LIBRARY).collect();
-    let Some(package) = versions.iter().find(|package| package["version"] == RELEASE) else {
-        let found: Vec<_> = versions
-            .iter()
-            .filter_map(|package| package["version"].as_str())
-            .collect();
-        anyhow::bail!(
-            "the patch is for {LIBRARY} {RELEASE}, and Cargo.lock has {}: make a patch for that release",
-            if found.is_empty() {
-                "none".to_owned()
-            } else {
-                found.join(", ")
-            }
-        );
-    };
-    let manifest = Path::new(
-        package["manifest_path"]
-            .as_str()
-            .context("cargo metadata has no manifest_path")?,
-    );
-    Ok(manifest
-        .parent()
-        .context("a manifest without a folder")?
-        .to_owned())
-}
-
-fn metadata(arguments: &[&str]) -> Result<Value> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version=1"])
-        .args(arguments)
-        .current_dir(crate::workspace())
-        .output()
-        .context("cannot run cargo metadata")?;
-    ensure!(
-        output.status.success(),
-        "cargo metadata failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")
+    package_folder(crate::workspace(), LIBRARY, Some(RELEASE)).with_context(|| {
+        format!("the patch is for {LIBRARY} {RELEASE}: make one for the release in Cargo.lock")
+    })
 }
 
 /// Copies what a build needs of a package.

@@ -1,0 +1,107 @@
+//! Firmware that does what a test tells it by its UART, one letter for each thing.
+//!
+//! It says first which firmware it is: the text at the end of the slot that it runs from. A test writes different text
+//! there, fills the space between with a pattern, and so has as many versions of it as it wants.
+#![no_std]
+#![no_main]
+
+use core::cell::RefCell;
+use core::fmt::Write;
+
+use cortex_m_rt::entry;
+use embassy_boot_rp::{AlignedBuffer, BlockingFirmwareState, State};
+use embassy_embedded_hal::flash::partition::BlockingPartition;
+use embassy_rp::flash::Flash;
+use embassy_rp::uart::{Config, Uart};
+use embassy_rp::watchdog::Watchdog;
+use embassy_sync::blocking_mutex::Mutex;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_time::Duration;
+use picolet_store::layout::Layout;
+
+/// The map of the board's flash.
+#[cfg(target_abi = "eabi")]
+const LAYOUT: Layout = picolet_store::layout::PICO_W;
+/// The map of the board's flash.
+#[cfg(target_abi = "eabihf")]
+const LAYOUT: Layout = picolet_store::layout::PICO_2_W;
+
+/// What `picotool` shows as the version of the board's program.
+#[unsafe(link_section = ".version")]
+#[used]
+static VERSION: [u8; 17] = *b"test-application\0";
+
+#[entry]
+fn main() -> ! {
+    let chip = embassy_rp::init(embassy_rp::config::Config::default());
+    let mut uart = Uart::new_blocking(chip.UART0, chip.PIN_0, chip.PIN_1, Config::default());
+    let mut watchdog = Watchdog::new(chip.WATCHDOG);
+    let flash = Flash::<_, _, { LAYOUT.flash as usize }>::new_blocking(chip.FLASH);
+    let flash = Mutex::<NoopRawMutex, _>::new(RefCell::new(flash));
+    let state = BlockingPartition::new(&flash, LAYOUT.state.offset, LAYOUT.state.length);
+    let mut word = AlignedBuffer([0; 1]);
+    let mut state = BlockingFirmwareState::new(state, &mut word.0);
+
+    let found = match state.get_state() {
+        Ok(State::Boot) => "booted",
+        Ok(State::Swap) => "swapped",
+        Ok(State::Revert) => "reverted",
+        _ => "unknown",
+    };
+    let _ = uart.blocking_write(b"firmware ");
+    let _ = uart.blocking_write(name());
+    let _ = writeln!(Out(&mut uart), " {found}");
+
+    loop {
+        let mut letter = [0];
+        if uart.blocking_read(&mut letter).is_err() {
+            continue;
+        }
+        watchdog.feed(Duration::from_secs(8));
+        let done = match letter[0] {
+            // ask for the swap; say that this firmware is good
+            b'u' => state.mark_updated().is_ok(),
+            b'g' => state.mark_booted().is_ok(),
+            // start over; fault
+            b'r' => {
+                watchdog.trigger_reset();
+                true
+            }
+            b'f' => {
+                // SAFETY: it is not; the fault is what is asked for.
+                unsafe { core::ptr::read_volatile(0xf000_0000 as *const u32) };
+                false
+            }
+            _ => false,
+        };
+        let _ = uart.blocking_write(if done { b"done\n" } else { b"fail\n" });
+    }
+}
+
+/// The text at the end of the slot, as far as it is text.
+fn name() -> &'static [u8] {
+    let last = LAYOUT.active.address() + LAYOUT.active.length - 16;
+    // SAFETY: the last bytes of the slot, which is mapped here and not written while this program runs.
+    let bytes = unsafe { core::slice::from_raw_parts(last as *const u8, 16) };
+    let length = bytes
+        .iter()
+        .position(|byte| !byte.is_ascii_graphic())
+        .unwrap_or(16);
+    &bytes[..length]
+}
+
+/// The UART as a place for text.
+struct Out<'a, 'd>(&'a mut Uart<'d, embassy_rp::uart::Blocking>);
+
+impl Write for Out<'_, '_> {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        self.0
+            .blocking_write(text.as_bytes())
+            .map_err(|_| core::fmt::Error)
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    cortex_m::asm::udf()
+}

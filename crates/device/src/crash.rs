@@ -1,0 +1,230 @@
+//! What a crash leaves behind for the run after it: why, and where.
+//!
+//! The record lies in memory that a reset leaves alone. Writing it needs no stack to speak of, no heap and no formatting,
+//! so that it works when nothing else does. It holds places in the program and never values.
+
+use core::fmt;
+use core::mem::MaybeUninit;
+
+use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
+
+/// Bytes of a file's name; of a longer one the end is kept.
+pub const FILE: usize = 60;
+
+const MAGIC: u32 = 0x6873_7263;
+const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The program found that something cannot be.
+    Panic {
+        /// The line in the file.
+        line: u32,
+    },
+    /// The processor could not go on.
+    Fault {
+        /// The address of the instruction.
+        at: u32,
+        /// Where it was called from, as far as that is known.
+        from: u32,
+    },
+    /// It was asked to start over.
+    Restart,
+}
+
+/// A record as it lies in memory.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Record {
+    magic: u32,
+    cause: u32,
+    words: [u32; 2],
+    millis: u32,
+    length: u32,
+    file: [u8; FILE],
+    check: u32,
+}
+
+impl Record {
+    fn sum(&self) -> u32 {
+        let mut digest = CRC.digest();
+        for word in [
+            self.magic,
+            self.cause,
+            self.words[0],
+            self.words[1],
+            self.millis,
+            self.length,
+        ] {
+            digest.update(&word.to_le_bytes());
+        }
+        digest.update(&self.file);
+        digest.finalize()
+    }
+}
+
+/// What a run left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// Why it ended.
+    pub cause: Cause,
+    /// Milliseconds that it had run.
+    pub millis: u32,
+    file: [u8; FILE],
+    length: usize,
+}
+
+impl Crash {
+    /// The file of a panic.
+    pub fn file(&self) -> &str {
+        core::str::from_utf8(&self.file[..self.length]).unwrap_or_default()
+    }
+}
+
+/// A sentence for the log and for an Event.
+impl fmt::Display for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.millis / 1000;
+        match self.cause {
+            Cause::Panic { line } => write!(f, "panic at {}:{line}", self.file())?,
+            Cause::Fault { at, from } => write!(f, "fault at {at:#010x}, called from {from:#010x}")?,
+            Cause::Restart => f.write_str("asked to restart")?,
+        }
+        write!(f, " after {seconds} s")
+    }
+}
+
+/// Room for one record, in memory that is not cleared at a reset.
+#[repr(transparent)]
+pub struct Slot(MaybeUninit<Record>);
+
+impl Slot {
+    /// Room with nothing in it, or with what a reset left there.
+    pub const fn uninit() -> Self {
+        Self(MaybeUninit::uninit())
+    }
+
+    /// Leaves a record behind. The first one counts: what goes wrong afterwards, on the way to the reset, does not.
+    pub fn leave(&mut self, cause: Cause, file: &str, millis: u32) {
+        if self.read().is_some() {
+            return;
+        }
+        let bytes = file.as_bytes();
+        let bytes = &bytes[bytes.len().saturating_sub(FILE)..];
+        let mut record = Record {
+            magic: MAGIC,
+            cause: 0,
+            words: [0; 2],
+            millis,
+            length: bytes.len() as u32,
+            file: [0; FILE],
+            check: 0,
+        };
+        record.file[..bytes.len()].copy_from_slice(bytes);
+        (record.cause, record.words) = match cause {
+            Cause::Panic { line } => (0, [line, 0]),
+            Cause::Fault { at, from } => (1, [at, from]),
+            Cause::Restart => (2, [0, 0]),
+        };
+        record.check = record.sum();
+        // SAFETY: the place is a `Record`'s, and ours.
+        unsafe { (&raw mut self.0).cast::<Record>().write_volatile(record) };
+    }
+
+    /// Takes what the run before left behind, so that it is told once.
+    pub fn take(&mut self) -> Option<Crash> {
+        let crash = self.read();
+        self.0 = MaybeUninit::zeroed();
+        crash
+    }
+
+    fn read(&self) -> Option<Crash> {
+        // SAFETY: every pattern of bits is a `Record`. The memory has a content, though the compiler was not told which:
+        // a volatile read takes what is there.
+        let record = unsafe { (&raw const self.0).cast::<Record>().read_volatile() };
+        if record.magic != MAGIC || record.length as usize > FILE || record.check != record.sum() {
+            return None;
+        }
+        let [first, second] = record.words;
+        let (at, from) = (first, second);
+        let cause = match record.cause {
+            0 => Cause::Panic { line: first },
+            1 => Cause::Fault { at, from },
+            2 => Cause::Restart,
+            _ => return None,
+        };
+        Some(Crash {
+            cause,
+            millis: record.millis,
+            file: record.file,
+            length: record.length as usize,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::string::ToString;
+
+    fn slot(fill: u8) -> Slot {
+        let mut slot = Slot::uninit();
+        // SAFETY: within the record, of which every pattern of bits is one.
+        unsafe {
+            (&raw mut slot.0)
+                .cast::<[u8; size_of::<Record>()]>()
+                .write([fill; size_of::<Record>()])
+        };
+        slot
+    }
+
+    #[test]
+    fn a_crash_is_told_once_with_its_place() {
+        let mut slot = slot(0x5a);
+        assert_eq!(slot.take(), None, "memory of a cold start");
+        slot.leave(Cause::Panic { line: 42 }, "crates/kubelet/src/status.rs", 61_500);
+        slot.leave(Cause::Fault { at: 4, from: 8 }, "", 61_501);
+        let crash = slot.take().expect("the first");
+        assert_eq!(
+            crash.to_string(),
+            "panic at crates/kubelet/src/status.rs:42 after 61 s"
+        );
+        assert_eq!(slot.take(), None);
+        slot.leave(
+            Cause::Fault {
+                at: 0x1000_9f00,
+                from: 0x1001_0002,
+            },
+            "",
+            9,
+        );
+        assert_eq!(
+            slot.take().expect("a fault").to_string(),
+            "fault at 0x10009f00, called from 0x10010002 after 0 s"
+        );
+    }
+
+    #[test]
+    fn of_a_long_name_the_end_is_kept() {
+        let mut slot = slot(0);
+        let name = "x/".repeat(40) + "end.rs";
+        slot.leave(Cause::Panic { line: 1 }, &name, 0);
+        let crash = slot.take().expect("it was left");
+        assert_eq!(crash.file().len(), FILE);
+        assert!(crash.file().ends_with("x/end.rs"));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_found() {
+        for bit in 0..8 * size_of::<Record>() {
+            let mut slot = slot(0);
+            slot.leave(Cause::Restart, "", 5);
+            // SAFETY: within the record.
+            unsafe { *(&raw mut slot.0).cast::<u8>().add(bit / 8) ^= 1 << (bit % 8) };
+            assert_eq!(slot.take(), None, "bit {bit}");
+        }
+    }
+}

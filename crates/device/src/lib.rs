@@ -1,0 +1,14 @@
+//! What every board does and no hardware is needed for.
+//!
+//! [`entropy`] makes random numbers fit for keys out of a poor source of noise, [`led`] is the LED's language, [`log`]
+//! and [`crash`] are what outlives a reset, [`radio`] is the form that the radio's firmware has in flash.
+//!
+//! Nothing here touches a register or waits: time and noise are arguments, what is to be done is a result. So all of it
+//! is tested on a host. Nothing here knows Kubernetes or a network.
+#![no_std]
+
+pub mod crash;
+pub mod entropy;
+pub mod led;
+pub mod log;
+pub mod radio;
