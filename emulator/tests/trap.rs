@@ -68,8 +68,8 @@ impl Radio for Broken {
 
     fn advance(&mut self, _now: Time) {}
 
-    fn duplicate(&self) -> Option<Box<dyn Radio>> {
-        Some(Box::new(self.clone()))
+    fn duplicate(&self) -> Box<dyn Radio> {
+        Box::new(self.clone())
     }
 
     fn status(&self) -> Status {
