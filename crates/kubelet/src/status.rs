@@ -164,6 +164,8 @@ fn render<P: Platform, N: Network, R: Runtime>(
         body.clear();
         write_status_patch(&mut body, report);
     });
+    // It is kept until it is answered, with the Node that the answer is beside it.
+    body.shrink_to_fit();
     (body, hash, differs)
 }
 
