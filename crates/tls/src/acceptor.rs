@@ -2,8 +2,9 @@
 
 use crate::connector::{HTTP_1_1, trusted};
 use crate::error::{SetupError, TlsError};
-use crate::handshake;
+use crate::handshake::{self, Handshake};
 use crate::identity::Identity;
+use crate::issued::Issuer;
 use crate::provider;
 use crate::record::LONGEST;
 use crate::stream::TlsStream;
@@ -15,7 +16,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use embedded_io_async::{Read, Write};
 use rustls::ServerConfig;
-use rustls::server::{ResolvesServerCert, UnbufferedServerConnection, WebPkiClientVerifier};
+use rustls::server::{ProducesTickets, ResolvesServerCert, UnbufferedServerConnection, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 
 /// What is asked of clients. Whatever a client shows is verified; one that does not verify ends the handshake.
@@ -84,14 +85,35 @@ impl Acceptor {
         self
     }
 
+    /// Hands a ticket to each client, by which it can resume its session for some hours without certificates being
+    /// verified anew: the client's is in the ticket. Nothing is kept for it here.
+    #[must_use]
+    pub fn with_tickets(mut self) -> Self {
+        let mut config = (*self.config).clone();
+        let issuer = Issuer::new(config.time_provider.clone());
+        config.ticketer = arc_dyn!(dyn ProducesTickets, issuer);
+        config.send_tls13_tickets = 1;
+        self.config = Arc::new(config);
+        self
+    }
+
     /// Shakes hands with the client at the other end of `stream`.
     ///
     /// # Errors
-    /// Says what is wrong and with whom. The peer has been told by an alert, and the stream is dropped.
+    /// Says what is wrong and with whom. The peer has been told by an alert, and the stream is dropped; where that would
+    /// keep the alert from arriving, see [`Acceptor::shake`].
     pub async fn accept<S: Read + Write>(&self, mut stream: S) -> Result<TlsStream<S>, TlsError> {
+        Ok(self.shake(&mut stream).await?.over(stream))
+    }
+
+    /// [`Acceptor::accept`] for those who have something to do with the stream after a failure; see
+    /// [`Connector::shake`](crate::Connector::shake).
+    ///
+    /// # Errors
+    /// As [`Acceptor::accept`], but the stream is not dropped.
+    pub async fn shake<S: Read + Write>(&self, stream: &mut S) -> Result<Handshake, TlsError> {
         let engine = Box::new(UnbufferedServerConnection::new(self.config.clone())?);
-        let established = handshake::shake(engine, &mut stream, self.limit).await?;
-        Ok(TlsStream::new(stream, established))
+        handshake::shake(engine, stream, self.limit).await
     }
 }
 

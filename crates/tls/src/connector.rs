@@ -1,10 +1,11 @@
 //! The client's side.
 
 use crate::error::{SetupError, TlsError};
-use crate::handshake;
+use crate::handshake::{self, Handshake};
 use crate::identity::Identity;
 use crate::provider;
 use crate::record::LONGEST;
+use crate::servers::{Open, Servers, Validity, Verifier};
 use crate::stream::TlsStream;
 use crate::sync::{Arc, arc_dyn};
 use crate::tickets::Newest;
@@ -12,9 +13,12 @@ use crate::time::{Clock, Time};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
+use critical_section::Mutex;
 use embedded_io_async::{Read, Write};
-use rustls::client::{ClientSessionStore, Resumption, UnbufferedClientConnection};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{ClientSessionStore, ResolvesClientCert, Resumption, UnbufferedClientConnection};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -22,11 +26,14 @@ use rustls_pki_types::{CertificateDer, ServerName};
 /// The one application protocol that is offered: what a node and an API server speak with each other.
 pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Makes connections to servers that some roots vouch for. Clones share the session tickets.
+/// Makes connections to servers that some roots vouch for. Clones share the session tickets and what was verified.
 ///
 /// It keeps the newest ticket of whichever server it talked to last, so it is meant for one server.
 #[derive(Clone)]
-pub struct Connector(Arc<ClientConfig>);
+pub struct Connector {
+    config: Arc<ClientConfig>,
+    servers: Arc<Servers>,
+}
 
 impl Connector {
     /// A connector that trusts the authorities `roots` (DER), shows `identity` to servers that ask, and judges dates
@@ -39,24 +46,13 @@ impl Connector {
         identity: Option<&Identity>,
         time: impl Time + 'static,
     ) -> Result<Self, SetupError> {
-        let builder = ClientConfig::builder_with_details(
-            Arc::new(provider::provider()),
-            arc_dyn!(dyn TimeProvider, Clock::new(time)),
-        )
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|_| SetupError::Internal)?
-        .with_root_certificates(trusted(roots)?);
-        let mut config = match identity {
-            Some(identity) => builder.with_client_cert_resolver(arc_dyn!(
-                dyn rustls::client::ResolvesClientCert,
-                identity.clone()
-            )),
-            None => builder.with_no_client_auth(),
-        };
+        let servers = Arc::new(Servers::new(trusted(roots)?));
+        let mut config = config(&servers, None, identity, Clock::new(time))?;
         config.resumption = Resumption::store(arc_dyn!(dyn ClientSessionStore, Newest::empty()));
-        config.enable_secret_extraction = true;
-        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        Ok(Self(Arc::new(config)))
+        Ok(Self {
+            config: Arc::new(config),
+            servers,
+        })
     }
 
     /// Shakes hands with the server `name` (a DNS name or an IP address, as its certificate has it) over `stream`.
@@ -65,19 +61,90 @@ impl Connector {
     /// [`TlsError::Refused`]: so does TLS 1.3.
     ///
     /// # Errors
-    /// Says what is wrong and with whom. The peer has been told by an alert, and the stream is dropped.
+    /// Says what is wrong and with whom. The peer has been told by an alert, and the stream is dropped; where that would
+    /// keep the alert from arriving, see [`Connector::shake`].
     pub async fn connect<S: Read + Write>(
         &self,
         name: &str,
         mut stream: S,
     ) -> Result<TlsStream<S>, TlsError> {
-        let name = ServerName::try_from(name)
-            .map_err(|_| TlsError::ServerName)?
-            .to_owned();
-        let engine = Box::new(UnbufferedClientConnection::new(self.0.clone(), name)?);
-        let established = handshake::shake(engine, &mut stream, LONGEST).await?;
-        Ok(TlsStream::new(stream, established))
+        Ok(self.shake(name, &mut stream).await?.over(stream))
     }
+
+    /// [`Connector::connect`] for those who have something to do with the stream after a failure. TCP resets a connection
+    /// that is closed with bytes unread, and the peer then sees that instead of the alert: end the own direction, and
+    /// read for a moment what still comes, before the stream is dropped.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`], but the stream is not dropped.
+    pub async fn shake<S: Read + Write>(&self, name: &str, stream: &mut S) -> Result<Handshake, TlsError> {
+        shake(self.config.clone(), name, stream).await
+    }
+
+    /// Shakes hands as [`Connector::shake`] does, but before the time is known: all of the server's chain is verified
+    /// except its dates, no identity is shown, and no ticket is used or kept. Returns when the chain is valid.
+    ///
+    /// The connection is for one thing: to ask the server what time it is. Only what is in that time may be believed, and
+    /// nothing that is secret may be sent. Somebody who stole the key of a certificate that has expired can pass for the
+    /// server here, and tell a time at which it was valid; the caller therefore takes no time that is before one that
+    /// it is certain of.
+    ///
+    /// # Errors
+    /// As [`Connector::shake`].
+    pub async fn shake_undated<S: Read + Write>(
+        &self,
+        name: &str,
+        stream: &mut S,
+    ) -> Result<(Handshake, Validity), TlsError> {
+        let open: Open = Arc::new(Mutex::new(Cell::new(None)));
+        // rustls wants to know the time before it asks a verifier, who does not look at this one.
+        let clock = Clock::new(|| Some(0));
+        let mut config =
+            config(&self.servers, Some(open.clone()), None, clock).map_err(|_| TlsError::Internal)?;
+        config.resumption = Resumption::disabled();
+        let handshake = shake(Arc::new(config), name, stream).await?;
+        let validity = critical_section::with(|section| open.borrow(section).get());
+        Ok((handshake, validity.ok_or(TlsError::Internal)?))
+    }
+}
+
+fn config(
+    servers: &Arc<Servers>,
+    open: Option<Open>,
+    identity: Option<&Identity>,
+    clock: Clock,
+) -> Result<ClientConfig, SetupError> {
+    let verifier = Verifier {
+        servers: servers.clone(),
+        open,
+    };
+    let builder =
+        ClientConfig::builder_with_details(Arc::new(provider::provider()), arc_dyn!(dyn TimeProvider, clock))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|_| SetupError::Internal)?
+            .dangerous()
+            .with_custom_certificate_verifier(arc_dyn!(dyn ServerCertVerifier, verifier));
+    let mut config = match identity {
+        Some(identity) => {
+            builder.with_client_cert_resolver(arc_dyn!(dyn ResolvesClientCert, identity.clone()))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.enable_secret_extraction = true;
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Ok(config)
+}
+
+async fn shake<S: Read + Write>(
+    config: Arc<ClientConfig>,
+    name: &str,
+    stream: &mut S,
+) -> Result<Handshake, TlsError> {
+    let name = ServerName::try_from(name)
+        .map_err(|_| TlsError::ServerName)?
+        .to_owned();
+    let engine = Box::new(UnbufferedClientConnection::new(config, name)?);
+    handshake::shake(engine, stream, LONGEST).await
 }
 
 impl fmt::Debug for Connector {

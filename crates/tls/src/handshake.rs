@@ -2,20 +2,35 @@
 
 use crate::error::TlsError;
 use crate::record::{Direction, HEADER, Kernel, LONGEST, Records};
+use crate::stream::TlsStream;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 use embedded_io_async::{Error as _, Read, Write};
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{Error, ExtractedSecrets, HandshakeKind};
 
-/// What a handshake came to.
-pub(crate) struct Established {
-    pub(crate) records: Box<Records>,
+/// Hands that were shaken over a stream: with that stream it becomes a [`TlsStream`].
+pub struct Handshake {
+    records: Box<Records>,
     /// The end entity's certificate in DER.
-    pub(crate) peer: Option<Box<[u8]>>,
-    pub(crate) resumed: bool,
+    peer: Option<Box<[u8]>>,
+    resumed: bool,
+}
+
+impl Handshake {
+    /// The connection over `stream`, which must be the one that hands were shaken over.
+    pub fn over<S>(self, stream: S) -> TlsStream<S> {
+        TlsStream::new(stream, self.records, self.peer, self.resumed)
+    }
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handshake")
+    }
 }
 
 /// Bytes that wait on either side of the state machine.
@@ -137,7 +152,7 @@ pub(crate) async fn shake<S: Read + Write>(
     mut engine: Box<dyn Engine + '_>,
     stream: &mut S,
     limit: usize,
-) -> Result<Established, TlsError> {
+) -> Result<Handshake, TlsError> {
     let limit = limit.min(LONGEST);
     let mut buffers = Buffers::default();
     loop {
@@ -162,7 +177,7 @@ pub(crate) async fn shake<S: Read + Write>(
         Direction::new(secrets.rx)?,
         limit,
     );
-    Ok(Established {
+    Ok(Handshake {
         records: Box::new(records),
         peer,
         resumed,

@@ -7,7 +7,7 @@
 //!
 //! What is offered and accepted: TLS 1.3; X25519, then P-256; ChaCha20-Poly1305, then AES-128-GCM; ECDSA with P-256
 //! for the own identity, and RSA of 2048 to 4096 bits besides in what peers show. A peer is always verified: there is
-//! no way to switch that off. Randomness is the operating system's, or on a board the one of [`install_random`].
+//! no way to switch that off, only one to ask a server for the time before dates can be judged. Randomness is the operating system's, or on a board the one of [`install_random`].
 //!
 //! Nothing here allocates more than a record, a handshake or a certificate needs, and each of these has a limit.
 //! Nothing here opens sockets, knows files, or prints.
@@ -20,9 +20,11 @@ mod connector;
 mod error;
 mod handshake;
 mod identity;
+mod issued;
 mod provider;
 mod random;
 mod record;
+mod servers;
 mod stream;
 mod sync;
 mod tickets;
@@ -32,7 +34,9 @@ pub mod x509;
 pub use acceptor::{Acceptor, Clients};
 pub use connector::Connector;
 pub use error::{Alert, SetupError, TlsError};
+pub use handshake::Handshake;
 pub use identity::{Identity, P256Key};
 pub use random::{Random, RandomError, install_random};
+pub use servers::Validity;
 pub use stream::TlsStream;
 pub use time::Time;

@@ -1,7 +1,6 @@
 //! A connection that is up, as the plaintext stream that the rest of the house sees.
 
 use crate::error::TlsError;
-use crate::handshake::Established;
 use crate::provider::prepared;
 use crate::record::Records;
 use alloc::boxed::Box;
@@ -23,12 +22,7 @@ pub struct TlsStream<S> {
 }
 
 impl<S> TlsStream<S> {
-    pub(crate) fn new(stream: S, established: Established) -> Self {
-        let Established {
-            records,
-            peer,
-            resumed,
-        } = established;
+    pub(crate) fn new(stream: S, records: Box<Records>, peer: Option<Box<[u8]>>, resumed: bool) -> Self {
         Self {
             stream,
             records,

@@ -340,3 +340,106 @@ fn tells_a_farewell_from_a_cut() {
         assert_eq!(read(&mut near).await, Err(TlsError::Truncated));
     });
 }
+
+/// A node whose clock nobody has set learns when the server's certificate is valid, and nothing of it is given away.
+#[test]
+fn asks_for_the_time_without_knowing_it() {
+    let authority = Authority::new();
+    let roots = authority.roots();
+    let identity = authority.identity(&Leaf::client());
+    for days in [(-1, 1), (-3, -1), (1, 3)] {
+        let connector = Connector::new(&roots, Some(&identity), || None).unwrap();
+        let server = authority.identity(&Leaf {
+            days,
+            ..Leaf::server()
+        });
+        let acceptor = Acceptor::new(&server, Clients::Optional(&roots), now).unwrap();
+        let (near, _) = shake(&connector, "api.test", &acceptor);
+        assert_eq!(near.unwrap_err(), TlsError::TimeUnknown);
+        let (mut end, far) = wire();
+        let (near, far) = block_on(join(
+            connector.shake_undated("api.test", &mut end),
+            acceptor.accept(far),
+        ));
+        let ((near, validity), mut far) = (near.unwrap(), far.unwrap());
+        let mut near = near.over(end);
+        let second = |days: i64| NOW.checked_add_signed(days * DAY as i64).unwrap();
+        assert_eq!(
+            (validity.not_before, validity.not_after),
+            (second(days.0), second(days.1))
+        );
+        assert_eq!(validity.contains(NOW), days.0 < 0 && days.1 > 0);
+        assert_eq!(far.peer_certificate(), None);
+        block_on(async {
+            far.write_all(b"Date").await.unwrap();
+            far.flush().await.unwrap();
+            assert_eq!(read(&mut near).await.unwrap(), b"Date");
+        });
+    }
+}
+
+#[test]
+fn asks_nobody_else_for_the_time() {
+    let authority = Authority::new();
+    let connector = Connector::new(&authority.roots(), None, || None).unwrap();
+    let client_only = Leaf {
+        usage: Some(ExtendedKeyUsagePurpose::ClientAuth),
+        ..Leaf::server()
+    };
+    for (identity, name, expected) in [
+        (
+            authority.identity(&Leaf::server()),
+            "other.test",
+            TlsError::WrongName,
+        ),
+        (authority.identity(&client_only), "api.test", TlsError::WrongUsage),
+        (
+            Authority::new().identity(&Leaf::server()),
+            "api.test",
+            TlsError::BadSignature,
+        ),
+        (
+            Authority::named("other").identity(&Leaf::server()),
+            "api.test",
+            TlsError::UnknownIssuer,
+        ),
+    ] {
+        let acceptor = Acceptor::new(&identity, Clients::Anonymous, now).unwrap();
+        let (mut near, far) = wire();
+        let (near, _) = block_on(join(
+            connector.shake_undated(name, &mut near),
+            acceptor.accept(far),
+        ));
+        assert_eq!(near.unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn resumes_with_our_own_server_and_keeps_who_the_client_is() {
+    let authority = Authority::new();
+    let roots = authority.roots();
+    let client = authority.identity(&Leaf::client());
+    let connector = Connector::new(&roots, Some(&client), now).unwrap();
+    let acceptor = || {
+        let server = authority.identity(&Leaf::server());
+        Acceptor::new(&server, Clients::Required(&roots), now)
+            .unwrap()
+            .with_tickets()
+    };
+    let mine = acceptor();
+    for (acceptor, resumed) in [(&mine, false), (&mine, true), (&mine, true), (&acceptor(), false)] {
+        let (near, far) = shake(&connector, "api.test", acceptor);
+        let (mut near, mut far) = (near.unwrap(), far.unwrap());
+        assert_eq!((near.resumed(), far.resumed()), (resumed, resumed));
+        assert_eq!(far.peer_certificate(), Some(client.certificate()));
+        block_on(async {
+            // The ticket comes with the first text.
+            far.write_all(b"x").await.unwrap();
+            far.flush().await.unwrap();
+            assert_eq!(read(&mut near).await.unwrap(), b"x");
+        });
+    }
+    // The ticket is the connector's, not the server's.
+    let other = Connector::new(&roots, Some(&authority.identity(&Leaf::client())), now).unwrap();
+    assert!(!shake(&other, "api.test", &mine).0.unwrap().resumed());
+}

@@ -150,57 +150,45 @@ impl MessageDecrypter for Direction {
     }
 }
 
-/// ChaCha20-Poly1305 for rustls.
-pub(super) struct ChaCha20Poly1305;
+/// A cipher for rustls.
+pub(super) struct Algorithm {
+    key_length: usize,
+    cipher: fn(&AeadKey) -> Option<Cipher>,
+    secrets: fn(AeadKey, Iv) -> ConnectionTrafficSecrets,
+}
 
-impl Tls13AeadAlgorithm for ChaCha20Poly1305 {
-    fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
+pub(super) static CHACHA20_POLY1305: Algorithm = Algorithm {
+    key_length: 32,
+    cipher: Cipher::chacha,
+    secrets: |key, iv| ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv },
+};
+
+pub(super) static AES_128_GCM: Algorithm = Algorithm {
+    key_length: 16,
+    cipher: Cipher::aes,
+    secrets: |key, iv| ConnectionTrafficSecrets::Aes128Gcm { key, iv },
+};
+
+impl Algorithm {
+    fn direction(&self, key: &AeadKey, iv: Iv) -> Box<Direction> {
         Box::new(Direction {
-            cipher: Cipher::chacha(&key),
+            cipher: (self.cipher)(key),
             iv,
         })
-    }
-
-    fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
-        Box::new(Direction {
-            cipher: Cipher::chacha(&key),
-            iv,
-        })
-    }
-
-    fn key_len(&self) -> usize {
-        32
-    }
-
-    fn extract_keys(
-        &self,
-        key: AeadKey,
-        iv: Iv,
-    ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
-        Ok(ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv })
     }
 }
 
-/// AES-128-GCM for rustls.
-pub(super) struct Aes128Gcm;
-
-impl Tls13AeadAlgorithm for Aes128Gcm {
+impl Tls13AeadAlgorithm for Algorithm {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
-        Box::new(Direction {
-            cipher: Cipher::aes(&key),
-            iv,
-        })
+        self.direction(&key, iv)
     }
 
     fn decrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageDecrypter> {
-        Box::new(Direction {
-            cipher: Cipher::aes(&key),
-            iv,
-        })
+        self.direction(&key, iv)
     }
 
     fn key_len(&self) -> usize {
-        16
+        self.key_length
     }
 
     fn extract_keys(
@@ -208,6 +196,6 @@ impl Tls13AeadAlgorithm for Aes128Gcm {
         key: AeadKey,
         iv: Iv,
     ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
-        Ok(ConnectionTrafficSecrets::Aes128Gcm { key, iv })
+        Ok((self.secrets)(key, iv))
     }
 }

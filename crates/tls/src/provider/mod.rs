@@ -42,7 +42,7 @@ static CHACHA20_POLY1305_SHA256: Tls13CipherSuite = Tls13CipherSuite {
         confidentiality_limit: u64::MAX,
     },
     hkdf_provider: &HkdfUsingHmac(&hash::HmacSha256),
-    aead_alg: &aead::ChaCha20Poly1305,
+    aead_alg: &aead::CHACHA20_POLY1305,
     quic: None,
 };
 
@@ -53,7 +53,7 @@ static AES_128_GCM_SHA256: Tls13CipherSuite = Tls13CipherSuite {
         confidentiality_limit: aead::AES_GCM_RECORDS,
     },
     hkdf_provider: &HkdfUsingHmac(&hash::HmacSha256),
-    aead_alg: &aead::Aes128Gcm,
+    aead_alg: &aead::AES_128_GCM,
     quic: None,
 };
 
