@@ -11,6 +11,7 @@ mod linux;
 mod logging;
 mod network;
 mod node;
+mod provision;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,8 @@ enum Verb {
     Devcluster(devcluster::Arguments),
     /// Run the image of a Pico W on this machine, until Ctrl-C.
     Emulate(Box<emulate::Arguments>),
+    /// Make the settings of a board: a file to drag onto it, or sent over its serial line.
+    Provision(Box<provision::Arguments>),
     /// Print the completions of a shell: picolet completions bash > /etc/bash_completion.d/picolet
     Completions {
         /// Which shell.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Devcluster(arguments) => devcluster::run(arguments),
         Verb::Emulate(arguments) => return emulate::run(&arguments),
+        Verb::Provision(arguments) => provision::run(&arguments),
         Verb::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -292,7 +292,7 @@ fn capacity(text: &str) -> Result<Capacity> {
     Ok(capacity)
 }
 
-fn tokens(text: &str) -> Result<Vec<StaticToken>> {
+pub(crate) fn tokens(text: &str) -> Result<Vec<StaticToken>> {
     let lines = text
         .lines()
         .enumerate()

@@ -155,6 +155,11 @@ impl<'a> Settings<'a> {
         Self::read_entries(entries)
     }
 
+    /// All entries, as they are sent to a board.
+    pub fn entries(&self) -> &'a [u8] {
+        self.entries
+    }
+
     /// The values of a field, in their order.
     fn all(self, field: Field) -> impl Iterator<Item = &'a [u8]> + Clone {
         Entries(self.entries)

@@ -1,0 +1,333 @@
+//! `picolet provision`: settings for a board, as a file to drag onto it or over its serial line.
+//!
+//! What a person gives is checked here as far as a computer can: files are read, certificates matched with keys. The
+//! form of each value is checked by `picolet-store`, by the very rules of the board. Secrets come from files only,
+//! since arguments are for everybody on the machine to read, and are never printed.
+
+mod material;
+mod serial;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Args, ValueEnum};
+use material::{Material, read};
+use picolet_kube::selector::Taint;
+use picolet_store::layout::Layout;
+use picolet_store::settings::{CAPACITY, Field, HEADER, SLOT, Security, Settings, SettingsError, Writer};
+use picolet_store::uf2;
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Make the settings of a board: a file to drag onto it, or sent over its serial line.
+#[derive(Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Which board it is for.
+    #[arg(long, value_name = "BOARD", value_parser = ["pico-w", "pico-2-w"], required_unless_present = "serial")]
+    board: Option<String>,
+    /// Where to write the settings: a UF2 file to drag onto the board. It holds secrets, and only you can read it.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        required_unless_present = "serial",
+        conflicts_with = "serial"
+    )]
+    output: Option<PathBuf>,
+    /// The board's serial line, such as /dev/ttyACM0, to send the settings over.
+    #[arg(long, value_name = "DEVICE")]
+    serial: Option<PathBuf>,
+
+    /// The name of the Wi-Fi network.
+    #[arg(long, value_name = "NAME")]
+    ssid: String,
+    /// Its passphrase, 8 to 63 characters, from the first line of a file. [default: an open network]
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// How it is protected. [default: wpa2-wpa3 with a passphrase, open without]
+    #[arg(long, value_name = "MODE")]
+    wifi_security: Option<WifiSecurity>,
+    /// The network does not tell its name.
+    #[arg(long)]
+    hidden: bool,
+    /// The country whose rules the radio keeps, as DE or US. [default: what is allowed everywhere]
+    #[arg(long, value_name = "CODE")]
+    country: Option<String>,
+    /// The board's name for DHCP. [default: the node's name up to its first dot]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// A static address with the length of its network's prefix, as 192.168.1.50/24. [default: DHCP]
+    #[arg(long, value_name = "IP/PREFIX")]
+    address: Option<String>,
+    /// The gateway beside a static address.
+    #[arg(long, value_name = "IP", requires = "address")]
+    gateway: Option<Ipv4Addr>,
+    /// A name server, in place of those that DHCP names. May repeat.
+    #[arg(long, value_name = "IP")]
+    dns: Vec<Ipv4Addr>,
+    /// A time server. May repeat. [default: the API server's word]
+    #[arg(long, value_name = "HOST")]
+    ntp: Vec<String>,
+
+    /// The API server. May repeat: the next is tried when one fails.
+    #[arg(long, value_name = "URL", required = true)]
+    server: Vec<String>,
+    /// The authority of the API server's certificate (PEM or DER).
+    #[arg(long, value_name = "FILE")]
+    certificate_authority: Option<PathBuf>,
+    /// The node's certificate (PEM or DER), of CN=system:node:NAME, O=system:nodes.
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_certificate: Option<PathBuf>,
+    /// Its key (PEM or DER, P-256).
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    client_key: Option<PathBuf>,
+    /// The certificate of the kubelet API (PEM or DER). Without it the port stays closed.
+    #[arg(long, value_name = "FILE", requires = "serving_key")]
+    serving_certificate: Option<PathBuf>,
+    /// Its key (PEM or DER, P-256).
+    #[arg(long, value_name = "FILE", requires = "serving_certificate")]
+    serving_key: Option<PathBuf>,
+    /// The authority of those who may call the kubelet API (PEM or DER). On k3s it is not the server's.
+    /// [default: the certificate authority]
+    #[arg(long, value_name = "FILE")]
+    client_ca_file: Option<PathBuf>,
+
+    /// The node's name.
+    #[arg(long, value_name = "NAME")]
+    node_name: String,
+    /// The address that the node reports, where it is not its own.
+    #[arg(long, value_name = "IP")]
+    node_ip: Option<Ipv4Addr>,
+    /// Leave the port out of the node's status, so that k3s dials it directly.
+    #[arg(long)]
+    hide_port: bool,
+    /// The namespace whose ConfigMaps drive the device. [default: default]
+    #[arg(long, value_name = "NAMESPACE")]
+    config_namespace: Option<String>,
+    /// Open a read-only port 10255 without TLS, and allow an http:// server. For those who terminate TLS in a proxy.
+    #[arg(long)]
+    lab_mode: bool,
+    /// Bearer tokens for the kubelet API: lines of TOKEN,USER.
+    #[arg(long, value_name = "FILE")]
+    static_token_file: Option<PathBuf>,
+    /// Taints to register with, KEY[=VALUE]:EFFECT, separated by commas; "" for none.
+    /// [default: picolet.dev/microcontroller=true:NoSchedule]
+    #[arg(long, value_name = "TAINTS")]
+    register_with_taints: Option<String>,
+    /// Make the board forget who it is, once: the key and the certificates that it got for itself.
+    #[arg(long)]
+    reset_identity: bool,
+    /// Send no log to the UART: GPIO 0 and 1 are yours then.
+    #[arg(long)]
+    free_uart: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  A file to drag onto the board, which is plugged in with its BOOTSEL button held:
+    picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
+      --server https://192.168.1.10:6443 --certificate-authority ca.crt \\
+      --client-certificate pico-1.crt --client-key pico-1.key --node-name pico-1 -o settings.uf2
+  The same over USB, to a board that runs picolet already: --serial /dev/ttyACM0 in place of -o";
+
+/// How a Wi-Fi network is protected.
+#[derive(Clone, Copy, ValueEnum)]
+enum WifiSecurity {
+    Open,
+    Wpa2,
+    #[value(name = "wpa2-wpa3")]
+    Wpa2Wpa3,
+    Wpa3,
+}
+
+impl From<WifiSecurity> for Security {
+    fn from(security: WifiSecurity) -> Self {
+        match security {
+            WifiSecurity::Open => Self::Open,
+            WifiSecurity::Wpa2 => Self::Wpa2,
+            WifiSecurity::Wpa2Wpa3 => Self::Wpa2Wpa3,
+            WifiSecurity::Wpa3 => Self::Wpa3,
+        }
+    }
+}
+
+/// Makes settings, and brings them on their way.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let mut block = [0; SLOT];
+    let mut writer = Writer::new(&mut block);
+    for note in arguments.put_all(&mut writer)? {
+        eprintln!("note: {note}");
+    }
+    let block = writer.finish()?;
+    let length = Settings::read_block(block)?.entries().len();
+    let name = &arguments.node_name;
+    let board = arguments.board.as_deref();
+    if let Some(device) = &arguments.serial {
+        let board = serial::send(device, board, &block[HEADER..HEADER + length])
+            .with_context(|| format!("--serial {}", device.display()))?;
+        println!("The {board} has its settings as {name} ({length} of {CAPACITY} bytes) and restarts.");
+    } else if let (Some(output), Some(layout)) = (&arguments.output, board.and_then(Layout::of)) {
+        write(output, layout, block).with_context(|| format!("--output {}", output.display()))?;
+        println!(
+            "{}: settings of {name} for a {} ({length} of {CAPACITY} bytes). It holds secrets.\n\
+             Plug the board in with its BOOTSEL button held, and copy the file to the drive that appears.",
+            output.display(),
+            layout.board
+        );
+    }
+    Ok(())
+}
+
+/// Writes the file, for its owner alone. Both slots get the same block.
+fn write(output: &Path, layout: &Layout, block: &[u8; SLOT]) -> Result<()> {
+    let region = [block.as_slice(), block].concat();
+    let total = uf2::count(region.len());
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(output)?;
+    // A file that was there keeps its mode otherwise.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    let blocks = uf2::blocks(layout.data_family, layout.settings.address(), &region, 0, total);
+    file.write_all(&blocks.flatten().collect::<Vec<u8>>())?;
+    file.sync_all()?;
+    Ok(())
+}
+
+impl Arguments {
+    /// Puts all that was given. Returns what a person should know of it.
+    fn put_all(&self, writer: &mut Writer<'_>) -> Result<Vec<String>> {
+        let mut notes = Vec::new();
+        self.put_network(writer)?;
+        // Before the certificates, which are compared with it.
+        writer.put(Field::NodeName, self.node_name.as_bytes())?;
+        self.put_material(writer, &mut notes)?;
+        if let Some(address) = self.node_ip {
+            writer.put(Field::NodeIp, &address.octets())?;
+        }
+        if let Some(namespace) = &self.config_namespace {
+            writer.put(Field::ConfigNamespace, namespace.as_bytes())?;
+        }
+        if let Some(path) = &self.static_token_file {
+            let text = read("static-token-file", path)?;
+            for token in crate::run::tokens(&String::from_utf8_lossy(&text))? {
+                let value = format!("{},{}", token.token, token.user);
+                writer.put(Field::StaticToken, value.as_bytes())?;
+            }
+        }
+        if let Some(taints) = &self.register_with_taints {
+            for taint in taints.split(',').map(str::trim) {
+                if !taint.is_empty() && Taint::parse(taint).is_none() {
+                    bail!(
+                        "--register-with-taints {taint}: write it as KEY[=VALUE]:EFFECT, with NoSchedule, PreferNoSchedule or NoExecute"
+                    );
+                }
+                writer.put(Field::Taint, taint.as_bytes())?;
+            }
+        }
+        if self.reset_identity {
+            let mut number = [0; 8];
+            getrandom::fill(&mut number).context("--reset-identity: no randomness")?;
+            writer.put(Field::ResetIdentity, &number)?;
+        }
+        for (given, field) in [
+            (self.lab_mode, Field::LabMode),
+            (self.hide_port, Field::HidePort),
+            (self.free_uart, Field::FreeUart),
+        ] {
+            if given {
+                writer.put(field, &[])?;
+            }
+        }
+        Ok(notes)
+    }
+
+    fn put_network(&self, writer: &mut Writer<'_>) -> Result<()> {
+        writer.put(Field::Ssid, self.ssid.as_bytes())?;
+        if let Some(path) = &self.passphrase_file {
+            let text = read("passphrase-file", path)?;
+            let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            writer.put(Field::Passphrase, line.strip_suffix(b"\r").unwrap_or(line))?;
+        }
+        if let Some(security) = self.wifi_security {
+            writer.put(Field::Security, &[Security::from(security) as u8])?;
+        }
+        if self.hidden {
+            writer.put(Field::Hidden, &[])?;
+        }
+        if let Some(country) = &self.country {
+            writer.put(Field::Country, country.as_bytes())?;
+        }
+        if let Some(hostname) = &self.hostname {
+            writer.put(Field::Hostname, hostname.as_bytes())?;
+        }
+        if let Some(text) = &self.address {
+            let parsed = text.split_once('/').and_then(|(address, prefix)| {
+                let address: Ipv4Addr = address.parse().ok()?;
+                Some((address, prefix.parse::<u8>().ok()?))
+            });
+            let (address, prefix) = parsed.with_context(|| {
+                format!("--address {text}: write it as ADDRESS/PREFIX, such as 192.168.1.50/24")
+            })?;
+            let [a, b, c, d] = address.octets();
+            writer.put(Field::Address, &[a, b, c, d, prefix])?;
+        }
+        if let Some(gateway) = self.gateway {
+            writer.put(Field::Gateway, &gateway.octets())?;
+        }
+        for server in &self.dns {
+            writer.put(Field::Dns, &server.octets())?;
+        }
+        for server in &self.ntp {
+            writer.put(Field::Ntp, server.as_bytes())?;
+        }
+        for server in &self.server {
+            let put = writer.put(Field::Server, server.as_bytes());
+            put.map_err(|error| match error {
+                SettingsError::Field(_, what) => anyhow!("--server {server}: {what}"),
+                error => error.into(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn put_material(&self, writer: &mut Writer<'_>, notes: &mut Vec<String>) -> Result<()> {
+        for (field, path) in [
+            (Field::CertificateAuthority, &self.certificate_authority),
+            (Field::ClientAuthority, &self.client_ca_file),
+        ] {
+            if let Some(path) = path {
+                for der in material::authorities(field.flag(), path)? {
+                    writer.put(field, &der)?;
+                }
+            }
+        }
+        if let (Some(certificate), Some(key)) = (&self.client_certificate, &self.client_key) {
+            let material = Material::read("client", certificate, key)?;
+            material.check_node(&self.node_name, notes)?;
+            for der in &material.chain {
+                writer.put(Field::ClientCertificate, der)?;
+            }
+            writer.put(Field::ClientKey, &material.key)?;
+        } else if self.server.iter().any(|server| server.starts_with("https://")) {
+            bail!(
+                "--client-certificate and --client-key: an https:// server wants to know who the node is; give the \
+                 certificate of CN=system:node:{}, O=system:nodes and its key",
+                self.node_name
+            );
+        }
+        if let (Some(certificate), Some(key)) = (&self.serving_certificate, &self.serving_key) {
+            let material = Material::read("serving", certificate, key)?;
+            material.check_serving(self.node_ip, notes)?;
+            for der in &material.chain {
+                writer.put(Field::ServingCertificate, der)?;
+            }
+            writer.put(Field::ServingKey, &material.key)?;
+        }
+        Ok(())
+    }
+}

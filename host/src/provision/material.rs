@@ -1,0 +1,149 @@
+//! Certificates and keys from files, matched before a board has to find out.
+
+use anyhow::{Context, Result, bail, ensure};
+use picolet_tls::x509::{CertificateInfo, certificates_from_pem};
+use picolet_tls::{Connector, Identity, P256Key, SetupError};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+/// Seconds of a month, before which the end of a certificate is told.
+const SOON: u64 = 30 * 24 * 3600;
+/// The longest file that may hold certificates or a key.
+const LONGEST: usize = 1 << 20;
+
+/// Reads a file that an option names.
+pub(super) fn read(flag: &str, path: &Path) -> Result<Vec<u8>> {
+    let bytes = fs::read(path).with_context(|| format!("--{flag} {}", path.display()))?;
+    ensure!(
+        bytes.len() <= LONGEST,
+        "--{flag} {}: the file has more than a megabyte; is it the right one?",
+        path.display()
+    );
+    Ok(bytes)
+}
+
+/// Whether it is DER: a SEQUENCE. PEM never begins with its byte, a zero digit.
+fn is_der(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&0x30)
+}
+
+fn certificates(bytes: &[u8]) -> Result<Vec<Vec<u8>>, SetupError> {
+    if is_der(bytes) {
+        Ok(vec![bytes.to_vec()])
+    } else {
+        certificates_from_pem(bytes)
+    }
+}
+
+/// The authorities in a file, in DER.
+pub(super) fn authorities(flag: &str, path: &Path) -> Result<Vec<Vec<u8>>> {
+    let bytes = read(flag, path)?;
+    let place = || format!("--{flag} {}", path.display());
+    let all = certificates(&bytes).with_context(place)?;
+    // This is how the board will read them.
+    Connector::new(&all, None, || None).with_context(place)?;
+    for der in &all {
+        let info = CertificateInfo::from_der(der).with_context(place)?;
+        let now = crate::linux::unix_seconds().unwrap_or_default();
+        ensure!(
+            now <= info.not_after,
+            "{}: the authority's certificate has expired; give the one that is in use now",
+            place()
+        );
+    }
+    Ok(all)
+}
+
+/// A certificate with those above it, and its key.
+pub(super) struct Material {
+    /// In DER, the own one first.
+    pub(super) chain: Vec<Vec<u8>>,
+    /// PKCS#8 in DER, without the public key: that is quicker to load.
+    pub(super) key: Vec<u8>,
+    info: CertificateInfo,
+    flag: String,
+}
+
+impl Material {
+    /// Reads both files of `--KIND-certificate` and `--KIND-key`.
+    pub(super) fn read(kind: &str, certificate: &Path, key: &Path) -> Result<Self> {
+        let flag = format!("--{kind}-certificate {}", certificate.display());
+        let chain = certificates(&read(&format!("{kind}-certificate"), certificate)?)
+            .with_context(|| flag.clone())?;
+        let key_flag = format!("--{kind}-key {}", key.display());
+        let bytes = read(&format!("{kind}-key"), key)?;
+        let key = if is_der(&bytes) {
+            P256Key::from_der(&bytes)
+        } else {
+            P256Key::from_pem(&bytes)
+        };
+        let key = match key {
+            Err(SetupError::KeyKind) => bail!(
+                "{key_flag}: {}; make one with `openssl ecparam -name prime256v1 -genkey -noout` and have it certified",
+                SetupError::KeyKind
+            ),
+            key => key.with_context(|| key_flag.clone())?,
+        };
+        match Identity::new(chain.clone(), &key) {
+            Err(error @ SetupError::KeyMismatch) => bail!("{key_flag}: {error}"),
+            identity => identity.with_context(|| flag.clone())?,
+        };
+        let first = chain.first().context("there is no certificate")?;
+        let info = CertificateInfo::from_der(first).with_context(|| flag.clone())?;
+        Ok(Self {
+            key: key.to_pkcs8().to_vec(),
+            chain,
+            info,
+            flag,
+        })
+    }
+
+    /// The node's own certificate: its name, its group, its time.
+    pub(super) fn check_node(&self, node: &str, notes: &mut Vec<String>) -> Result<()> {
+        let flag = &self.flag;
+        let user = self.info.common_name.as_deref().unwrap_or_default();
+        match user.strip_prefix("system:node:") {
+            Some(name) if name != node => bail!(
+                "{flag}: it is the certificate of the node {name}; say --node-name {name}, or give the certificate of {node}"
+            ),
+            Some(_) if !self.info.organizations.iter().any(|group| group == "system:nodes") => notes.push(
+                format!("{flag}: it is not of the group (O) system:nodes; the API server will not let it be a node"),
+            ),
+            Some(_) => {}
+            None => notes.push(format!(
+                "{flag}: its user (CN) is not system:node:{node}; it is a node only where RBAC was made for it"
+            )),
+        }
+        self.check_time(notes)
+    }
+
+    /// The certificate of the kubelet API: its addresses, its time.
+    pub(super) fn check_serving(&self, node_ip: Option<Ipv4Addr>, notes: &mut Vec<String>) -> Result<()> {
+        if let Some(address) = node_ip.map(IpAddr::from)
+            && !self.info.ip_addresses.contains(&address)
+        {
+            notes.push(format!(
+                "{}: it is not for {address}, which --node-ip reports; callers that verify it will refuse it",
+                self.flag
+            ));
+        }
+        self.check_time(notes)
+    }
+
+    fn check_time(&self, notes: &mut Vec<String>) -> Result<()> {
+        let flag = &self.flag;
+        let now = crate::linux::unix_seconds().unwrap_or_default();
+        if now > self.info.not_after {
+            bail!("{flag}: it has expired; get a new one");
+        }
+        if now < self.info.not_before {
+            notes.push(format!("{flag}: it is not valid yet"));
+        }
+        if now + SOON > self.info.not_after {
+            let days = (self.info.not_after - now) / (24 * 3600);
+            notes.push(format!("{flag}: it expires in {days} days"));
+        }
+        Ok(())
+    }
+}
