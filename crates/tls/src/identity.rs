@@ -120,8 +120,9 @@ impl P256Key {
         der
     }
 
-    /// An ECDSA signature with SHA-256 over `message`, in DER.
-    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+    /// An ECDSA signature with SHA-256 over `message`, in DER (RFC 3279, section 2.2.3). `None` when there is no
+    /// randomness.
+    pub fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         sign::sign(&self.0, message)
     }
 

@@ -1,13 +1,14 @@
 //! Calls to kubelets, with the certificate of the API server: what `kubectl logs` needs.
 
+use super::Dial;
 use crate::cluster::{CallKubelet, KubeletAnswer, LocalFuture};
-use embedded_io_adapters::tokio_1::FromTokio;
+use embassy_futures::select::{Either, select};
 use embedded_io_async::{Read, Write};
+use picolet_platform::Clock;
 use picolet_tls::{Connector, TlsStream};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// How long a kubelet may take to answer its phone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -15,30 +16,51 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How much a head may hold, and how much is read at once.
 const ROOM: usize = 8192;
 
-pub(super) struct Kubelets(pub(super) Connector);
+/// Calls kubelets over streams of `dial`, and gives up by `clock`.
+#[derive(Debug)]
+pub struct Kubelets<D, C> {
+    dial: D,
+    clock: C,
+    connector: Connector,
+}
 
-type Stream = TlsStream<FromTokio<TcpStream>>;
+impl<D: Dial, C: Clock> Kubelets<D, C> {
+    /// `connector` is the API server, as kubelets shall know it.
+    pub fn new(dial: D, clock: C, connector: Connector) -> Self {
+        Self {
+            dial,
+            clock,
+            connector,
+        }
+    }
+}
 
-impl CallKubelet for Kubelets {
+impl<D: Dial + Clone + 'static, C: Clock + Clone + 'static> CallKubelet for Kubelets<D, C> {
     fn get(&self, address: String, port: u16, path: String) -> LocalFuture<Result<KubeletAnswer, String>> {
-        let connector = self.0.clone();
+        let (dial, clock, connector) = (self.dial.clone(), self.clock.clone(), self.connector.clone());
         Box::pin(async move {
-            let called = tokio::time::timeout(PATIENCE, call(&connector, &address, port, &path));
-            called
-                .await
-                .unwrap_or_else(|_| Err("the kubelet took too long to answer".into()))
+            let called = call(&dial, &connector, &address, port, &path);
+            match select(clock.sleep(PATIENCE), called).await {
+                Either::First(()) => Err("the kubelet took too long to answer".into()),
+                Either::Second(answer) => answer,
+            }
         })
     }
 }
 
-async fn call(connector: &Connector, address: &str, port: u16, path: &str) -> Result<KubeletAnswer, String> {
-    let tcp = TcpStream::connect((address, port))
+async fn call<D: Dial>(
+    dial: &D,
+    connector: &Connector,
+    address: &str,
+    port: u16,
+    path: &str,
+) -> Result<KubeletAnswer, String> {
+    let stream = dial
+        .dial(address, port)
         .await
         .map_err(|error| format!("dial tcp: {error}"))?;
-    tcp.set_nodelay(true)
-        .map_err(|error| format!("dial tcp: {error}"))?;
     let mut stream = connector
-        .connect(address, FromTokio::new(tcp))
+        .connect(address, stream)
         .await
         .map_err(|error| format!("tls: {error}"))?;
     let host = if address.contains(':') {
@@ -94,12 +116,12 @@ async fn call(connector: &Connector, address: &str, port: u16, path: &str) -> Re
 }
 
 /// Puts the body back when a future that waits for its next piece is dropped.
-struct Returned {
-    taken: Option<Body>,
-    shared: Rc<RefCell<Option<Body>>>,
+struct Returned<S> {
+    taken: Option<Body<S>>,
+    shared: Rc<RefCell<Option<Body<S>>>>,
 }
 
-impl Drop for Returned {
+impl<S> Drop for Returned<S> {
     fn drop(&mut self) {
         self.shared.replace(self.taken.take());
     }
@@ -143,13 +165,13 @@ fn parse_head(received: &[u8]) -> Result<Option<ParsedHead>, String> {
     Ok(Some(((head.code.unwrap_or(502), content_type, framing), length)))
 }
 
-struct Body {
-    stream: Stream,
+struct Body<S> {
+    stream: TlsStream<S>,
     received: Vec<u8>,
     framing: Framing,
 }
 
-impl Body {
+impl<S: Read + Write> Body<S> {
     /// The next piece; `None` at the end, or when the kubelet fails.
     async fn next(&mut self) -> Option<Vec<u8>> {
         loop {
@@ -186,7 +208,10 @@ impl Body {
     }
 }
 
-async fn read_more(stream: &mut Stream, received: &mut Vec<u8>) -> Result<usize, String> {
+async fn read_more<S: Read + Write>(
+    stream: &mut TlsStream<S>,
+    received: &mut Vec<u8>,
+) -> Result<usize, String> {
     let mut buffer = [0; ROOM];
     let count = stream
         .read(&mut buffer)

@@ -1,6 +1,7 @@
 //! The cluster behind TCP and TLS, on tokio.
 //!
-//! Everything runs on the thread that starts it: [`DevCluster::start`] wants a `LocalSet`.
+//! Everything runs on the thread that starts it: [`DevCluster::start`] wants a `LocalSet`. What does not need tokio
+//! ([`accept_tls`], [`serve_tls`], [`Kubelets`], [`Pki`]) is generic over stream and clock, for a cluster inside an emulator's network.
 
 mod clock;
 mod kubeconfig;
@@ -8,16 +9,20 @@ mod kubelets;
 mod pki;
 
 pub use clock::SystemClock;
+pub use kubelets::Kubelets;
 pub use pki::{Certified, Pki};
 
 use crate::cluster::{Cluster, Options};
 use crate::identity::Identity;
 use crate::serve::serve_connection;
 use anyhow::{Context, Result};
+use embassy_futures::select::{Either, select};
 use embedded_io_adapters::tokio_1::FromTokio;
-use kubelets::Kubelets;
+use embedded_io_async::{Read, Write};
+use picolet_platform::Clock;
 use picolet_tls::x509::CertificateInfo;
-use picolet_tls::{Acceptor, Clients, Connector};
+use picolet_tls::{Acceptor, TlsStream};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -71,23 +76,27 @@ impl DevCluster {
     /// When the address is taken, or the system has no randomness.
     pub async fn start(options: HostOptions) -> Result<Self> {
         let pki = Pki::new()?;
+        let clock = SystemClock::new();
         let listener = TcpListener::bind(options.address)
             .await
             .with_context(|| format!("cannot listen on {}: choose another --address", options.address))?;
         let address = listener.local_addr().context("the listener has no address")?;
         let cluster = Cluster::new(
-            SystemClock::new(),
+            clock,
             Options {
                 ca_pem: pki.ca().certificate_pem.clone(),
                 ..options.cluster.clone()
             },
         );
-        let roots = [pki.ca().certificate_der.clone()];
-        cluster.set_kubelets(Rc::new(Kubelets(connector(&pki, &roots)?)));
+        // as the user that kubeadm names so
+        let own = pki.client("kube-apiserver-kubelet-client", &["system:masters"])?;
+        let connector = pki.connector(&own, unix_seconds)?;
+        cluster.set_kubelets(Rc::new(Kubelets::new(Tcp, clock, connector)));
         let acceptor = if options.plain_http {
             None
         } else {
-            Some(acceptor(&pki, &roots, address, &options.addresses)?)
+            let addresses: Vec<_> = options.addresses.iter().copied().chain([address.ip()]).collect();
+            Some(pki.acceptor(&addresses, unix_seconds)?)
         };
         let controllers = cluster.clone();
         let tasks = vec![
@@ -161,36 +170,27 @@ fn unix_seconds() -> Option<u64> {
         .map(|since| since.as_secs())
 }
 
-fn identity(certified: &Certified) -> Result<picolet_tls::Identity> {
-    picolet_tls::Identity::from_pem(certified.certificate_pem.as_bytes(), certified.key_pem.as_bytes())
-        .context("a certificate of our own making does not fit its key")
+/// How a stream to a kubelet is opened.
+pub trait Dial {
+    /// What it gives.
+    type Stream: Read + Write + 'static;
+
+    /// Opens a stream to that address and port.
+    fn dial(&self, address: &str, port: u16) -> impl Future<Output = io::Result<Self::Stream>>;
 }
 
-/// How kubelets are called: as the user that kubeadm names so.
-fn connector(pki: &Pki, roots: &[Vec<u8>]) -> Result<Connector> {
-    let client = identity(&pki.client("kube-apiserver-kubelet-client", &["system:masters"])?)?;
-    Connector::new(roots, Some(&client), unix_seconds).context("cannot set up TLS towards kubelets")
-}
+/// Sockets of the system.
+#[derive(Clone, Copy, Debug)]
+struct Tcp;
 
-fn acceptor(pki: &Pki, roots: &[Vec<u8>], own: SocketAddr, addresses: &[IpAddr]) -> Result<Acceptor> {
-    let names = [
-        "localhost",
-        "kubernetes",
-        "kubernetes.default",
-        "kubernetes.default.svc",
-        "kubernetes.default.svc.cluster.local",
-    ];
-    let mut all = vec![
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2)),
-        own.ip(),
-    ];
-    all.extend(addresses);
-    all.sort_unstable();
-    all.dedup();
-    all.retain(|address| !address.is_unspecified());
-    let server = identity(&pki.server("kube-apiserver", &names, &all)?)?;
-    Acceptor::new(&server, Clients::Optional(roots), unix_seconds).context("cannot set up TLS")
+impl Dial for Tcp {
+    type Stream = FromTokio<TcpStream>;
+
+    async fn dial(&self, address: &str, port: u16) -> io::Result<Self::Stream> {
+        let tcp = TcpStream::connect((address, port)).await?;
+        tcp.set_nodelay(true)?;
+        Ok(FromTokio::new(tcp))
+    }
 }
 
 /// Takes connections for as long as the cluster lives. Those that are open end with it.
@@ -213,38 +213,56 @@ async fn accept(cluster: Cluster<SystemClock>, listener: TcpListener, acceptor: 
 }
 
 async fn serve(cluster: &Cluster<SystemClock>, tcp: TcpStream, acceptor: Option<Acceptor>) {
-    if cluster.is_down() {
-        return;
-    }
     // An event that waits for more to send is an event too late.
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let mut stream = FromTokio::new(tcp);
-    let result = match acceptor {
-        None => serve_connection(cluster, &mut stream, Some(Identity::admin()))
-            .await
-            .map_err(|error| error.to_string()),
+    match acceptor {
+        // whoever comes in the clear comes through a proxy that knows them
+        None if cluster.is_down() => {}
+        None => tell(serve_connection(cluster, &mut stream, Some(Identity::admin())).await),
         Some(acceptor) => {
-            let mut stream = match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "a TLS handshake failed");
-                    return;
-                }
-                Err(_) => return,
-            };
-            let identity = stream.peer_certificate().and_then(identity_of);
-            let result = serve_connection(cluster, &mut stream, identity).await;
-            if result.is_ok() {
-                // The peer may be gone already.
-                let _ = stream.close().await;
+            if let Some(stream) = accept_tls(cluster, stream, &acceptor).await {
+                serve_tls(cluster, stream).await;
             }
-            result.map_err(|error| error.to_string())
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(error, "a connection ended");
+    }
+}
+
+/// Shakes hands with whoever is at the other end of `stream`; `None` when nothing comes of it.
+pub async fn accept_tls<S: Read + Write, C: Clock>(
+    cluster: &Cluster<C>,
+    stream: S,
+    acceptor: &Acceptor,
+) -> Option<TlsStream<S>> {
+    if cluster.is_down() {
+        return None;
+    }
+    match select(cluster.0.clock.sleep(HANDSHAKE_TIME), acceptor.accept(stream)).await {
+        Either::First(()) => None,
+        Either::Second(Ok(stream)) => Some(stream),
+        Either::Second(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+    }
+}
+
+/// Serves requests on `stream` as whom its certificate names, until the peer closes it.
+pub async fn serve_tls<S: Read + Write, C: Clock>(cluster: &Cluster<C>, mut stream: TlsStream<S>) {
+    let identity = stream.peer_certificate().and_then(identity_of);
+    let result = serve_connection(cluster, &mut stream, identity).await;
+    if result.is_ok() {
+        // The peer may be gone already.
+        let _ = stream.close().await;
+    }
+    tell(result);
+}
+
+fn tell<E: std::fmt::Display>(ended: Result<(), E>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
     }
 }
 

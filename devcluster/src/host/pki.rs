@@ -1,11 +1,12 @@
 //! The cluster's certificate authority, and the certificates of its members.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use picolet_tls::{Acceptor, Clients, Connector, P256Key, Time};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    IsCa, Issuer, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm, SigningKey,
 };
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use time::{Duration, OffsetDateTime};
 
 /// A certificate with its private key.
@@ -22,13 +23,19 @@ pub struct Certified {
 }
 
 impl Certified {
-    fn new(certificate: &Certificate, key: &KeyPair) -> Self {
+    fn new(certificate: &Certificate, key: &Key) -> Self {
         Self {
             certificate_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
+            key_pem: key.secret.to_pem().to_string(),
             certificate_der: certificate.der().to_vec(),
-            key_der: key.serialize_der(),
+            key_der: key.secret.to_pkcs8().to_vec(),
         }
+    }
+
+    /// As what TLS shows to its peers.
+    fn identity(&self) -> Result<picolet_tls::Identity> {
+        picolet_tls::Identity::from_pem(self.certificate_pem.as_bytes(), self.key_pem.as_bytes())
+            .context("a certificate of our own making does not fit its key")
     }
 }
 
@@ -40,9 +47,42 @@ impl core::fmt::Debug for Certified {
     }
 }
 
+/// A key on P-256, made of the randomness that TLS has: where that is repeatable, so are all certificates.
+struct Key {
+    secret: P256Key,
+    /// The uncompressed point (SEC 1), which ends the public key in DER.
+    public: Vec<u8>,
+}
+
+impl Key {
+    fn generate(whose: &str) -> Result<Self> {
+        let secret =
+            P256Key::generate().map_err(|error| anyhow!("cannot make a key for {whose}: {error}"))?;
+        let der = secret.public_key_der();
+        let public = der[der.len() - 65..].to_vec();
+        Ok(Self { secret, public })
+    }
+}
+
+impl PublicKeyData for Key {
+    fn der_bytes(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+impl SigningKey for Key {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.secret.sign(message).ok_or(rcgen::Error::RemoteKeyError)
+    }
+}
+
 /// A certificate authority that lives as long as its cluster. Its keys are on P-256.
 pub struct Pki {
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, Key>,
     ca: Certified,
     now: OffsetDateTime,
 }
@@ -53,8 +93,15 @@ impl Pki {
     /// # Errors
     /// When the system has no randomness.
     pub fn new() -> Result<Self> {
-        let now = OffsetDateTime::now_utc();
-        let key = KeyPair::generate().context("cannot make the key of the certificate authority")?;
+        Self::at(OffsetDateTime::now_utc())
+    }
+
+    /// As [`Pki::new`], at another time.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn at(now: OffsetDateTime) -> Result<Self> {
+        let key = Key::generate("the certificate authority")?;
         let mut params = parameters("kubernetes", &[], now);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
@@ -109,6 +156,41 @@ impl Pki {
         self.serve(&mut parameters(name, &[], self.now), dns_names, addresses)
     }
 
+    /// Takes the connections of an API server at `addresses`, to which loopback and 10.0.2.2 (as which an emulated board
+    /// sees its host) are added. Clients may show a certificate of this authority.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn acceptor(&self, addresses: &[IpAddr], time: impl Time + 'static) -> Result<Acceptor> {
+        let names = [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ];
+        let mut all = vec![
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2)),
+        ];
+        all.extend(addresses);
+        all.sort_unstable();
+        all.dedup();
+        all.retain(|address| !address.is_unspecified());
+        let server = self.server("kube-apiserver", &names, &all)?.identity()?;
+        let clients = [self.ca.certificate_der.clone()];
+        Acceptor::new(&server, Clients::Optional(&clients), time).context("cannot set up TLS")
+    }
+
+    /// Connects to servers of this cluster, as `client`.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn connector(&self, client: &Certified, time: impl Time + 'static) -> Result<Connector> {
+        let roots = [self.ca.certificate_der.clone()];
+        Connector::new(&roots, Some(&client.identity()?), time).context("cannot set up TLS towards servers")
+    }
+
     fn serve(
         &self,
         params: &mut CertificateParams,
@@ -129,7 +211,7 @@ impl Pki {
     }
 
     fn sign(&self, params: &CertificateParams, whose: &str) -> Result<Certified> {
-        let key = KeyPair::generate().with_context(|| format!("cannot make a key for {whose}"))?;
+        let key = Key::generate(whose)?;
         let certificate = params
             .signed_by(&key, &self.issuer)
             .with_context(|| format!("cannot make a certificate for {whose}"))?;

@@ -210,6 +210,12 @@ impl Local {
         self.inner().clock = nanos;
     }
 
+    /// Has the handlers polled as soon as emulated time goes on: one of them has something to do that no frame told of.
+    pub fn touch(&self) {
+        let mut inner = self.inner();
+        inner.next = Some(inner.now);
+    }
+
     /// Connects to the device, as soon as emulated time goes on.
     pub fn connect(&self, to: SocketAddrV4, connection: impl Connection + 'static) {
         let mut inner = self.inner();
