@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -47,6 +48,11 @@ enum Measure {
         /// A binary of the same package whose figure is subtracted: what the start-up costs without the thing measured.
         without: Option<String>,
     },
+    /// By booting the Pico W's image in the emulator, beside an in-memory cluster.
+    Emulated {
+        /// What of it counts: a name that `testbed`'s program `measure` prints.
+        emulated: String,
+    },
     /// By running it on the simulated Cortex-M0+.
     Simulated {
         /// What is run: a name that `cargo xtask bench ec` prints.
@@ -83,9 +89,10 @@ pub(crate) fn run() -> Result<()> {
     let budgets = read()?;
     let mut built = HashMap::new();
     let mut figures: Option<Figures> = None;
+    let mut emulated_figures = None;
     let mut over = 0;
     println!(
-        "{:>10} {:>10} {:>10}  bytes or cycles",
+        "{:>10} {:>10} {:>10}  bytes, cycles or milliseconds",
         "measured", "allowed", "aim"
     );
     for Budget {
@@ -124,6 +131,16 @@ pub(crate) fn run() -> Result<()> {
                     None => whole,
                 }
             }
+            Measure::Emulated { emulated } => {
+                if emulated_figures.is_none() {
+                    emulated_figures = Some(emulate()?);
+                }
+                emulated_figures
+                    .as_ref()
+                    .and_then(|figures| figures.get(emulated))
+                    .copied()
+                    .with_context(|| format!("{what}: nothing that is emulated is called {emulated}"))?
+            }
             Measure::Simulated { simulated, of: cost } => {
                 if figures.is_none() {
                     figures = Some(ec::figures()?);
@@ -146,6 +163,33 @@ pub(crate) fn run() -> Result<()> {
         budgets.budget.len()
     );
     Ok(())
+}
+
+/// Boots the image and has it measured.
+fn emulate() -> Result<HashMap<String, u64>> {
+    let image = sizes::build("pico-w", "picolet-pico-w", crate::check::THUMB_TARGETS[0])?;
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "picolet-testbed",
+            "--bin",
+            "measure",
+            "--",
+        ])
+        .arg(&image)
+        .current_dir(crate::workspace())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(output.status.success(), "the image could not be measured");
+    let text = String::from_utf8(output.stdout).context("measure printed no text")?;
+    let figure = |line: &str| {
+        let (name, value) = line.split_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(figure).collect())
 }
 
 /// What is allowed of something simulated, if it has a budget.

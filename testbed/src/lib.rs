@@ -1,0 +1,478 @@
+//! An emulated board beside an in-memory cluster: one thread, emulated time, no socket.
+//!
+//! The board joins the emulator's Wi-Fi and finds, at 10.0.2.2, `devcluster` behind TLS, with a certificate authority and
+//! randomness made from a seed. Two runs of the same image do the same, to the instruction: so budgets are counted here,
+//! and faults are tried that need a thousand boots. The cluster's tasks run while emulated time stands, so its answers
+//! take no time but that of the network.
+//!
+//! It never looks into the image, and never judges: tests and `cargo xtask budgets` do.
+
+mod clock;
+mod random;
+mod wire;
+
+pub use clock::EmulatedClock;
+
+use anyhow::{Context, Result, anyhow, bail};
+use futures_channel::mpsc;
+use futures_executor::{LocalPool, LocalSpawner};
+use futures_util::StreamExt;
+use futures_util::task::LocalSpawnExt;
+use picolet_devcluster::host::{Dial, Kubelets, Pki, accept_tls, serve_tls};
+use picolet_devcluster::{CallKubelet, Cluster, KubeletAnswer, Options as ClusterOptions};
+use picolet_emulator::net::{Conditions, Impaired, Local, Server};
+use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Security};
+use picolet_emulator::{Board, Config, Image, Stop, Time};
+use picolet_store::layout::PICO_W;
+use picolet_store::settings::{Field, SLOT, Writer};
+use picolet_store::uf2;
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::rc::Rc;
+use std::time::Duration;
+use wire::{Bell, Socket, wire};
+
+/// As what the board sees the API server.
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+/// The API server's port.
+pub const SERVER_PORT: u16 = 6443;
+/// What DHCP gives to the board.
+pub const BOARD: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+/// The network on the air.
+pub const SSID: &str = "picolet";
+/// Its passphrase.
+pub const PASSPHRASE: &str = "correct horse";
+
+/// 2030-01-01T00:00:00Z: later than any commit, since a node believes no time before the one that it was made of.
+const EPOCH: u64 = 1_893_456_000;
+/// Emulated time between two looks at the cluster's tasks while bytes flow, and while none do: what a server takes to
+/// notice.
+const BUSY_SLICE: Duration = Duration::from_micros(500);
+const IDLE_SLICE: Duration = Duration::from_millis(5);
+/// For how long after the last byte time goes in small slices.
+const BUSY: Duration = Duration::from_millis(50);
+
+/// What a test chooses.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Of everything that is random: the chip's noise, the network, keys, the cluster.
+    pub seed: u64,
+    /// How bad the air is.
+    pub conditions: Option<Conditions>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            conditions: None,
+        }
+    }
+}
+
+/// A board and its cluster.
+pub struct Testbed {
+    /// The board. It has no image yet, and no power.
+    pub board: Board,
+    /// What is behind the access point.
+    pub network: Local,
+    /// What is on the air: access points come and go here.
+    pub air: Air,
+    /// The cluster.
+    pub cluster: Cluster<EmulatedClock>,
+    /// Its certificates.
+    pub pki: Pki,
+    clock: EmulatedClock,
+    bell: Bell,
+    busy_until: Time,
+    pool: LocalPool,
+    inward: Inward,
+    kubelets: Rc<Kubelets<Inward, EmulatedClock>>,
+    happened: Happened,
+    /// When each connection came, and after how many cycles awake.
+    began: Vec<(Time, u64)>,
+    handshakes: Vec<Handshake>,
+}
+
+/// A TLS handshake of the board with the API server.
+#[derive(Clone, Copy, Debug)]
+pub struct Handshake {
+    /// Whether it went on from an earlier one.
+    pub resumed: bool,
+    /// When the TCP connection was there.
+    pub began: Time,
+    /// How long it took from then on.
+    pub took: Duration,
+    /// Cycles that the board was awake for in that time, whatever for.
+    pub cycles: u64,
+}
+
+/// What the cluster's tasks tell, which know no cycles.
+#[derive(Clone, Debug, Default)]
+struct Happened(Rc<RefCell<Connections>>);
+
+#[derive(Debug, Default)]
+struct Connections {
+    opened: usize,
+    established: Vec<(usize, bool)>,
+}
+
+impl Happened {
+    /// A connection is there; returns its number.
+    fn open(&self) -> usize {
+        let mut connections = self.0.borrow_mut();
+        connections.opened += 1;
+        connections.opened - 1
+    }
+
+    fn established(&self, id: usize, resumed: bool) {
+        self.0.borrow_mut().established.push((id, resumed));
+    }
+}
+
+impl Testbed {
+    /// Puts it together. There is one at a time in a process, since TLS has one source of randomness.
+    ///
+    /// # Errors
+    /// When certificates cannot be made.
+    pub fn new(options: Options) -> Result<Self> {
+        random::install(options.seed);
+        let clock = EmulatedClock::new(EPOCH);
+        let now = time::OffsetDateTime::from_unix_timestamp(EPOCH.cast_signed())?;
+        let pki = Pki::at(now)?;
+        let network = Local::new(options.seed);
+        network.set_clock(u128::from(EPOCH) * 1_000_000_000);
+        let air = Air::new(vec![AccessPoint::new(
+            SSID,
+            Security::Wpa2(PASSPHRASE.to_owned()),
+        )]);
+        let link = match options.conditions {
+            None => network.link(),
+            Some(conditions) => Box::new(Impaired::new(network.link(), conditions)),
+        };
+        let radio = Cyw43439::new(RadioConfig::default(), air.clone(), link);
+        let board = Board::new(Config {
+            seed: options.seed,
+            radio: Box::new(radio),
+            ..Config::default()
+        });
+        let cluster = Cluster::new(
+            clock.clone(),
+            ClusterOptions {
+                seed: options.seed,
+                ca_pem: pki.ca().certificate_pem.clone(),
+                ..ClusterOptions::default()
+            },
+        );
+        let bell = Bell::default();
+        let inward = Inward {
+            network: network.clone(),
+            bell: bell.clone(),
+        };
+        let own = pki.client("kube-apiserver-kubelet-client", &["system:masters"])?;
+        let connector = pki.connector(&own, clock.for_tls())?;
+        let kubelets = Rc::new(Kubelets::new(inward.clone(), clock.clone(), connector));
+        cluster.set_kubelets(kubelets.clone());
+        let pool = LocalPool::new();
+        let testbed = Self {
+            board,
+            network,
+            air,
+            cluster,
+            pki,
+            clock,
+            bell,
+            busy_until: Time::ZERO,
+            pool,
+            inward,
+            kubelets,
+            happened: Happened::default(),
+            began: Vec::new(),
+            handshakes: Vec::new(),
+        };
+        testbed.serve()?;
+        Ok(testbed)
+    }
+
+    /// Puts the API server into the network, and the controllers to work.
+    fn serve(&self) -> Result<()> {
+        let acceptor = self.pki.acceptor(&[IpAddr::V4(SERVER)], self.clock.for_tls())?;
+        let (accepted, mut new) = mpsc::unbounded();
+        self.network.serve(
+            SERVER_PORT,
+            Listener {
+                bell: self.bell.clone(),
+                accepted,
+            },
+        );
+        let spawner = self.pool.spawner();
+        let (cluster, happened) = (self.cluster.clone(), self.happened.clone());
+        let connections = spawner.clone();
+        let accept = async move {
+            while let Some(socket) = new.next().await {
+                let (cluster, acceptor, happened) = (cluster.clone(), acceptor.clone(), happened.clone());
+                spawn(&connections, async move {
+                    let id = happened.open();
+                    if let Some(stream) = accept_tls(&cluster, socket, &acceptor).await {
+                        happened.established(id, stream.resumed());
+                        serve_tls(&cluster, stream).await;
+                    }
+                });
+            }
+        };
+        spawn(&spawner, accept);
+        let controllers = self.cluster.clone();
+        spawn(&spawner, async move { controllers.run_controllers().await });
+        Ok(())
+    }
+}
+
+/// Settings, as a person would write them.
+impl Testbed {
+    /// Certificates, Wi-Fi and the API server for the node `name`, to be loaded over the firmware. `more` is put beside.
+    ///
+    /// # Errors
+    /// When the name is none for a node.
+    pub fn settings(&self, name: &str, more: &[(Field, &[u8])]) -> Result<Image> {
+        let client = self.pki.node(name)?;
+        let serving = self.pki.node_serving(name, &[IpAddr::V4(BOARD)])?;
+        let ca = &self.pki.ca().certificate_der;
+        let server = format!("https://{SERVER}:{SERVER_PORT}");
+        let mut block = [0; SLOT];
+        let mut writer = Writer::new(&mut block);
+        let own: [(Field, &[u8]); 10] = [
+            (Field::Ssid, SSID.as_bytes()),
+            (Field::Passphrase, PASSPHRASE.as_bytes()),
+            (Field::Server, server.as_bytes()),
+            (Field::CertificateAuthority, ca),
+            (Field::ClientCertificate, &client.certificate_der),
+            (Field::ClientKey, &client.key_der),
+            (Field::ServingCertificate, &serving.certificate_der),
+            (Field::ServingKey, &serving.key_der),
+            (Field::ClientAuthority, ca),
+            (Field::NodeName, name.as_bytes()),
+        ];
+        for (field, value) in own.iter().chain(more) {
+            writer.put(*field, value)?;
+        }
+        let block = writer.finish()?;
+        let (family, address) = (PICO_W.data_family, PICO_W.settings.address());
+        let total = uf2::count(block.len());
+        let file: Vec<u8> = uf2::blocks(family, address, block, 0, total).flatten().collect();
+        Image::parse(&file).context("settings")
+    }
+}
+
+/// Running.
+impl Testbed {
+    /// Emulated time since the board got power.
+    pub fn now(&self) -> Time {
+        self.board.time()
+    }
+
+    /// Lets emulated time go on for so long.
+    ///
+    /// # Errors
+    /// When the board stops.
+    pub fn run_for(&mut self, duration: Duration) -> Result<()> {
+        self.until(duration, |_| false).map(|_| ())
+    }
+
+    /// Lets time go on until `done`, at most for `limit`. Returns how long that took, `None` when it was not.
+    ///
+    /// # Errors
+    /// When the board stops.
+    pub fn until(
+        &mut self,
+        limit: Duration,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> Result<Option<Duration>> {
+        let start = self.now();
+        let end = start + limit;
+        loop {
+            self.pool.run_until_stalled();
+            self.note();
+            if done(self) {
+                return Ok(Some(self.now().since(start)));
+            }
+            if self.now() >= end {
+                return Ok(None);
+            }
+            self.slice(end)?;
+        }
+    }
+
+    /// Lets time go on until `future` is done, at most for `limit`.
+    ///
+    /// # Errors
+    /// When the board stops, or the future is not done by then.
+    pub fn block_on<T: 'static>(
+        &mut self,
+        limit: Duration,
+        future: impl Future<Output = T> + 'static,
+    ) -> Result<T> {
+        let result = Rc::new(RefCell::new(None));
+        let given = result.clone();
+        spawn(&self.pool.spawner(), async move {
+            let done = future.await;
+            given.replace(Some(done));
+        });
+        self.until(limit, |_| result.borrow().is_some())?;
+        result
+            .take()
+            .with_context(|| format!("nothing came of it in {limit:?} of emulated time"))
+    }
+
+    /// How many connections the board has opened to the API server.
+    pub fn connections(&self) -> usize {
+        self.happened.0.borrow().opened
+    }
+
+    /// The handshakes of the board with the API server so far.
+    pub fn handshakes(&self) -> &[Handshake] {
+        &self.handshakes
+    }
+
+    /// Stamps what has happened with the board's time and cycles.
+    fn note(&mut self) {
+        let (now, awake) = (self.now(), self.awake());
+        let mut happened = self.happened.0.borrow_mut();
+        self.began.resize(happened.opened, (now, awake));
+        for (id, resumed) in happened.established.drain(..) {
+            let (began, before) = self.began[id];
+            self.handshakes.push(Handshake {
+                resumed,
+                began,
+                took: now.since(began),
+                cycles: awake - before,
+            });
+        }
+    }
+
+    /// Cycles in which a core ran, since power-on.
+    pub fn awake(&self) -> u64 {
+        let figures = self.board.figures();
+        figures.cycles - figures.idle_cycles
+    }
+
+    /// One slice: as small as it must be for an answer not to be late.
+    fn slice(&mut self, end: Time) -> Result<()> {
+        let now = self.now();
+        if self.bell.take() {
+            self.busy_until = now + BUSY;
+            self.network.touch();
+        }
+        let length = if now < self.busy_until {
+            BUSY_SLICE
+        } else {
+            IDLE_SLICE
+        };
+        let mut until = (now + length).min(end);
+        if let Some(next) = self.clock.next() {
+            let next = Time::ZERO + next;
+            until = until.min(next.max(Time::from_nanos(now.as_nanos() + 1)));
+        }
+        match self.board.run_until(until) {
+            Stop::Reached => {}
+            stop => bail!("the board stopped at {:?}: {stop}", self.now().since(Time::ZERO)),
+        }
+        self.clock.advance(self.now());
+        Ok(())
+    }
+
+    /// Asks the node's kubelet API for `path`, as the API server would. Status and body.
+    ///
+    /// # Errors
+    /// When the board stops or does not answer.
+    pub fn get(&mut self, path: &str) -> Result<(u16, String)> {
+        let answer = self.kubelets.get(BOARD.to_string(), 10250, path.to_owned());
+        let read = async move {
+            let KubeletAnswer { status, mut body, .. } = answer.await?;
+            let mut text = Vec::new();
+            while let Some(piece) = body().await {
+                text.extend(piece);
+            }
+            Ok::<_, String>((status, String::from_utf8_lossy(&text).into_owned()))
+        };
+        self.block_on(Duration::from_secs(15), read)?
+            .map_err(|error| anyhow!("GET {path}: {error}"))
+    }
+
+    /// Has the API server shake hands with the node's kubelet API, and hang up; cycles that the board was awake for.
+    ///
+    /// # Errors
+    /// When nothing comes of it.
+    pub fn handshake_inward(&mut self) -> Result<u64> {
+        let own = self
+            .pki
+            .client("kube-apiserver-kubelet-client", &["system:masters"])?;
+        let connector = self.pki.connector(&own, self.clock.for_tls())?;
+        let inward = self.inward.clone();
+        let before = self.awake();
+        let stream = self.block_on(Duration::from_secs(15), async move {
+            let socket = inward.dial(&BOARD.to_string(), 10250).await?;
+            connector
+                .connect(&BOARD.to_string(), socket)
+                .await
+                .map_err(io::Error::other)
+        })??;
+        let cycles = self.awake() - before;
+        drop(stream);
+        Ok(cycles)
+    }
+
+    /// Whether the node `name` is Ready by what the cluster knows.
+    pub fn is_ready(&self, name: &str) -> bool {
+        let node = self.cluster.get("nodes", "", name).unwrap_or_default();
+        let conditions = node["status"]["conditions"].as_array();
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    }
+}
+
+fn spawn(spawner: &LocalSpawner, task: impl Future<Output = ()> + 'static) {
+    spawner
+        .spawn_local(task)
+        .expect("the pool lives as long as its tasks");
+}
+
+/// Takes what the board connects to the API server.
+struct Listener {
+    bell: Bell,
+    accepted: mpsc::UnboundedSender<Socket>,
+}
+
+impl Server for Listener {
+    fn accept(&mut self, _: SocketAddrV4, _: SocketAddrV4) -> Box<dyn picolet_emulator::net::Connection> {
+        let (plug, socket) = wire(self.bell.clone());
+        // A cluster that is gone lets go of the other end, and the board sees a connection that is closed.
+        let _ = self.accepted.unbounded_send(socket);
+        Box::new(plug)
+    }
+}
+
+/// Connections to the board.
+#[derive(Clone, Debug)]
+struct Inward {
+    network: Local,
+    bell: Bell,
+}
+
+impl Dial for Inward {
+    type Stream = Socket;
+
+    async fn dial(&self, address: &str, port: u16) -> io::Result<Socket> {
+        let address = address
+            .parse()
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no IPv4 address"))?;
+        let (plug, socket) = wire(self.bell.clone());
+        self.network.connect(SocketAddrV4::new(address, port), plug);
+        match socket.connected().await {
+            Ok(()) => Ok(socket),
+            Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
+    }
+}
