@@ -5,6 +5,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use picolet_image::Image;
+use picolet_image::build::Place;
 use serde::Deserialize;
 
 use crate::ec::{self, Figures};
@@ -167,7 +169,10 @@ pub(crate) fn run() -> Result<()> {
 
 /// Boots the image and has it measured.
 fn emulate() -> Result<HashMap<String, u64>> {
-    let image = sizes::build("pico-w", "picolet-pico-w", crate::check::THUMB_TARGETS[0])?;
+    let board = "pico-w";
+    let folder = crate::workspace().join("target/images");
+    Image::build(board, board, "picolet-pico-w", Place::Here)?.write(&folder)?;
+    let image = folder.join("picolet-pico-w.uf2");
     let output = Command::new(env!("CARGO"))
         .args([
             "run",

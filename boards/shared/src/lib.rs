@@ -15,6 +15,9 @@ extern crate alloc;
 mod clock;
 mod entropy;
 mod executor;
+mod fault;
+mod firmware;
+mod flash;
 mod log;
 mod machine;
 mod memory;
@@ -23,6 +26,7 @@ mod node;
 mod pins;
 
 use embassy_rp::clocks::clk_sys_freq;
+use embassy_rp::watchdog::Watchdog;
 use picolet_platform::Level;
 use picolet_store::layout::Layout;
 use picolet_store::settings::Settings;
@@ -37,44 +41,46 @@ pub struct Model {
     pub memory_bytes: u64,
 }
 
-/// The region of the flash with the settings, as the processor sees it.
-fn settings_region(layout: &Layout) -> &'static [u8] {
-    // SAFETY: flash is mapped there for as long as the processor runs, and the layout says that the region is whole.
-    // It is changed only before a reset.
-    unsafe {
-        core::slice::from_raw_parts(
-            layout.settings.address() as *const u8,
-            layout.settings.length as usize,
-        )
-    }
-}
-
 /// Runs the board. To be called once, first.
 pub fn run(model: &'static Model) -> ! {
     memory::start();
+    let before = fault::before();
     let p = embassy_rp::init(embassy_rp::config::Config::default());
+    let layout = model.layout;
     entropy::start();
     log::start(p.UART0, p.PIN_0, p.PIN_1);
     log::line(
         Level::Info,
         format_args!(
-            "picolet {} on {}, {} MHz",
+            "picolet {} on {}, {} MHz, started by {}",
             env!("CARGO_PKG_VERSION"),
-            model.layout.board,
-            clk_sys_freq() / 1_000_000
+            layout.board,
+            clk_sys_freq() / 1_000_000,
+            before.reason.as_str()
         ),
     );
-    let settings = match Settings::read(settings_region(model.layout)) {
+    if let Some(crash) = before.crash {
+        log::line(Level::Error, format_args!("the run before ended: {crash}"));
+    }
+    let watchdog = Watchdog::new(p.WATCHDOG);
+    let settings = match Settings::read(flash::mapped(layout.settings)) {
         Ok(settings) => settings,
         Err(error) => {
             log::line(Level::Error, format_args!("{error}"));
-            loop {
-                cortex_m::asm::wfe();
-            }
+            fault::wait(watchdog)
         }
     };
-    let machine = machine::Identity::of(model, p.FLASH);
+    let firmware = match network::firmware(flash::mapped(layout.radio)) {
+        Ok(firmware) => firmware,
+        Err(error) => {
+            log::line(Level::Error, format_args!("{error}"));
+            fault::wait(watchdog)
+        }
+    };
+    let storage = flash::Storage::new(p.FLASH);
+    let machine = machine::Identity::of(model, storage.unique_number(), before.reason);
     let radio = network::Hardware {
+        firmware,
         power: p.PIN_23,
         select: p.PIN_25,
         data: p.PIN_24,
@@ -85,6 +91,11 @@ pub fn run(model: &'static Model) -> ! {
     let pins = pins::Bank::new(p.ADC, settings.uart_log());
     executor::run(
         |spawner| network::spawn(spawner, radio, settings),
-        |spawner| node::spawn(spawner, machine, pins, settings),
+        |spawner| {
+            spawner.spawn(fault::feed(watchdog).expect("this is spawned once"));
+            if let Some(node) = node::spawn(spawner, machine, pins, settings) {
+                spawner.spawn(firmware::prove(node, storage, layout).expect("this is spawned once"));
+            }
+        },
     )
 }

@@ -43,9 +43,3 @@ pub(crate) fn line(level: Level, text: fmt::Arguments<'_>) {
         }
     });
 }
-
-#[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    line(Level::Error, format_args!("panic: {info}"));
-    cortex_m::peripheral::SCB::sys_reset()
-}

@@ -1,12 +1,10 @@
 //! The board as the node sees it: `picolet-platform`'s traits.
 
 use crate::pins::Bank;
-use crate::{Model, clock, entropy, executor, log, memory, network};
+use crate::{Model, clock, entropy, executor, fault, log, memory, network};
 use core::fmt;
 use core::time::Duration;
-use embassy_rp::Peri;
 use embassy_rp::clocks::clk_sys_freq;
-use embassy_rp::peripherals::FLASH;
 use embassy_time::{Instant, Timer};
 use heapless::String;
 use picolet_platform::{
@@ -25,6 +23,7 @@ pub(crate) struct Identity {
     machine_id: String<32>,
     system_uuid: String<36>,
     boot_id: String<36>,
+    reset: ResetReason,
 }
 
 /// 16 bytes as a UUID is written, with the bits of a version 8 (made by us).
@@ -47,27 +46,11 @@ fn hex<const N: usize>(text: &mut String<N>, byte: u8) {
     }
 }
 
-/// The flash's number: nothing else on this board has one. Without it the board is the same as any other that has none.
-#[cfg(target_abi = "eabi")]
-fn unique_number(flash: Peri<'static, FLASH>) -> [u8; 8] {
-    const ANY: usize = 2048 * 1024;
-    let mut flash: embassy_rp::flash::Flash<'_, _, _, ANY> = embassy_rp::flash::Flash::new_blocking(flash);
-    let mut number = [0; 8];
-    let _ = flash.blocking_unique_id(&mut number);
-    number
-}
-
-/// The chip's number, from its one-time memory.
-#[cfg(target_abi = "eabihf")]
-fn unique_number(_: Peri<'static, FLASH>) -> [u8; 8] {
-    embassy_rp::otp::get_chipid().unwrap_or_default().to_be_bytes()
-}
-
 impl Identity {
-    /// The identity of a board of this kind.
-    pub(crate) fn of(model: &'static Model, flash: Peri<'static, FLASH>) -> Self {
+    /// The identity of the board of this kind with this number, which started for this reason.
+    pub(crate) fn of(model: &'static Model, unique: [u8; 8], reset: ResetReason) -> Self {
         let mut number = [0; 16];
-        number[..8].copy_from_slice(&unique_number(flash));
+        number[..8].copy_from_slice(&unique);
         number[8..].copy_from_slice(b"picolet\0");
         let mut machine_id = String::new();
         for byte in number {
@@ -80,6 +63,7 @@ impl Identity {
             machine_id,
             system_uuid: uuid(number),
             boot_id: uuid(random),
+            reset,
         }
     }
 }
@@ -165,6 +149,7 @@ impl System for Board {
             machine_id,
             system_uuid,
             boot_id,
+            ..
         } = &self.identity;
         Machine {
             board: model.layout.board,
@@ -183,7 +168,7 @@ impl System for Board {
     }
 
     fn reset_reason(&self) -> ResetReason {
-        ResetReason::PowerOn
+        self.identity.reset
     }
 
     fn cpu_micros(&self) -> u64 {
@@ -195,7 +180,7 @@ impl System for Board {
     }
 
     async fn reboot(&self) {
-        cortex_m::peripheral::SCB::sys_reset()
+        fault::restart()
     }
 }
 

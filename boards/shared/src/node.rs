@@ -25,7 +25,8 @@ const LIMITS: Limits = Limits {
     ..Limits::DEFAULT
 };
 
-type Node = Agent<Board, Api, NoRuntime>;
+/// The node of a board.
+pub(crate) type Node = Agent<Board, Api, NoRuntime>;
 
 /// The node's settings in the agent's words.
 fn agent_settings(settings: Settings<'static>) -> picolet_kubelet::Settings {
@@ -95,10 +96,15 @@ async fn tell_figures() -> ! {
     }
 }
 
-/// Starts the node on the thread's executor.
-pub(crate) fn spawn(spawner: Spawner, identity: Identity, pins: Bank, settings: Settings<'static>) {
-    if let Some(node) = agent(identity, pins, settings) {
-        spawner.spawn(run(node).expect("the node is spawned once"));
-        spawner.spawn(tell_figures().expect("this is spawned once"));
-    }
+/// Starts the node on the thread's executor, if one can be made of the settings.
+pub(crate) fn spawn(
+    spawner: Spawner,
+    identity: Identity,
+    pins: Bank,
+    settings: Settings<'static>,
+) -> Option<&'static Node> {
+    let node = agent(identity, pins, settings)?;
+    spawner.spawn(run(node).expect("the node is spawned once"));
+    spawner.spawn(tell_figures().expect("this is spawned once"));
+    Some(node)
 }

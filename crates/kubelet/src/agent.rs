@@ -97,6 +97,11 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         &self.platform
     }
 
+    /// Whether the API server has the node as Ready, as far as the agent knows.
+    pub fn is_ready(&self) -> bool {
+        self.led.borrow().is_ready()
+    }
+
     /// The network that the agent uses.
     pub fn network(&self) -> &N {
         &self.network

@@ -67,6 +67,11 @@ impl Director {
         self.mood = mood;
     }
 
+    /// Whether the node said that it is Ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.mood == Mood::Ready
+    }
+
     /// What to show at `now`, and when to look again.
     fn show(&mut self, now: Duration) -> (LedMode, Option<Duration>) {
         if let Some((mode, until)) = self.moment {

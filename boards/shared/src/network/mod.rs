@@ -19,6 +19,7 @@ use embassy_rp::pio::{InterruptHandler, Pio};
 use embassy_rp::{Peri, bind_interrupts, dma};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::signal::Signal;
+use picolet_device::radio::{Radio, RadioError};
 use picolet_platform::LedMode;
 use picolet_store::settings::Settings;
 use static_cell::StaticCell;
@@ -30,6 +31,7 @@ bind_interrupts!(struct Interrupts {
 
 /// What the radio hangs on, the same on both boards.
 pub(crate) struct Hardware {
+    pub(crate) firmware: Firmware,
     pub(crate) power: Peri<'static, PIN_23>,
     pub(crate) select: Peri<'static, PIN_25>,
     pub(crate) data: Peri<'static, PIN_24>,
@@ -38,27 +40,38 @@ pub(crate) struct Hardware {
     pub(crate) dma: Peri<'static, DMA_CH0>,
 }
 
-/// The radio's firmware, in a region of its own that both slots of ours use: the linker script puts it there.
-#[unsafe(link_section = ".radio")]
-static FIRMWARE: Aligned<A4, [u8; cyw43_firmware::CYW43_43439A0.len()]> =
-    Aligned(*cyw43_firmware::CYW43_43439A0);
+/// A piece of the radio's firmware, as its driver takes it.
+type Piece = &'static Aligned<A4, [u8]>;
 
-/// The parameters of the board that the radio is on, as text of `key=value` lines.
-const PARAMETERS: &[u8; 740] = include_bytes!("nvram.txt");
+/// What the radio's processor runs, and what it must know of the board.
+pub(crate) struct Firmware {
+    program: Piece,
+    countries: &'static [u8],
+    parameters: Piece,
+}
 
-/// The same as the radio takes it: each line ended by a zero, all of them by two more.
-static NVRAM: Aligned<A4, [u8; PARAMETERS.len() + 4]> = {
-    let mut binary = [0; PARAMETERS.len() + 4];
-    let mut at = 0;
-    while at < PARAMETERS.len() {
-        binary[at] = match PARAMETERS[at] {
-            b'\n' => 0,
-            byte => byte,
-        };
-        at += 1;
+/// The radio's firmware in its region of the flash, which both slots of ours use.
+pub(crate) fn firmware(region: &'static [u8]) -> Result<Firmware, RadioError> {
+    let radio = Radio::find(region)?;
+    if !radio.is_whole(region) {
+        return Err(RadioError::Damaged);
     }
-    Aligned(binary)
-};
+    Ok(Firmware {
+        program: piece(radio.firmware),
+        countries: radio.countries,
+        parameters: piece(radio.parameters),
+    })
+}
+
+/// `bytes` of the region, each piece of which begins at a multiple of four and is filled up to one.
+fn piece(bytes: &'static [u8]) -> Piece {
+    let begin = bytes.as_ptr().expose_provenance();
+    assert!(begin.is_multiple_of(4), "a region begins with a sector");
+    let whole = core::ptr::slice_from_raw_parts(core::ptr::with_exposed_provenance::<u8>(begin), bytes.len());
+    // SAFETY: flash that is mapped for ever and not changed while this runs, aligned as is said. `Aligned` is the bytes
+    // and what fills them up, which lies in the same region.
+    unsafe { &*(whole as *const Aligned<A4, [u8]>) }
+}
 
 type Bus = SpiBus<Output<'static>, PioSpi<'static, PIO0, 0>>;
 
@@ -161,9 +174,14 @@ async fn start(hardware: Hardware, settings: Settings<'static>) {
         hardware.clock,
         dma::Channel::new(hardware.dma, Interrupts),
     );
-    let (device, mut control, runner) = cyw43::new(radio_state(), power, bus, &FIRMWARE, &NVRAM).await;
+    let Firmware {
+        program,
+        countries,
+        parameters,
+    } = hardware.firmware;
+    let (device, mut control, runner) = cyw43::new(radio_state(), power, bus, program, parameters).await;
     run_radio(runner).map(|task| spawner.spawn(task)).ok();
-    control.init(cyw43_firmware::CYW43_43439A0_CLM).await;
+    control.init(countries).await;
     // Asleep between beacons it would hear of a change a tenth of a second late.
     control
         .set_power_management(PowerManagementMode::Performance)

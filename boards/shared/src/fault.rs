@@ -1,0 +1,128 @@
+//! What goes wrong for good: its place is kept over the reset that follows, and told by the next run.
+//!
+//! A panic or a fault leaves a record in memory that neither the bootloader nor the start of the program clears, and resets the chip
+//! by the watchdog. The watchdog also bites when the thread does not come around for eight seconds: the bootloader has
+//! started it, so that firmware which never gets this far is found too.
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+
+use cortex_m_rt::{ExceptionFrame, exception};
+use embassy_rp::pac;
+use embassy_rp::watchdog::Watchdog;
+use embassy_time::{Duration, Instant, Timer};
+use picolet_device::crash::{Cause, Crash, Slot};
+use picolet_platform::ResetReason;
+
+/// Something in memory that a reset leaves alone. Any pattern of bits must be a `T`.
+pub(crate) struct Kept<T>(UnsafeCell<MaybeUninit<T>>);
+
+// SAFETY: it is used by one at a time, within a critical section.
+unsafe impl<T: Send> Sync for Kept<T> {}
+
+impl<T> Kept<T> {
+    pub(crate) const fn uninit() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+
+    /// Uses it, alone. `use_it` is short, and does not use it again.
+    pub(crate) fn with<R>(&self, use_it: impl FnOnce(&mut T) -> R) -> R {
+        critical_section::with(|_| {
+            // The compiler is not to know that nobody has written there yet.
+            let place = core::hint::black_box(self.0.get());
+            // SAFETY: there is memory with a content, and any content is a `T`; the critical section keeps others away.
+            use_it(unsafe { (*place).assume_init_mut() })
+        })
+    }
+}
+
+#[unsafe(link_section = ".uninit.crash")]
+static CRASH: Kept<Slot> = Kept::uninit();
+
+/// Between two feedings of the watchdog.
+pub(crate) const FEEDING: Duration = Duration::from_secs(1);
+
+/// How long the thread may take for one step, most of all for a signature. The most that an RP2040 can count is 8.3 s.
+const WATCHDOG: Duration = Duration::from_secs(8);
+
+/// Why the run before ended, and what it left behind.
+pub(crate) struct Before {
+    /// In a word.
+    pub(crate) reason: ResetReason,
+    /// With its place, where there is one.
+    pub(crate) crash: Option<Crash>,
+}
+
+/// Looks at what the run before left. To be called once, first.
+pub(crate) fn before() -> Before {
+    let crash = CRASH.with(Slot::take);
+    let watchdog = pac::WATCHDOG.reason().read();
+    let reason = match crash {
+        // What was left before the power went is not the reason.
+        _ if !watchdog.timer() && !watchdog.force() => ResetReason::PowerOn,
+        Some(crash) if crash.cause == Cause::Restart => ResetReason::Software,
+        Some(_) => ResetReason::Panic,
+        None if watchdog.timer() => ResetReason::Watchdog,
+        None => ResetReason::Software,
+    };
+    let crash = crash.filter(|_| reason == ResetReason::Panic);
+    Before { reason, crash }
+}
+
+/// Feeds the watchdog from the thread's executor, for ever.
+#[embassy_executor::task]
+pub(crate) async fn feed(mut watchdog: Watchdog) -> ! {
+    watchdog.start(WATCHDOG);
+    loop {
+        watchdog.feed(WATCHDOG);
+        Timer::after(FEEDING).await;
+    }
+}
+
+/// Waits for a person, for ever, and never for the watchdog.
+pub(crate) fn wait(mut watchdog: Watchdog) -> ! {
+    loop {
+        watchdog.feed(WATCHDOG);
+        embassy_time::block_for(FEEDING);
+    }
+}
+
+/// Starts the chip over, because it was asked to.
+pub(crate) fn restart() -> ! {
+    end(Cause::Restart, "")
+}
+
+/// Leaves a record behind and resets the chip.
+fn end(cause: Cause, file: &str) -> ! {
+    let millis = Instant::now().as_millis() as u32;
+    cortex_m::interrupt::disable();
+    CRASH.with(|slot| slot.leave(cause, file, millis));
+    // All but the two oscillators (RP2040 datasheet 4.7, RP2350 datasheet 12.9).
+    pac::PSM
+        .wdsel()
+        .write_value(pac::psm::regs::Wdsel(0x0001_ffff & !0b11));
+    pac::WATCHDOG.ctrl().modify(|control| control.set_trigger(true));
+    loop {
+        cortex_m::asm::nop();
+    }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    // The place and not the words: words would keep formatting and all messages in the image.
+    let (file, line) = info
+        .location()
+        .map_or(("", 0), |place| (place.file(), place.line()));
+    end(Cause::Panic { line }, file)
+}
+
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    end(
+        Cause::Fault {
+            at: frame.pc(),
+            from: frame.lr(),
+        },
+        "",
+    )
+}
