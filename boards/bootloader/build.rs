@@ -18,7 +18,9 @@ fn main() {
     FLASH : ORIGIN = {start:#x} + 0x100, LENGTH = {length:#x} - 0x100
     RAM : ORIGIN = 0x2003e000, LENGTH = 16K
 }}
-{BINARY_INFO}"
+{BINARY_INFO}
+_stext = ADDR(.boot_info) + SIZEOF(.boot_info);
+"
         )
     } else {
         // The boot ROM looks for the description of the image in the first 4 KiB (RP2350 datasheet, section 5.9.5).
@@ -27,8 +29,10 @@ fn main() {
     FLASH : ORIGIN = {start:#x}, LENGTH = {length:#x}
     RAM : ORIGIN = 0x2007e000, LENGTH = 16K
 }}
-SECTIONS {{ .start_block : ALIGN(4) {{ KEEP(*(.start_block)); }} > FLASH }} INSERT AFTER .vector_table;
-{BINARY_INFO}"
+{BINARY_INFO}
+SECTIONS {{ .start_block : ALIGN(4) {{ KEEP(*(.start_block)); }} > FLASH }} INSERT AFTER .boot_info;
+_stext = ADDR(.start_block) + SIZEOF(.start_block);
+"
         )
     };
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
@@ -45,7 +49,6 @@ const BINARY_INFO: &str = "
 SECTIONS {
     .boot_info : ALIGN(4) { KEEP(*(.boot_info)); } > FLASH
 } INSERT AFTER .vector_table;
-_stext = ADDR(.boot_info) + SIZEOF(.boot_info);
 SECTIONS {
     .bi_entries : ALIGN(4) {
         __bi_entries_start = .;

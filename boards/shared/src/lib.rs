@@ -47,7 +47,6 @@ pub fn run(model: &'static Model) -> ! {
     let before = fault::before();
     let p = embassy_rp::init(embassy_rp::config::Config::default());
     let layout = model.layout;
-    entropy::start();
     log::start(p.UART0, p.PIN_0, p.PIN_1);
     log::line(
         Level::Info,
@@ -63,22 +62,29 @@ pub fn run(model: &'static Model) -> ! {
         log::line(Level::Error, format_args!("the run before ended: {crash}"));
     }
     let watchdog = Watchdog::new(p.WATCHDOG);
+    let storage = flash::Storage::new(p.FLASH);
+    let unique = storage.unique_number();
+    let records = match storage.records(layout.device) {
+        Ok(records) => records,
+        Err(error) => fault::wait(watchdog, format_args!("{error}")),
+    };
+    match entropy::start(flash::carried(&records).as_ref(), unique) {
+        Ok(next) => {
+            if let Err(error) = flash::carry(&records, &next) {
+                fault::wait(watchdog, format_args!("{error}"));
+            }
+        }
+        Err(failure) => fault::wait(watchdog, format_args!("{failure}")),
+    }
     let settings = match Settings::read(flash::mapped(layout.settings)) {
         Ok(settings) => settings,
-        Err(error) => {
-            log::line(Level::Error, format_args!("{error}"));
-            fault::wait(watchdog)
-        }
+        Err(error) => fault::wait(watchdog, format_args!("{error}")),
     };
     let firmware = match network::firmware(flash::mapped(layout.radio)) {
         Ok(firmware) => firmware,
-        Err(error) => {
-            log::line(Level::Error, format_args!("{error}"));
-            fault::wait(watchdog)
-        }
+        Err(error) => fault::wait(watchdog, format_args!("{error}")),
     };
-    let storage = flash::Storage::new(p.FLASH);
-    let machine = machine::Identity::of(model, storage.unique_number(), before.reason);
+    let machine = machine::Identity::of(model, unique, before.reason);
     let radio = network::Hardware {
         firmware,
         power: p.PIN_23,
@@ -93,7 +99,7 @@ pub fn run(model: &'static Model) -> ! {
         |spawner| network::spawn(spawner, radio, settings),
         |spawner| {
             spawner.spawn(fault::feed(watchdog).expect("this is spawned once"));
-            if let Some(node) = node::spawn(spawner, machine, pins, settings) {
+            if let Some(node) = node::spawn(spawner, machine, pins, records, settings) {
                 spawner.spawn(firmware::prove(node, storage, layout).expect("this is spawned once"));
             }
         },

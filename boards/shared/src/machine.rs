@@ -1,5 +1,6 @@
 //! The board as the node sees it: `picolet-platform`'s traits.
 
+use crate::flash::DeviceRecords;
 use crate::pins::Bank;
 use crate::{Model, clock, entropy, executor, fault, log, memory, network};
 use core::fmt;
@@ -72,6 +73,7 @@ impl Identity {
 pub(crate) struct Board {
     pub(crate) identity: Identity,
     pub(crate) pins: Bank,
+    pub(crate) records: DeviceRecords,
 }
 
 impl Clock for Board {
@@ -185,11 +187,11 @@ impl System for Board {
 }
 
 impl Records for Board {
-    async fn load(&self, _: Record, _: &mut [u8]) -> Option<usize> {
-        None
+    async fn load(&self, record: Record, buffer: &mut [u8]) -> Option<usize> {
+        self.records.load(record, buffer).await
     }
 
-    async fn store(&self, _: Record, _: &[u8]) -> Result<(), RecordError> {
-        Err(RecordError::Io)
+    async fn store(&self, record: Record, value: &[u8]) -> Result<(), RecordError> {
+        self.records.store(record, value).await
     }
 }

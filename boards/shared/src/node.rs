@@ -1,5 +1,6 @@
 //! The node: settings made into an agent, and the agent run.
 
+use crate::flash::DeviceRecords;
 use crate::machine::{Board, Identity};
 use crate::network::api::{Api, PORT};
 use crate::pins::Bank;
@@ -53,7 +54,12 @@ fn agent_settings(settings: Settings<'static>) -> picolet_kubelet::Settings {
 
 // The agent is large: made in a frame of its own, and then in its place.
 #[inline(never)]
-fn agent(identity: Identity, pins: Bank, settings: Settings<'static>) -> Option<&'static Node> {
+fn agent(
+    identity: Identity,
+    pins: Bank,
+    records: DeviceRecords,
+    settings: Settings<'static>,
+) -> Option<&'static Node> {
     static NODE: StaticCell<Node> = StaticCell::new();
     let network = match Api::new(settings) {
         Ok(network) => network,
@@ -65,7 +71,11 @@ fn agent(identity: Identity, pins: Bank, settings: Settings<'static>) -> Option<
     Some(NODE.init_with(|| {
         Agent::new(
             agent_settings(settings),
-            Board { identity, pins },
+            Board {
+                identity,
+                pins,
+                records,
+            },
             network,
             NoRuntime,
         )
@@ -101,9 +111,10 @@ pub(crate) fn spawn(
     spawner: Spawner,
     identity: Identity,
     pins: Bank,
+    records: DeviceRecords,
     settings: Settings<'static>,
 ) -> Option<&'static Node> {
-    let node = agent(identity, pins, settings)?;
+    let node = agent(identity, pins, records, settings)?;
     spawner.spawn(run(node).expect("the node is spawned once"));
     spawner.spawn(tell_figures().expect("this is spawned once"));
     Some(node)
