@@ -11,11 +11,11 @@ use crate::faults::{Facts, FaultKind, Stage};
 use crate::http::{BodyLength, Chunks, Head, HeadError, MAX_BODY, answer_head, dechunk};
 use crate::identity::Identity;
 use crate::request::Request;
-use crate::timestamp::http_date;
 use core::fmt;
 use embassy_futures::select::{Either, Either3, select, select3};
 use embedded_io_async::{Read, Write};
-use picolet_platform::{Clock, UnixMicros};
+use picolet_kube::Timestamp;
+use picolet_platform::Clock;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -248,7 +248,8 @@ fn date<C: Clock>(cluster: &Cluster<C>) -> String {
         .faults
         .clock_skew
         .saturating_mul(1_000_000);
-    http_date(UnixMicros(cluster.now().0.saturating_add_signed(skew)))
+    let now = cluster.now().0.saturating_add_signed(skew);
+    Timestamp::from_micros(now).http_date().to_string()
 }
 
 async fn send<S: Write, C: Clock>(

@@ -1,4 +1,4 @@
-//! Times as Kubernetes and HTTP write them.
+//! Times as Kubernetes writes them.
 
 use picolet_platform::UnixMicros;
 use time::OffsetDateTime;
@@ -8,8 +8,6 @@ use time::macros::format_description;
 
 const SECONDS: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-const HTTP_DATE: &[BorrowedFormatItem<'_>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 fn civil(at: UnixMicros) -> OffsetDateTime {
     // The seconds of any u64 of microseconds lie within i64; years beyond 9999 do not, and are no time of a cluster.
@@ -19,11 +17,6 @@ fn civil(at: UnixMicros) -> OffsetDateTime {
 /// `metav1.Time`: whole seconds, UTC.
 pub(crate) fn rfc3339(at: UnixMicros) -> String {
     civil(at).format(SECONDS).unwrap_or_default()
-}
-
-/// The `Date` header (RFC 9110, section 5.6.7).
-pub(crate) fn http_date(at: UnixMicros) -> String {
-    civil(at).format(HTTP_DATE).unwrap_or_default()
 }
 
 /// Reads a `metav1.Time` or `MicroTime`.
@@ -42,7 +35,6 @@ mod tests {
     fn writes_and_reads_the_same_second() {
         let at = UnixMicros(1_795_354_103_500_000);
         assert_eq!(rfc3339(at), "2026-11-22T13:28:23Z");
-        assert_eq!(http_date(at), "Sun, 22 Nov 2026 13:28:23 GMT");
         assert_eq!(parse("2026-11-22T13:28:23.500000Z"), Some(at));
         assert_eq!(parse("yesterday"), None);
     }

@@ -2,7 +2,7 @@
 
 use embedded_io_async::{ErrorType, Read, Write};
 use picolet_devcluster::{Cluster, Identity, Options, RandomFaults, serve_connection};
-use picolet_platform::{Clock, UnixMicros};
+use picolet_platform::{Clock, TimeSource, UnixMicros};
 use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -34,6 +34,10 @@ impl Clock for JumpingClock {
         Some(UnixMicros(
             1_795_354_103_000_000 + self.uptime().as_micros() as u64,
         ))
+    }
+
+    fn time_source(&self) -> TimeSource {
+        TimeSource::Synchronized
     }
 
     fn set_now(&self, _: UnixMicros) {}

@@ -1,19 +1,15 @@
 //! `picolet demo`: the main job without a cluster and without a board. An in-memory Kubernetes API, one node, and what a
 //! person would type, shown as it happens.
 
-use crate::kubeconfig::Access;
-use crate::linux::unix_seconds;
+use crate::clock::{Source, WallClock};
 use crate::logging;
 use crate::node::Node;
-use crate::run::built;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Read, Write};
-use picolet_devcluster::host::{DevCluster, HostOptions};
+use picolet_devcluster::host::{Certified, DevCluster, HostOptions};
 use picolet_kube::http;
-use picolet_kube::selector::Taint;
-use picolet_kubelet::{Capacity, Limits, Settings};
 use picolet_tls::{Connector, Identity};
 use serde_json::{Value, json};
 use std::net::{IpAddr, SocketAddr};
@@ -65,36 +61,7 @@ async fn show(arguments: &Arguments) -> Result<()> {
     println!("An in-memory Kubernetes API and one picolet, as a Linux process in the shape of a Pico W.\n");
     let cluster = DevCluster::start(HostOptions::default()).await?;
     let listen = SocketAddr::new(arguments.node_ip, 10250);
-    let client = cluster.node_identity(NODE)?;
-    let serving = cluster.pki().node_serving(NODE, &[arguments.node_ip])?;
-    let ca = cluster.pki().ca().certificate_pem.clone().into_bytes();
-    let node = Node {
-        settings: Settings {
-            node_name: NODE.into(),
-            config_namespace: "default".into(),
-            taints: Taint::parse("picolet.dev/microcontroller=true:NoSchedule")
-                .into_iter()
-                .collect(),
-            capacity: Capacity::default(),
-            reported_port: Some(10250),
-            static_tokens: Vec::new(),
-            limits: Limits::default(),
-            built: built(),
-        },
-        access: Access {
-            server: cluster.url(),
-            certificate_authority: ca.clone(),
-            client_certificate: client.certificate_pem.into_bytes(),
-            client_key: client.key_pem.into_bytes(),
-        },
-        more_servers: Vec::new(),
-        lab_mode: false,
-        listen,
-        serving: Some((serving.certificate_pem.into_bytes(), serving.key_pem.into_bytes())),
-        client_authorities: ca,
-        state: None,
-        nodes: 1,
-    };
+    let node = Node::of(&cluster, NODE, listen)?;
     let begun = Instant::now();
     let running = tokio::task::spawn_local(node.run());
     let told = tell(arguments, &cluster, listen, begun);
@@ -130,12 +97,7 @@ async fn tell(
     describe(cluster, &node);
 
     let admin = cluster.pki().client("kubernetes-admin", &["system:masters"])?;
-    let identity = Identity::from_pem(admin.certificate_pem.as_bytes(), admin.key_pem.as_bytes())?;
-    let connector = Connector::new(
-        &[cluster.pki().ca().certificate_der.clone()],
-        Some(&identity),
-        unix_seconds,
-    )?;
+    let connector = administrator(cluster, &admin)?;
     let get = |path: &'static str| get(&connector, address, path);
 
     typed("kubectl create configmap pico-config --from-literal=memory_values=\"0=0x42,1=0x43,2=0xFF\"");
@@ -351,6 +313,16 @@ async fn until<F: Future<Output = Result<String>>>(
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Calls nodes of the cluster as the one whom `admin` certifies.
+pub(crate) fn administrator(cluster: &DevCluster, admin: &Certified) -> Result<Connector> {
+    let identity = Identity::from_pem(admin.certificate_pem.as_bytes(), admin.key_pem.as_bytes())?;
+    Ok(Connector::new(
+        &[cluster.pki().ca().certificate_der.clone()],
+        Some(&identity),
+        WallClock::new(Source::System),
+    )?)
 }
 
 /// Reads `path` of the node over mutual TLS.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// How to reach an API server, and as whom. Certificates and keys are PEM.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Access {
     /// `https://…`, or `http://…` in lab mode.
     pub(crate) server: String,

@@ -3,9 +3,10 @@
 //! Its shape is that of a board, so that what is tried here holds there: the same capacity, the same pins. Pins and LED
 //! are simulated and logged; time, randomness, temperature and memory are the real machine's.
 
+use crate::clock::WallClock;
 use picolet_platform::{
     Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode, PinReading,
-    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, UnixMicros,
+    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource, UnixMicros,
 };
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
@@ -13,7 +14,7 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// What a Pico W has.
@@ -27,6 +28,7 @@ const STORAGE_BYTES: u64 = 220 * 1024;
 pub(crate) struct Linux {
     node: String,
     started: Instant,
+    clock: WallClock,
     identity: Identity,
     state: Option<PathBuf>,
     pins: RefCell<[PinMode; 64]>,
@@ -109,10 +111,17 @@ fn fill(bytes: &mut [u8]) {
 
 impl Linux {
     /// A board for the node of that name, one of `nodes` in this process, which keeps what outlives it below `state`.
-    pub(crate) fn new(node: &str, state: Option<PathBuf>, nodes: u32, reset_reason: ResetReason) -> Self {
+    pub(crate) fn new(
+        node: &str,
+        state: Option<PathBuf>,
+        nodes: u32,
+        clock: WallClock,
+        reset_reason: ResetReason,
+    ) -> Self {
         Self {
             node: node.to_owned(),
             started: Instant::now(),
+            clock,
             identity: Identity::of(node),
             state,
             pins: RefCell::new([PinMode::Unset; 64]),
@@ -135,11 +144,16 @@ impl Clock for Linux {
     }
 
     fn now(&self) -> Option<UnixMicros> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-        u64::try_from(since.as_micros()).ok().map(UnixMicros)
+        self.clock.now()
     }
 
-    fn set_now(&self, _: UnixMicros) {}
+    fn time_source(&self) -> TimeSource {
+        self.clock.source()
+    }
+
+    fn set_now(&self, now: UnixMicros) {
+        self.clock.set(now);
+    }
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
@@ -302,12 +316,4 @@ impl Records for Linux {
             .and_then(|()| fs::rename(&draft, &path))
             .map_err(|_| RecordError::Io)
     }
-}
-
-/// The clock by which certificates are judged.
-pub(crate) fn unix_seconds() -> Option<u64> {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .map(|since| since.as_secs())
 }

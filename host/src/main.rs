@@ -3,6 +3,7 @@
 //! Nothing of Kubernetes is decided here: this is the wiring of the agent in `crates/kubelet` to an operating system,
 //! and words for a person.
 
+mod clock;
 mod demo;
 mod devcluster;
 mod emulate;

@@ -1,13 +1,16 @@
 //! The agent's connections: tokio's sockets below, `picolet-tls` above.
 
-use crate::linux::unix_seconds;
+use crate::clock::WallClock;
 use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
-use picolet_platform::{AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures};
-use picolet_tls::{Acceptor, Clients, Connector, Identity, SetupError, TlsStream};
+use picolet_platform::{
+    AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures, Undated,
+};
+use picolet_tls::{Acceptor, Clients, Connector, Identity, SetupError, TlsError, TlsStream};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -15,6 +18,10 @@ use tokio::time::timeout;
 const DIAL: Duration = Duration::from_secs(5);
 /// How long a caller may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How long a peer with whom TLS failed is listened to, and how much of what it still says, so that it hears why.
+const FAREWELL: Duration = Duration::from_millis(500);
+const FAREWELL_BYTES: usize = 64 * 1024;
 
 /// An API server as it was configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,10 +119,11 @@ impl Inbound {
         address: SocketAddr,
         identity: &Identity,
         client_authorities: &[Vec<u8>],
+        clock: WallClock,
         read_only_port: Option<u16>,
     ) -> anyhow::Result<Self> {
         use anyhow::Context;
-        let acceptor = Acceptor::new(identity, Clients::Optional(client_authorities), unix_seconds)?;
+        let acceptor = Acceptor::new(identity, Clients::Optional(client_authorities), clock)?;
         let bind = |address: SocketAddr| async move {
             TcpListener::bind(address)
                 .await
@@ -152,11 +160,12 @@ impl Tokio {
         servers: Vec<Server>,
         authorities: &[Vec<u8>],
         identity: Option<&Identity>,
+        clock: WallClock,
         inbound: Option<Inbound>,
         address: IpAddr,
     ) -> Result<Self, SetupError> {
         let connector = match servers.iter().any(|server| server.tls) {
-            true => Some(Connector::new(authorities, identity, unix_seconds)?),
+            true => Some(Connector::new(authorities, identity, clock)?),
             false => None,
         };
         Ok(Self {
@@ -176,7 +185,7 @@ impl Tokio {
         self.figures.set(figures);
     }
 
-    async fn dial_server(&self, server: &Server) -> Result<Dialled<Stream>, DialError> {
+    async fn socket(&self, server: &Server) -> Result<FromTokio<TcpStream>, DialError> {
         let socket = TcpStream::connect((server.host.as_str(), server.port))
             .await
             .map_err(|error| {
@@ -190,31 +199,83 @@ impl Tokio {
                 }
             })?;
         tune(&socket);
-        let socket = FromTokio::new(socket);
-        let Some(connector) = self.connector.as_ref().filter(|_| server.tls) else {
+        Ok(FromTokio::new(socket))
+    }
+
+    /// What is needed for TLS with that server, if it speaks TLS.
+    fn connector(&self, server: &Server) -> Option<&Connector> {
+        self.connector.as_ref().filter(|_| server.tls)
+    }
+
+    async fn failed(&self, server: &Server, socket: FromTokio<TcpStream>, error: TlsError) -> DialError {
+        self.count(|figures| figures.handshakes_failed += 1);
+        tracing::warn!(node = &*self.node, "TLS with {}: {error}", server.authority);
+        hang_up(socket).await;
+        DialError::Tls
+    }
+
+    async fn dial_server(&self, server: &Server) -> Result<Dialled<Stream>, DialError> {
+        let mut socket = self.socket(server).await?;
+        let Some(connector) = self.connector(server) else {
             return Ok(Dialled {
                 stream: Stream::Plain(socket),
                 resumed: false,
             });
         };
-        match connector.connect(&server.host, socket).await {
-            Ok(stream) => {
-                let resumed = stream.resumed();
-                self.count(|figures| match resumed {
-                    true => figures.handshakes_client_resumed += 1,
-                    false => figures.handshakes_client_full += 1,
-                });
-                Ok(Dialled {
-                    stream: Stream::Tls(stream),
-                    resumed,
-                })
-            }
-            Err(error) => {
-                self.count(|figures| figures.handshakes_failed += 1);
-                tracing::warn!(node = &*self.node, "TLS with {}: {error}", server.authority);
-                Err(DialError::Tls)
+        let stream = match connector.shake(&server.host, &mut socket).await {
+            Ok(handshake) => handshake.over(socket),
+            Err(error) => return Err(self.failed(server, socket, error).await),
+        };
+        let resumed = stream.resumed();
+        self.count(|figures| match resumed {
+            true => figures.handshakes_client_resumed += 1,
+            false => figures.handshakes_client_full += 1,
+        });
+        Ok(Dialled {
+            stream: Stream::Tls(stream),
+            resumed,
+        })
+    }
+
+    async fn dial_server_undated(&self, server: &Server) -> Result<Undated<Stream>, DialError> {
+        let mut socket = self.socket(server).await?;
+        let Some(connector) = self.connector(server) else {
+            return Ok(Undated {
+                stream: Stream::Plain(socket),
+                not_before: 0,
+                not_after: u64::MAX,
+            });
+        };
+        let (stream, validity) = match connector.shake_undated(&server.host, &mut socket).await {
+            Ok((handshake, validity)) => (handshake.over(socket), validity),
+            Err(error) => return Err(self.failed(server, socket, error).await),
+        };
+        self.count(|figures| figures.handshakes_client_full += 1);
+        Ok(Undated {
+            stream: Stream::Tls(stream),
+            not_before: validity.not_before,
+            not_after: validity.not_after,
+        })
+    }
+
+    /// Dials the server that worked last, then the others in turn, until one answers.
+    async fn dial_any<T>(&self, dial: impl AsyncFn(&Server) -> Result<T, DialError>) -> Result<T, DialError> {
+        let first = self.server.get();
+        let mut last = DialError::Connect;
+        for n in 0..self.servers.len() {
+            let index = (first + n) % self.servers.len();
+            match timeout(DIAL, dial(&self.servers[index]))
+                .await
+                .unwrap_or(Err(DialError::Timeout))
+            {
+                Ok(dialled) => {
+                    self.server.set(index);
+                    return Ok(dialled);
+                }
+                Err(error) => last = error,
             }
         }
+        Err(last)
     }
 }
 
@@ -228,27 +289,36 @@ fn tune(socket: &TcpStream) {
     let _ = socket2::SockRef::from(socket).set_tcp_keepalive(&keepalive);
 }
 
+/// Lets the peer hear why: a socket that is closed with bytes unread resets the connection, and the alert is lost.
+async fn hang_up(socket: FromTokio<TcpStream>) {
+    let mut socket = socket.into_inner();
+    // On the heap, and not in every future that dials: those are many and stay.
+    let farewell = Box::pin(async move {
+        socket.shutdown().await?;
+        let (mut ignored, mut left) = (vec![0; 1024], FAREWELL_BYTES);
+        while left > 0 {
+            match socket.read(&mut ignored).await? {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+        std::io::Result::Ok(())
+    });
+    // Whatever comes of it, the connection is at its end.
+    let _ = timeout(FAREWELL, farewell).await;
+}
+
 impl Network for Tokio {
     type Outbound = Stream;
     type Inbound = Stream;
 
     async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
-        let first = self.server.get();
-        let mut last = DialError::Connect;
-        for n in 0..self.servers.len() {
-            let index = (first + n) % self.servers.len();
-            match timeout(DIAL, self.dial_server(&self.servers[index]))
-                .await
-                .unwrap_or(Err(DialError::Timeout))
-            {
-                Ok(dialled) => {
-                    self.server.set(index);
-                    return Ok(dialled);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        self.dial_any(async |server| self.dial_server(server).await).await
+    }
+
+    async fn dial_undated(&self) -> Result<Undated<Stream>, DialError> {
+        self.dial_any(async |server| self.dial_server_undated(server).await)
+            .await
     }
 
     async fn accept(&self) -> Result<Accepted<Stream>, AcceptError> {
@@ -268,7 +338,7 @@ impl Network for Tokio {
         // Out of file descriptors, say: whoever waits for this may try again.
         let (socket, peer) = accepted.map_err(|_| AcceptError::NotListening)?;
         tune(&socket);
-        let socket = FromTokio::new(socket);
+        let mut socket = FromTokio::new(socket);
         if !secure {
             return Ok(Accepted {
                 stream: Stream::Plain(socket),
@@ -276,8 +346,9 @@ impl Network for Tokio {
                 peer: peer.ip(),
             });
         }
-        match timeout(HANDSHAKE, inbound.acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => {
+        match timeout(HANDSHAKE, inbound.acceptor.shake(&mut socket)).await {
+            Ok(Ok(handshake)) => {
+                let stream = handshake.over(socket);
                 self.count(|figures| figures.handshakes_server += 1);
                 let credential = if stream.peer_certificate().is_some() {
                     Credential::Certificate
@@ -294,6 +365,7 @@ impl Network for Tokio {
                 self.count(|figures| figures.handshakes_failed += 1);
                 if let Ok(Err(error)) = failed {
                     tracing::debug!(node = &*self.node, "TLS with {peer}: {error}");
+                    hang_up(socket).await;
                 }
                 Err(AcceptError::Handshake)
             }
@@ -320,6 +392,37 @@ impl Network for Tokio {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Source;
+    use picolet_devcluster::host::Pki;
+    use picolet_tls::Alert;
+
+    /// What the client has not read of the server's flight must not cost the server the alert.
+    #[tokio::test]
+    async fn a_server_that_is_refused_hears_why() {
+        let pki = Pki::new().expect("an authority");
+        let served = pki
+            .server("elsewhere", &["elsewhere"], &[])
+            .expect("a certificate");
+        let identity = Identity::from_pem(served.certificate_pem.as_bytes(), served.key_pem.as_bytes());
+        let clock = WallClock::new(Source::System);
+        let roots = [pki.ca().certificate_der.clone()];
+        let acceptor = Acceptor::new(&identity.expect("an identity"), Clients::Anonymous, clock.clone());
+        let acceptor = acceptor.expect("an acceptor");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = Server::parse(&format!("https://{address}"), false).expect("a server");
+        let network = Tokio::new("pico", vec![server], &roots, None, clock, None, address.ip());
+        let network = network.expect("a network");
+        let serve = async {
+            let (socket, _) = listener.accept().await.expect("a client");
+            let mut socket = FromTokio::new(socket);
+            let shaken = acceptor.shake(&mut socket).await;
+            shaken.expect_err("the client refuses")
+        };
+        let (dialled, heard) = tokio::join!(network.dial(), serve);
+        assert_eq!(dialled.err(), Some(DialError::Tls));
+        assert_eq!(heard, TlsError::Refused(Alert(42)));
+    }
 
     #[test]
     fn servers() {

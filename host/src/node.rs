@@ -1,11 +1,15 @@
 //! One node: its options made into an agent, and the agent run.
 
+use crate::clock::{Source, WallClock};
 use crate::kubeconfig::Access;
 use crate::linux::Linux;
 use crate::network::{Inbound, Server, Tokio};
+use crate::run::built;
 use anyhow::{Context, Result};
+use picolet_devcluster::host::DevCluster;
+use picolet_kube::selector::Taint;
 use picolet_kubelet::pods::NoRuntime;
-use picolet_kubelet::{Agent, Settings};
+use picolet_kubelet::{Agent, Capacity, Limits, Settings};
 use picolet_platform::ResetReason;
 use picolet_tls::Identity;
 use picolet_tls::x509::certificates_from_pem;
@@ -27,6 +31,8 @@ pub(crate) struct Node {
     /// The authorities of those who may call, PEM.
     pub(crate) client_authorities: Vec<u8>,
     pub(crate) state: Option<PathBuf>,
+    /// Where its time comes from.
+    pub(crate) clock: Source,
     /// How many nodes are in this process.
     pub(crate) nodes: u32,
 }
@@ -35,6 +41,41 @@ pub(crate) struct Node {
 const READ_ONLY_PORT: u16 = 10255;
 
 impl Node {
+    /// A node of that in-memory cluster, with an identity of its own, that is called at `listen`.
+    pub(crate) fn of(cluster: &DevCluster, name: &str, listen: SocketAddr) -> Result<Self> {
+        let client = cluster.node_identity(name)?;
+        let serving = cluster.pki().node_serving(name, &[listen.ip()])?;
+        let ca = cluster.pki().ca().certificate_pem.clone().into_bytes();
+        Ok(Self {
+            settings: Settings {
+                node_name: name.into(),
+                config_namespace: "default".into(),
+                taints: Taint::parse("picolet.dev/microcontroller=true:NoSchedule")
+                    .into_iter()
+                    .collect(),
+                capacity: Capacity::default(),
+                reported_port: Some(listen.port()),
+                static_tokens: Vec::new(),
+                limits: Limits::default(),
+                built: built(),
+            },
+            access: Access {
+                server: cluster.url(),
+                certificate_authority: ca.clone(),
+                client_certificate: client.certificate_pem.into_bytes(),
+                client_key: client.key_pem.into_bytes(),
+            },
+            more_servers: Vec::new(),
+            lab_mode: false,
+            listen,
+            serving: Some((serving.certificate_pem.into_bytes(), serving.key_pem.into_bytes())),
+            client_authorities: ca,
+            state: None,
+            clock: Source::System,
+            nodes: 1,
+        })
+    }
+
     /// Runs the node until it asks to be restarted, and then again, for ever.
     pub(crate) async fn run(self) -> Result<()> {
         let mut reason = ResetReason::PowerOn;
@@ -51,6 +92,7 @@ impl Node {
     /// An agent that has not begun, its port open.
     async fn agent(&self, reason: ResetReason) -> Result<Agent<Linux, Tokio, NoRuntime>> {
         let name = &*self.settings.node_name;
+        let clock = WallClock::new(self.clock);
         let mut servers = vec![Server::parse(&self.access.server, self.lab_mode)?];
         for url in &self.more_servers {
             servers.push(Server::parse(url, self.lab_mode)?);
@@ -80,7 +122,7 @@ impl Node {
                     Identity::from_pem(certificate, key).context("the serving certificate and key")?;
                 let clients = certificates_from_pem(&self.client_authorities).context("--client-ca-file")?;
                 let read_only = self.lab_mode.then_some(READ_ONLY_PORT);
-                Some(Inbound::open(self.listen, &identity, &clients, read_only).await?)
+                Some(Inbound::open(self.listen, &identity, &clients, clock.clone(), read_only).await?)
             }
         };
         let network = Tokio::new(
@@ -88,11 +130,12 @@ impl Node {
             servers,
             &authorities,
             identity.as_ref(),
+            clock.clone(),
             inbound,
             self.listen.ip(),
         )
         .context("TLS")?;
-        let platform = Linux::new(name, self.state.clone(), self.nodes, reason);
+        let platform = Linux::new(name, self.state.clone(), self.nodes, clock, reason);
         Ok(Agent::new(self.settings.clone(), platform, network, NoRuntime))
     }
 }

@@ -1,5 +1,6 @@
 //! `picolet run`: the options, and as many nodes as are asked for.
 
+use crate::clock::Source;
 use crate::kubeconfig::{self, Access};
 use crate::logging;
 use crate::node::Node;
@@ -72,6 +73,9 @@ pub(crate) struct Arguments {
     /// Where the node keeps what outlives it.
     #[arg(long, value_name = "DIRECTORY")]
     state_dir: Option<PathBuf>,
+    /// Where the time of day comes from.
+    #[arg(long, value_name = "SOURCE", default_value = "system")]
+    clock: Source,
     /// The namespace whose ConfigMaps drive the device.
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     config_namespace: String,
@@ -224,6 +228,7 @@ impl Arguments {
             serving,
             client_authorities,
             state: self.state_dir.clone(),
+            clock: self.clock,
             nodes: self.count,
         })
     }

@@ -3,7 +3,7 @@
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 use picolet_emulator::Time;
-use picolet_platform::{Clock, UnixMicros};
+use picolet_platform::{Clock, TimeSource, UnixMicros};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -75,6 +75,10 @@ impl Clock for EmulatedClock {
 
     fn now(&self) -> Option<UnixMicros> {
         Some(self.unix())
+    }
+
+    fn time_source(&self) -> TimeSource {
+        TimeSource::Synchronized
     }
 
     fn set_now(&self, _: UnixMicros) {}

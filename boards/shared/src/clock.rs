@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use critical_section::Mutex;
 use embassy_time::Instant;
-use picolet_platform::UnixMicros;
+use picolet_platform::{TimeSource, UnixMicros};
 
 /// Seconds since the epoch at the commit that this was built from. No time of day is below it.
 pub(crate) const BUILT: u64 = match option_env!("PICOLET_COMMIT_TIME") {
@@ -21,22 +21,36 @@ const fn seconds(text: &str) -> u64 {
     value
 }
 
-/// The time of day at the start of the board, in microseconds since the epoch.
-static STARTED: Mutex<Cell<Option<u64>>> = Mutex::new(Cell::new(None));
+/// The time of day at the start of the board, in microseconds since the epoch, and who told it.
+static STARTED: Mutex<Cell<(u64, TimeSource)>> = Mutex::new(Cell::new((0, TimeSource::Unknown)));
+
+fn started() -> (u64, TimeSource) {
+    critical_section::with(|section| STARTED.borrow(section).get())
+}
 
 /// The time of day.
 pub(crate) fn now() -> Option<UnixMicros> {
-    let started = critical_section::with(|section| STARTED.borrow(section).get())?;
-    Some(UnixMicros(started + Instant::now().as_micros()))
+    let (started, source) = started();
+    (source != TimeSource::Unknown).then(|| UnixMicros(started + Instant::now().as_micros()))
 }
 
-/// Tells the time of day. A time before the firmware was made is a lie or a mistake, and not believed.
-pub(crate) fn set(now: UnixMicros) {
+/// Who told the time of day.
+pub(crate) fn source() -> TimeSource {
+    started().1
+}
+
+/// Tells the time of day. A time before the firmware was made is a lie or a mistake, and not believed; an API server is not
+/// listened to any more once a time server has answered, which is the more exact one.
+pub(crate) fn set(now: UnixMicros, teller: TimeSource) {
     if now < UnixMicros(BUILT * 1_000_000) {
         return;
     }
-    let started = now.0.saturating_sub(Instant::now().as_micros());
-    critical_section::with(|section| STARTED.borrow(section).set(Some(started)));
+    critical_section::with(|section| {
+        let clock = STARTED.borrow(section);
+        if teller == TimeSource::Synchronized || clock.get().1 != TimeSource::Synchronized {
+            clock.set((now.0.saturating_sub(Instant::now().as_micros()), teller));
+        }
+    });
 }
 
 /// The clock by which certificates are judged.

@@ -10,7 +10,7 @@ use embassy_time::{Instant, Timer};
 use heapless::String;
 use picolet_platform::{
     Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode, PinReading,
-    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, UnixMicros,
+    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource, UnixMicros,
 };
 
 /// The kernel's place is embassy's.
@@ -85,8 +85,12 @@ impl Clock for Board {
         clock::now()
     }
 
+    fn time_source(&self) -> TimeSource {
+        clock::source()
+    }
+
     fn set_now(&self, now: UnixMicros) {
-        clock::set(now);
+        clock::set(now, TimeSource::ApiServer);
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -9,6 +9,8 @@ use core::fmt::{self, Write as _};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each variant is the path that it names")]
 pub enum Resource<'a> {
+    /// Which Kubernetes it is: what anybody may ask.
+    Version,
     Nodes,
     Node(&'a str),
     NodeStatus(&'a str),
@@ -45,6 +47,7 @@ impl fmt::Display for Resource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const CSRS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
         match self {
+            Self::Version => f.write_str("/version"),
             Self::Nodes => f.write_str("/api/v1/nodes"),
             Self::Node(name) => write!(f, "/api/v1/nodes/{name}"),
             Self::NodeStatus(name) => write!(f, "/api/v1/nodes/{name}/status"),

@@ -107,8 +107,8 @@ impl Timestamp {
         if bytes.len() != 29 || &bytes[3..5] != b", " || &bytes[25..] != b" GMT" {
             return None;
         }
-        const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
-        let month = MONTHS.chunks(3).position(|name| *name == bytes[8..11])? as u32 + 1;
+        let mut months = MONTHS.as_bytes().chunks(3);
+        let month = months.position(|name| *name == bytes[8..11])? as u32 + 1;
         let time = (
             number(&bytes[17..19])?,
             number(&bytes[20..22])?,
@@ -116,6 +116,11 @@ impl Timestamp {
         );
         let seconds = civil(number(&bytes[12..16])?, month, number(&bytes[5..7])?, time)?;
         u64::try_from(seconds).ok().map(Self::from_seconds)
+    }
+
+    /// The form of a `Date`.
+    pub const fn http_date(self) -> HttpDate {
+        HttpDate(self)
     }
 
     fn calendar(self) -> OffsetDateTime {
@@ -166,6 +171,34 @@ impl fmt::Display for MicroTime {
     }
 }
 
+const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+const WEEKDAYS: &str = "MonTueWedThuFriSatSun";
+
+/// Writes `Sun, 06 Nov 1994 08:49:37 GMT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpDate(Timestamp);
+
+impl fmt::Display for HttpDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn name(names: &str, index: u8) -> &str {
+            let start = 3 * usize::from(index);
+            names.get(start..start + 3).unwrap_or_default()
+        }
+        let t = self.0.calendar();
+        write!(
+            f,
+            "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+            name(WEEKDAYS, t.weekday().number_days_from_monday()),
+            t.day(),
+            name(MONTHS, u8::from(t.month()) - 1),
+            t.year(),
+            t.hour(),
+            t.minute(),
+            t.second()
+        )
+    }
+}
+
 fn seconds(timestamp: Timestamp, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let t = timestamp.calendar();
     // Of one width: each that is written takes flash.
@@ -194,6 +227,7 @@ mod tests {
             Timestamp::parse_http_date("Sun, 22 Nov 2026 13:18:42 GMT"),
             Some(Timestamp::from_seconds(t.seconds()))
         );
+        assert_eq!(t.http_date().to_string(), "Sun, 22 Nov 2026 13:18:42 GMT");
         assert_eq!(Timestamp::parse("1969-12-31T23:59:59Z"), None);
         for bad in [
             "",
@@ -213,6 +247,7 @@ mod tests {
             let t = Timestamp::from_micros(micros);
             prop_assert_eq!(Timestamp::parse(&t.micro_time().to_string()), Some(t));
             prop_assert_eq!(Timestamp::parse(&t.time().to_string()), Some(Timestamp::from_seconds(t.seconds())));
+            prop_assert_eq!(Timestamp::parse_http_date(&t.http_date().to_string()), Some(Timestamp::from_seconds(t.seconds())));
         }
 
         #[test]

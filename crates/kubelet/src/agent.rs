@@ -3,19 +3,18 @@
 use crate::apart::apart;
 use crate::client::Client;
 use crate::configuration::Configuration;
-use crate::duration;
 use crate::events::Events;
 use crate::led::Director;
 use crate::metrics::Metrics;
 use crate::pods::{Pods, Runtime};
 use crate::settings::Settings;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
 use embassy_sync::signal::Signal;
 use picolet_kube::Timestamp;
 use picolet_kube::node::Node;
-use picolet_platform::{Network, Platform, UnixMicros};
+use picolet_platform::{Network, Platform};
 
 /// A node agent on one machine. Everything in it runs on one thread: what its tasks share is in cells, and no borrow is
 /// ever held across an `await`.
@@ -34,6 +33,8 @@ pub struct Agent<P, N: Network, R> {
     pub(crate) led: RefCell<Director>,
     pub(crate) events: RefCell<Events>,
     pub(crate) metrics: Metrics,
+    /// The latest time that was certain: no clock is below it.
+    pub(crate) time_floor: Cell<Timestamp>,
     pub(crate) signals: Signals,
 }
 
@@ -57,6 +58,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     pub fn new(settings: Settings, platform: P, network: N, runtime: R) -> Self {
         let pins = platform.pins();
         Self {
+            time_floor: Cell::new(settings.built),
             settings,
             platform,
             network,
@@ -75,18 +77,23 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// Runs the node for ever: everything side by side, on the thread that polls it.
     pub async fn run(&self) {
         use embassy_futures::join::{join, join4};
-        join(
+        let cluster = async {
+            crate::time::learn(self).await;
             join4(
                 apart(crate::lease::run(self)),
                 apart(crate::status::run(self)),
                 apart(crate::configuration::run(self)),
                 apart(crate::pods::run(self)),
-            ),
+            )
+            .await
+        };
+        join(
+            cluster,
             join4(
                 apart(crate::server::run(self)),
                 apart(crate::events::run(self)),
                 apart(crate::led::run(self)),
-                core::future::ready(()),
+                apart(crate::time::keep(self)),
             ),
         )
         .await;
@@ -105,16 +112,5 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// The network that the agent uses.
     pub fn network(&self) -> &N {
         &self.network
-    }
-
-    /// The time of day, or the time since boot counted from the date of the build, while nobody has told the time.
-    pub(crate) fn now(&self) -> Timestamp {
-        match self.platform.now() {
-            Some(UnixMicros(micros)) => Timestamp::from_micros(micros),
-            None => {
-                let up = duration::micros(self.platform.uptime());
-                Timestamp::from_micros(self.settings.built.micros().saturating_add(up))
-            }
-        }
     }
 }

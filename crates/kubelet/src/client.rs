@@ -15,12 +15,13 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use embassy_futures::select::{Either, Select, select};
 use embedded_io_async::{Read, Write};
+use picolet_kube::Timestamp;
 use picolet_kube::envelope::Object;
 use picolet_kube::http::{self, Body, HEAD_BYTES, ResponseHead};
 use picolet_kube::json::{Decoder, Shape, Sink};
 use picolet_kube::request::{Resource, Verb, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
-use picolet_platform::{Clock, DialError, Dialled, Network, Platform, UnixMicros};
+use picolet_platform::{Clock, DialError, Dialled, Network, Platform};
 use pin_project_lite::pin_project;
 
 /// How long one request may take, connecting included.
@@ -47,6 +48,15 @@ pub(crate) enum ApiError {
     Json,
     /// No answer in time.
     Timeout,
+    /// By the server's own clock its certificate is not valid.
+    Dates {
+        /// What its clock says.
+        time: Timestamp,
+        /// When the certificate begins.
+        not_before: Timestamp,
+        /// When it ends.
+        not_after: Timestamp,
+    },
     /// The server refused.
     Status(Status),
 }
@@ -69,6 +79,17 @@ impl fmt::Display for ApiError {
             Self::Http => f.write_str("the API server's answer is no HTTP/1.1 that is understood"),
             Self::Json => f.write_str("the API server's answer is malformed"),
             Self::Timeout => f.write_str("the API server did not answer in time"),
+            Self::Dates {
+                time,
+                not_before,
+                not_after,
+            } => write!(
+                f,
+                "it is {} there, and the API server's certificate is valid from {} to {}: set that clock, or renew the certificate",
+                time.time(),
+                not_before.time(),
+                not_after.time()
+            ),
             Self::Status(status) if status.message.is_empty() => write!(f, "HTTP {}", u32::from(status.code)),
             Self::Status(status) => write!(f, "{} (HTTP {})", status.message, u32::from(status.code)),
         }
@@ -288,7 +309,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
                 return Err(error);
             }
         };
-        self.learn_time(&head);
+        self.follow_time(&head);
         if matches!(head.status, 429 | 503) {
             let pause = Duration::from_secs(u64::from(head.retry_after.unwrap_or(1))).min(LONGEST_PAUSE);
             client.pause_until = self.platform.uptime() + pause;
@@ -327,13 +348,6 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// The `Host` of the API server.
     pub(crate) fn host(&self) -> String {
         self.network.with_host(|host| String::from(host))
-    }
-
-    /// A clock that nobody has set takes the server's time: its certificate was verified.
-    pub(crate) fn learn_time(&self, head: &ResponseHead) {
-        if let (None, Some(date)) = (self.platform.now(), head.date) {
-            self.platform.set_now(UnixMicros(date.micros()));
-        }
     }
 
     /// Makes a request whose answer is one object, which is read into `object`.

@@ -31,6 +31,7 @@ mod settings;
 mod status;
 #[cfg(test)]
 mod testing;
+mod time;
 mod watch;
 
 pub use agent::Agent;

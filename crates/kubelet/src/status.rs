@@ -21,7 +21,7 @@ use picolet_kube::event::{Reference, Severity};
 use picolet_kube::node::{ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch};
 use picolet_kube::request::{Resource, Verb};
 use picolet_kube::{Quantity, Timestamp};
-use picolet_platform::{Level, Network, Platform};
+use picolet_platform::{Level, Network, Platform, TimeSource};
 
 /// How often the status is computed and the Node looked at.
 const COMPUTE: Duration = Duration::from_secs(10);
@@ -258,7 +258,6 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
     let configuration = agent.configuration.borrow();
     let mut configuration_text = String::new();
     let _ = configuration.describe(&mut configuration_text);
-    let synced = agent.platform.now().is_some();
     let rejected = configuration.rejected().is_some();
     let mut wifi_text = heapless::String::<48>::new();
     let signal = agent.network.rssi_dbm();
@@ -333,16 +332,16 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
         "KubeletReady",
         "kubelet is posting ready status",
     );
-    if synced {
-        add("TimeSynced", Truth::True, "ClockSet", "the node knows the time");
-    } else {
-        add(
-            "TimeSynced",
-            Truth::False,
-            "ClockNotSet",
-            "no time server has answered: certificates cannot be dated",
-        );
-    }
+    let (truth, reason, message) = match agent.platform.time_source() {
+        TimeSource::Synchronized => (Truth::True, "ClockSet", "the node knows the time"),
+        TimeSource::ApiServer => (
+            Truth::True,
+            "ClockFollowsApiServer",
+            "no time server has answered: the node has the API server's time",
+        ),
+        TimeSource::Unknown => (Truth::False, "ClockNotSet", "nobody has told the time yet"),
+    };
+    add("TimeSynced", truth, reason, message);
     let (truth, reason) = if rejected {
         (Truth::False, "ConfigurationRejected")
     } else {

@@ -212,7 +212,7 @@ async fn round<P: Platform, N: Network, R: Runtime>(
     )
     .await
     {
-        Ok(head) if head.status == 200 => agent.learn_time(&head),
+        Ok(head) if head.status == 200 => {}
         Ok(head) => {
             return match within(&agent.platform, ANSWER, refusal(&mut connection, head.status)).await {
                 Ok(status) if status.code == 410 => End::Relist,
@@ -259,7 +259,6 @@ async fn list<P: Platform, N: Network, R: Runtime>(
         connection.send(&host, resource, Verb::List(selection), ""),
     )
     .await?;
-    agent.learn_time(&head);
     if head.status != 200 {
         return Err(ApiError::Status(refusal(connection, head.status).await?));
     }

@@ -14,6 +14,17 @@ impl UnixMicros {
     }
 }
 
+/// Who told the time of day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeSource {
+    /// Nobody has yet.
+    Unknown,
+    /// An API server, by the `Date` of an answer: right to a second or two.
+    ApiServer,
+    /// A time server, or the operating system.
+    Synchronized,
+}
+
 /// A monotonic clock, a wall clock that may not be known yet, and sleep.
 pub trait Clock {
     /// Time since the device (or the process) started. Never goes backwards.
@@ -22,8 +33,10 @@ pub trait Clock {
     /// The time of day, or `None` as long as nobody has told it.
     fn now(&self) -> Option<UnixMicros>;
 
-    /// Tells the time of day, learnt from a time server or from an API server's `Date`. A platform with a clock of its
-    /// own (Linux) ignores it.
+    /// Who told it.
+    fn time_source(&self) -> TimeSource;
+
+    /// Tells the time of day as an API server has it. A platform whose clock is synchronized ignores it.
     fn set_now(&self, now: UnixMicros);
 
     /// Completes once `duration` has passed. Dropping the future cancels it.

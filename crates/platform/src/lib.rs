@@ -18,11 +18,11 @@ mod records;
 mod sensors;
 mod system;
 
-pub use clock::{Clock, UnixMicros};
+pub use clock::{Clock, TimeSource, UnixMicros};
 pub use entropy::Entropy;
 pub use log::{Level, Log};
 pub use memory::{HeapFigures, Memory};
-pub use network::{AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures};
+pub use network::{AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures, Undated};
 pub use pins::{Led, LedMode, PinError, PinMode, PinReading, PinSet, Pins};
 pub use records::{LONGEST_RECORD, Record, RecordError, Records};
 pub use sensors::Sensors;

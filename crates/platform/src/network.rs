@@ -15,6 +15,17 @@ pub struct Dialled<S> {
     pub resumed: bool,
 }
 
+/// A connection to the API server on which the time is asked, and nothing else: no credential was shown, and the server's
+/// certificates were verified but for their dates.
+pub struct Undated<S> {
+    /// The plaintext stream.
+    pub stream: S,
+    /// The first second, since the epoch, at which all of the server's certificates are valid.
+    pub not_before: u64,
+    /// The last such second. Without TLS there is none, and any time may be believed.
+    pub not_after: u64,
+}
+
 /// Why the API server could not be reached. The text for a person is in the platform's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialError {
@@ -28,6 +39,8 @@ pub enum DialError {
     Tls,
     /// It took longer than the wiring allows.
     Timeout,
+    /// Nobody has to be asked for the time any more: a time server has told it.
+    Dated,
 }
 
 impl fmt::Display for DialError {
@@ -38,6 +51,7 @@ impl fmt::Display for DialError {
             Self::Connect => "the API server does not answer",
             Self::Tls => "TLS with the API server failed",
             Self::Timeout => "connecting to the API server took too long",
+            Self::Dated => "the time is known by now",
         })
     }
 }
@@ -110,6 +124,13 @@ pub trait Network {
     /// # Errors
     /// Says which step failed; details are in the platform's log.
     fn dial(&self) -> impl Future<Output = Result<Dialled<Self::Outbound>, DialError>>;
+
+    /// Opens a connection to the same API server for a node that does not know the time yet. A platform that can ask a
+    /// time server gives it a moment first.
+    ///
+    /// # Errors
+    /// As [`Network::dial`], and [`DialError::Dated`] once a time server has answered.
+    fn dial_undated(&self) -> impl Future<Output = Result<Undated<Self::Outbound>, DialError>>;
 
     /// Waits for the next caller, its handshake included. May be called by several workers at once; each call yields
     /// one connection, and a peer that is slow to shake hands keeps only its own worker waiting.

@@ -1,6 +1,6 @@
 //! The system's clock.
 
-use picolet_platform::{Clock, UnixMicros};
+use picolet_platform::{Clock, TimeSource, UnixMicros};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Time as the system and tokio tell it.
@@ -21,6 +21,10 @@ impl Clock for SystemClock {
     fn now(&self) -> Option<UnixMicros> {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
         u64::try_from(since.as_micros()).ok().map(UnixMicros)
+    }
+
+    fn time_source(&self) -> TimeSource {
+        TimeSource::Synchronized
     }
 
     fn set_now(&self, _: UnixMicros) {}

@@ -96,7 +96,7 @@ impl DevCluster {
             None
         } else {
             let addresses: Vec<_> = options.addresses.iter().copied().chain([address.ip()]).collect();
-            Some(pki.acceptor(&addresses, unix_seconds)?)
+            Some(pki.acceptor(&addresses, unix_seconds)?.with_tickets())
         };
         let controllers = cluster.clone();
         let tasks = vec![

@@ -1,6 +1,8 @@
 //! Certificates and keys from files, matched before a board has to find out.
 
+use crate::clock::{Source, WallClock};
 use anyhow::{Context, Result, bail, ensure};
+use picolet_tls::Time as _;
 use picolet_tls::x509::{CertificateInfo, certificates_from_pem};
 use picolet_tls::{Connector, Identity, P256Key, SetupError};
 use std::fs;
@@ -45,7 +47,7 @@ pub(super) fn authorities(flag: &str, path: &Path) -> Result<Vec<Vec<u8>>> {
     Connector::new(&all, None, || None).with_context(place)?;
     for der in &all {
         let info = CertificateInfo::from_der(der).with_context(place)?;
-        let now = crate::linux::unix_seconds().unwrap_or_default();
+        let now = WallClock::new(Source::System).unix_seconds().unwrap_or_default();
         ensure!(
             now <= info.not_after,
             "{}: the authority's certificate has expired; give the one that is in use now",
@@ -133,7 +135,7 @@ impl Material {
 
     fn check_time(&self, notes: &mut Vec<String>) -> Result<()> {
         let flag = &self.flag;
-        let now = crate::linux::unix_seconds().unwrap_or_default();
+        let now = WallClock::new(Source::System).unix_seconds().unwrap_or_default();
         if now > self.info.not_after {
             bail!("{flag}: it has expired; get a new one");
         }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod heap;
+mod time;
 mod world;
 
 use clap::CommandFactory;

@@ -1,14 +1,12 @@
 //! A cluster and nodes, each on a thread of its own, for tests that look at them from outside.
 
 use super::heap::{Counted, Tracked};
-use crate::demo::get;
+use crate::clock::{Source, WallClock};
+use crate::demo::{administrator, get};
 use crate::kubeconfig::Access;
-use crate::linux::unix_seconds;
 use crate::node::Node;
-use crate::run::built;
 use picolet_devcluster::host::{DevCluster, HostOptions};
-use picolet_kubelet::{Capacity, Limits, Settings};
-use picolet_tls::{Connector, Identity};
+use picolet_tls::Connector;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -73,57 +71,21 @@ impl World {
     pub(super) fn node(&self, name: &str, plain: bool) -> (Node, Caller) {
         let listen = address();
         let owned = name.to_owned();
-        let (url, client, serving, admin, ca) = self.with(move |cluster| {
-            let pki = cluster.pki();
-            (
-                cluster.url(),
-                cluster.node_identity(&owned).expect("an identity"),
-                pki.node_serving(&owned, &[listen.ip()]).expect("a certificate"),
-                pki.client("kubernetes-admin", &["system:masters"])
-                    .expect("a certificate"),
-                pki.ca().clone(),
-            )
+        let (mut node, connector) = self.with(move |cluster| {
+            let node = Node::of(cluster, &owned, listen).expect("a node");
+            let admin = cluster.pki().client("kubernetes-admin", &["system:masters"]);
+            let connector = administrator(cluster, &admin.expect("a certificate"));
+            (node, connector.expect("a connector"))
         });
-        let identity = Identity::from_pem(admin.certificate_pem.as_bytes(), admin.key_pem.as_bytes())
-            .expect("an identity");
-        let connector = Connector::new(
-            std::slice::from_ref(&ca.certificate_der),
-            Some(&identity),
-            unix_seconds,
-        )
-        .expect("a connector");
-        let secure = |bytes: &str| {
-            if plain {
-                Vec::new()
-            } else {
-                bytes.as_bytes().to_vec()
-            }
-        };
-        let node = Node {
-            settings: Settings {
-                node_name: name.into(),
-                config_namespace: "default".into(),
-                taints: Vec::new(),
-                capacity: Capacity::default(),
-                reported_port: Some(10250),
-                static_tokens: Vec::new(),
-                limits: Limits::default(),
-                built: built(),
-            },
-            access: Access {
-                server: url,
-                certificate_authority: secure(&ca.certificate_pem),
-                client_certificate: secure(&client.certificate_pem),
-                client_key: secure(&client.key_pem),
-            },
-            more_servers: Vec::new(),
-            lab_mode: plain,
-            listen,
-            serving: (!plain).then(|| (serving.certificate_pem.into_bytes(), serving.key_pem.into_bytes())),
-            client_authorities: ca.certificate_pem.into_bytes(),
-            state: None,
-            nodes: 1,
-        };
+        node.settings.taints.clear();
+        if plain {
+            node.lab_mode = true;
+            node.access = Access {
+                server: node.access.server,
+                ..Access::default()
+            };
+            node.serving = None;
+        }
         (
             node,
             Caller {
@@ -169,8 +131,8 @@ impl World {
             let renewed = lease["spec"]["renewTime"]
                 .as_str()
                 .and_then(picolet_kube::Timestamp::parse);
-            let now = unix_seconds().expect("a clock");
-            ready && renewed.is_some_and(|renewed| renewed.seconds() + 15 >= now)
+            let now = WallClock::new(Source::System).now().expect("a clock");
+            ready && renewed.is_some_and(|renewed| renewed.seconds() + 15 >= now.seconds())
         })
     }
 

@@ -19,7 +19,7 @@ use picolet_kubelet::{Agent, Capacity, Limits, Settings};
 use picolet_platform::{
     AcceptError, Accepted, Clock, Credential, DialError, Dialled, Entropy, HeapFigures, Led, LedMode, Level,
     Log, Machine, Memory, Network, NetworkFigures, PinError, PinMode, PinReading, PinSet, Pins, Record,
-    RecordError, Records, ResetReason, Sensors, System, UnixMicros,
+    RecordError, Records, ResetReason, Sensors, System, TimeSource, Undated, UnixMicros,
 };
 
 // A driver's functions are too large to be compiled into each place that calls them; so are these not to be.
@@ -47,6 +47,14 @@ impl Clock for Board {
 
     fn now(&self) -> Option<UnixMicros> {
         (input() > 0).then(|| UnixMicros(u64::from(number())))
+    }
+
+    fn time_source(&self) -> TimeSource {
+        match input() {
+            0 => TimeSource::Unknown,
+            1 => TimeSource::ApiServer,
+            _ => TimeSource::Synchronized,
+        }
     }
 
     fn set_now(&self, now: UnixMicros) {
@@ -217,6 +225,14 @@ impl Network for Ether {
         } else {
             Err(DialError::Tls)
         }
+    }
+
+    async fn dial_undated(&self) -> Result<Undated<Wire>, DialError> {
+        Ok(Undated {
+            stream: self.dial().await?.stream,
+            not_before: u64::from(number()),
+            not_after: u64::from(number()),
+        })
     }
 
     async fn accept(&self) -> Result<Accepted<Wire>, AcceptError> {

@@ -13,17 +13,19 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Level, Network, NetworkFigures,
+    AcceptError, Accepted, Credential, DialError, Dialled, Level, Network, NetworkFigures, Undated,
 };
 use picolet_store::settings::{Server, Settings};
-use picolet_tls::{Acceptor, Clients, Connector, Identity, P256Key, SetupError, TlsStream};
+use picolet_tls::{Acceptor, Clients, Connector, Identity, P256Key, SetupError, TlsError, TlsStream};
 
 /// How long one server may take to answer, its handshake included.
 const DIAL: Duration = Duration::from_secs(5);
 /// How long a caller may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long the network and the time are waited for, and how often they are looked at.
+/// How long the network is waited for, then the time servers before the API server is asked for the time, and how often
+/// either is looked at.
 const NETWORK: Duration = Duration::from_secs(8);
+const TIME_SERVERS: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The kubelet's port, and the read-only one of lab mode.
@@ -134,62 +136,79 @@ impl Api {
         self.figures.set(figures);
     }
 
-    /// Waits until there is an address, and the time by which certificates are judged.
-    async fn ready(&self) -> Result<(), DialError> {
-        let ready = async {
-            while address().is_none() || (self.connector.is_some() && clock::now().is_none()) {
-                Timer::after(LOOK).await;
-            }
-        };
-        with_timeout(NETWORK, ready)
-            .await
-            .map_err(|_| DialError::NoNetwork)
-    }
-
-    async fn dial_server(&self, server: Server<'static>) -> Result<Dialled<Stream>, DialError> {
+    async fn socket(&self, server: Server<'static>) -> Result<Connection, DialError> {
         let address = resolve(server.host).await.ok_or(DialError::Name)?;
         let mut socket = Connection::free(Direction::Outbound).await;
         socket
             .connect(address, server.port)
             .await
             .map_err(|_| DialError::Connect)?;
-        let Some(connector) = self.connector.as_ref().filter(|_| server.tls) else {
+        Ok(socket)
+    }
+
+    /// What is needed for TLS with that server, if it speaks TLS.
+    fn connector(&self, server: Server<'static>) -> Option<&Connector> {
+        self.connector.as_ref().filter(|_| server.tls)
+    }
+
+    fn failed(&self, server: Server<'static>, error: TlsError) -> DialError {
+        self.count(|figures| figures.handshakes_failed += 1);
+        log::line(
+            Level::Warn,
+            format_args!("TLS with {}: {error}", server.authority),
+        );
+        DialError::Tls
+    }
+
+    async fn dial_server(&self, server: Server<'static>) -> Result<Dialled<Stream>, DialError> {
+        let socket = self.socket(server).await?;
+        let Some(connector) = self.connector(server) else {
             return Ok(Dialled {
                 stream: Stream::Plain(socket),
                 resumed: false,
             });
         };
-        match connector.connect(server.host, socket).await {
-            Ok(stream) => {
-                let resumed = stream.resumed();
-                self.count(|figures| match resumed {
-                    true => figures.handshakes_client_resumed += 1,
-                    false => figures.handshakes_client_full += 1,
-                });
-                Ok(Dialled {
-                    stream: Stream::Tls(stream),
-                    resumed,
-                })
-            }
-            Err(error) => {
-                self.count(|figures| figures.handshakes_failed += 1);
-                log::line(
-                    Level::Warn,
-                    format_args!("TLS with {}: {error}", server.authority),
-                );
-                Err(DialError::Tls)
-            }
-        }
+        let stream = connector
+            .connect(server.host, socket)
+            .await
+            .map_err(|error| self.failed(server, error))?;
+        let resumed = stream.resumed();
+        self.count(|figures| match resumed {
+            true => figures.handshakes_client_resumed += 1,
+            false => figures.handshakes_client_full += 1,
+        });
+        Ok(Dialled {
+            stream: Stream::Tls(stream),
+            resumed,
+        })
     }
-}
 
-impl Network for Api {
-    type Outbound = Stream;
-    type Inbound = Stream;
+    async fn dial_server_undated(&self, server: Server<'static>) -> Result<Undated<Stream>, DialError> {
+        let mut socket = self.socket(server).await?;
+        let Some(connector) = self.connector(server) else {
+            return Ok(Undated {
+                stream: Stream::Plain(socket),
+                not_before: 0,
+                not_after: u64::MAX,
+            });
+        };
+        let (handshake, validity) = connector
+            .shake_undated(server.host, &mut socket)
+            .await
+            .map_err(|error| self.failed(server, error))?;
+        self.count(|figures| figures.handshakes_client_full += 1);
+        Ok(Undated {
+            stream: Stream::Tls(handshake.over(socket)),
+            not_before: validity.not_before,
+            not_after: validity.not_after,
+        })
+    }
 
-    async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
-        let _one = self.dialling.lock().await;
-        self.ready().await?;
+    /// Dials the server that worked last, then the others in turn, until one answers.
+    async fn dial_any<T>(
+        &self,
+        dial: impl AsyncFn(Server<'static>) -> Result<T, DialError>,
+    ) -> Result<T, DialError> {
         let (first, servers) = (self.server.get(), self.settings.servers().count().max(1));
         let mut last = DialError::Connect;
         for n in 0..servers {
@@ -197,7 +216,7 @@ impl Network for Api {
             let Some(server) = self.settings.servers().nth(index) else {
                 continue;
             };
-            match with_timeout(DIAL, self.dial_server(server))
+            match with_timeout(DIAL, dial(server))
                 .await
                 .unwrap_or(Err(DialError::Timeout))
             {
@@ -209,6 +228,50 @@ impl Network for Api {
             }
         }
         Err(last)
+    }
+}
+
+/// Waits until there is an address.
+async fn connected() -> Result<(), DialError> {
+    let connected = async {
+        while address().is_none() {
+            Timer::after(LOOK).await;
+        }
+    };
+    with_timeout(NETWORK, connected)
+        .await
+        .map_err(|_| DialError::NoNetwork)
+}
+
+/// Waits until somebody has told the time.
+async fn dated() {
+    while clock::now().is_none() {
+        Timer::after(LOOK).await;
+    }
+}
+
+impl Network for Api {
+    type Outbound = Stream;
+    type Inbound = Stream;
+
+    async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
+        let _one = self.dialling.lock().await;
+        connected().await?;
+        self.dial_any(async |server| self.dial_server(server).await).await
+    }
+
+    async fn dial_undated(&self) -> Result<Undated<Stream>, DialError> {
+        let _one = self.dialling.lock().await;
+        connected().await?;
+        let dial = async {
+            Timer::after(TIME_SERVERS).await;
+            self.dial_any(async |server| self.dial_server_undated(server).await)
+                .await
+        };
+        match select(dated(), dial).await {
+            Either::First(()) => Err(DialError::Dated),
+            Either::Second(dialled) => dialled,
+        }
     }
 
     async fn accept(&self) -> Result<Accepted<Stream>, AcceptError> {

@@ -6,7 +6,7 @@ use embassy_net::dns::DnsQueryType;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
 use embassy_net::{IpAddress, Stack};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
-use picolet_platform::{Level, UnixMicros};
+use picolet_platform::{Level, TimeSource, UnixMicros};
 use picolet_store::settings::Settings;
 use static_cell::ConstStaticCell;
 
@@ -80,8 +80,8 @@ async fn ask(stack: Stack<'static>, socket: &UdpSocket<'_>, name: &str) -> Optio
     let time = with_timeout(PATIENCE, heard).await.ok()?;
     // The way back took half of all.
     let now = UnixMicros(time + sent.elapsed().as_micros() / 2);
-    let first = clock::now().is_none();
-    clock::set(now);
+    let first = clock::source() != TimeSource::Synchronized;
+    clock::set(now, TimeSource::Synchronized);
     if first {
         let server = IpAddr::from(server);
         log::line(

@@ -46,7 +46,7 @@ pub(super) struct Circumstances<'a> {
 }
 
 /// The reasons for resources that are known in advance. An Event's reason is a word of the program's own.
-const OUT_OF: [(&str, &str); 7] = [
+const OUT_OF: [(&str, &str); 13] = [
     ("cpu", "OutOfcpu"),
     ("memory", "OutOfmemory"),
     ("ephemeral-storage", "OutOfephemeral-storage"),
@@ -54,8 +54,15 @@ const OUT_OF: [(&str, &str); 7] = [
     ("picolet.dev/gpio", "OutOfpicolet.dev/gpio"),
     ("picolet.dev/led", "OutOfpicolet.dev/led"),
     ("picolet.dev/adc", "OutOfpicolet.dev/adc"),
+    // The sizes of pages that processors have: besides those above the API server lets a pod ask for nothing else.
+    ("hugepages-64Ki", "OutOfhugepages-64Ki"),
+    ("hugepages-2Mi", "OutOfhugepages-2Mi"),
+    ("hugepages-32Mi", "OutOfhugepages-32Mi"),
+    ("hugepages-512Mi", "OutOfhugepages-512Mi"),
+    ("hugepages-1Gi", "OutOfhugepages-1Gi"),
+    ("hugepages-16Gi", "OutOfhugepages-16Gi"),
 ];
-/// For those that are not, such as huge pages: upstream's word where it counts them (`recordAdmissionRejection`).
+/// For sizes that no processor has: upstream's word where it counts them (`recordAdmissionRejection`).
 const OUT_OF_OTHERS: &str = "OutOfExtendedResources";
 
 fn refuse(reason: &'static str, message: impl Into<String>) -> Result<(), Refusal> {
@@ -285,7 +292,7 @@ mod tests {
         };
         let not_enough = "Node didn't have enough resource: ";
         let affinity = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
-        let cases: [(Pod, &str, String, bool); 16] = [
+        let cases: [(Pod, &str, String, bool); 17] = [
             (
                 Pod { os_label: "linux".into(), ..pod() },
                 "PodOSSelectorNodeLabelDoesNotMatch",
@@ -325,8 +332,14 @@ mod tests {
             ),
             (
                 asks("hugepages-2Mi", "2Mi"),
-                "OutOfExtendedResources",
+                "OutOfhugepages-2Mi",
                 format!("{not_enough}hugepages-2Mi, requested: 2097152, used: 0, capacity: 0"),
+                false,
+            ),
+            (
+                asks("hugepages-3Mi", "3Mi"),
+                "OutOfExtendedResources",
+                format!("{not_enough}hugepages-3Mi, requested: 3145728, used: 0, capacity: 0"),
                 false,
             ),
             (selecting("disk", "ssd"), "NodeAffinity", affinity.into(), true),

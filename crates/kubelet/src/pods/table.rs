@@ -153,6 +153,8 @@ pub(crate) struct Pods {
     host_ip: heapless::String<48>,
     scheme: &'static str,
     now: Option<Moment>,
+    /// How many pods were let in since the start, and how many were refused.
+    admissions: (u32, u32),
 }
 
 impl Pods {
@@ -164,6 +166,11 @@ impl Pods {
 
     fn shown(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter().filter(|entry| !entry.is_over())
+    }
+
+    /// How many pods were let in since the start, and how many were refused.
+    pub(crate) fn admissions(&self) -> (u32, u32) {
+        self.admissions
     }
 
     /// How many pods have a container that runs.
@@ -397,12 +404,16 @@ impl Pods {
             ..
         } = &mut self.entries[index];
         match verdict {
-            Ok(()) => worker.accept(),
+            Ok(()) => {
+                self.admissions.0 = self.admissions.0.wrapping_add(1);
+                worker.accept();
+            }
             Err(refusal) if refusal.ask_again && unasked == Admission::Due => {
                 *admission = Admission::NodeWanted;
                 return;
             }
             Err(refusal) => {
+                self.admissions.1 = self.admissions.1.wrapping_add(1);
                 let message = &refusal.message;
                 say(
                     &pod.metadata,

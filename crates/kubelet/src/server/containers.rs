@@ -6,6 +6,7 @@
 use crate::server::kubelet::query_value;
 use crate::server::response::{Answer, Quoted};
 use crate::server::routes::Route;
+use picolet_kube::Timestamp;
 use picolet_kube::pod::Pod;
 
 /// Answers `/{namespace}/{pod}[/{uid}][/{container}]` below one of the paths that lead into a container. `find` looks for
@@ -35,6 +36,9 @@ pub(super) fn answer<'p>(
             }
         }
     }
+    if logs && let Err((code, message)) = log_options(query) {
+        return Answer::text(code, &message);
+    }
     let streams = ["input", "output", "error"];
     if matches!(route, Route::Exec | Route::Attach)
         && !streams
@@ -54,15 +58,24 @@ pub(super) fn answer<'p>(
     match route {
         Route::ContainerLogs => {
             let mut containers = pod.init_containers.iter().chain(&pod.containers);
-            if containers.any(|known| *known.name == *container) {
-                Answer::text(
-                    400,
-                    &format_args!("container {} in pod {} is not available", quoted.1, quoted.0),
-                )
-            } else {
+            let stream = query_value(query, "stream").filter(|stream| *stream != "All");
+            if !containers.any(|known| *known.name == *container) {
                 Answer::text(
                     404,
                     &format_args!("container {} not found in pod {}", quoted.1, quoted.0),
+                )
+            } else if let Some(stream) = stream {
+                Answer::text(
+                    400,
+                    &format_args!(
+                        "unable to return the given log stream: {}. Please enable PodLogsQuerySplitStreams feature gate in kubelet",
+                        Quoted(stream)
+                    ),
+                )
+            } else {
+                Answer::text(
+                    400,
+                    &format_args!("container {} in pod {} is not available", quoted.1, quoted.0),
                 )
             }
         }
@@ -76,6 +89,62 @@ pub(super) fn answer<'p>(
         Route::PortForward => Answer::text(500, &format_args!("pod not found (\"{name}_{namespace}\")")),
         _ => Answer::text(500, &format_args!("container not found ({})", quoted.1)),
     }
+}
+
+/// What is wrong with the options of a request for logs, which a kubelet looks at before it looks for the pod
+/// (`getContainerLogs`; `ValidatePodLogOptions` in `pkg/apis/core/v1/validation/validation.go`).
+fn log_options(query: &str) -> Result<(), (u16, &'static str)> {
+    const UNREADABLE: (u16, &str) = (400, r#"{"message": "Unable to decode query."}"#);
+    const INVALID: (u16, &str) = (422, r#"{"message": "Invalid request."}"#);
+    let number = |key: &str| match query_value(query, key) {
+        None => Ok(None),
+        Some(text) => text.parse::<i64>().map(Some).map_err(|_| UNREADABLE),
+    };
+    // `tail` is the older name of `tailLines`, and comes before it.
+    let tail = match query_value(query, "tail") {
+        Some("all") => None,
+        Some("") | None => number("tailLines")?,
+        Some(_) => number("tail")?,
+    };
+    let limit = number("limitBytes")?;
+    let seconds = number("sinceSeconds")?;
+    let time = query_value(query, "sinceTime");
+    if let Some(text) = time
+        && !matches!(text, "" | "null")
+        && Timestamp::parse(&decoded(text)).is_none()
+    {
+        return Err(UNREADABLE);
+    }
+    let stream = query_value(query, "stream");
+    if tail.is_some_and(|lines| lines < 0)
+        || limit.is_some_and(|bytes| bytes < 1)
+        || seconds.is_some_and(|seconds| seconds < 1)
+        || (seconds.is_some() && time.is_some())
+        || stream.is_some_and(|stream| !matches!(stream, "All" | "Stdout" | "Stderr"))
+        || (tail.is_some() && stream.is_some_and(|stream| stream != "All"))
+    {
+        return Err(INVALID);
+    }
+    Ok(())
+}
+
+/// A time out of a query: its colons and its plus may be written as `%3A` and `%2B`. What is longer than a time is none.
+fn decoded(text: &str) -> heapless::String<40> {
+    let mut out = heapless::String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let code = rest.strip_prefix('%').and_then(|code| code.get(..2));
+        let (character, length) = match code {
+            Some("3A" | "3a") => (':', 3),
+            Some("2B" | "2b") => ('+', 3),
+            _ => (first, first.len_utf8()),
+        };
+        if out.push(character).is_err() {
+            return heapless::String::new();
+        }
+        rest = &rest[length..];
+    }
+    out
 }
 
 #[cfg(test)]
@@ -114,6 +183,20 @@ mod tests {
                 "follow=true",
                 400,
                 r#"container "init" in pod "web" is not available"#,
+            ),
+            (
+                Method::Get,
+                "/containerLogs/default/web/app",
+                "stream=Stdout",
+                400,
+                r#"unable to return the given log stream: "Stdout". Please enable PodLogsQuerySplitStreams feature gate in kubelet"#,
+            ),
+            (
+                Method::Get,
+                "/containerLogs/default/none/app",
+                "tailLines=-1",
+                422,
+                r#"{"message": "Invalid request."}"#,
             ),
             (
                 Method::Get,
@@ -245,6 +328,54 @@ mod tests {
             };
             assert_eq!((answer.code, &*body), (code, want), "{path}");
             assert!(answer.media_type.starts_with("text/plain"), "{path}");
+        }
+    }
+
+    #[test]
+    fn options_of_logs() {
+        let unreadable = (400, r#"{"message": "Unable to decode query."}"#);
+        let invalid = (422, r#"{"message": "Invalid request."}"#);
+        for query in [
+            "",
+            "follow=true&previous=&timestamps=yes",
+            "tailLines=0&limitBytes=1&sinceSeconds=1",
+            "tail=all&tailLines=x",
+            "tail=&tailLines=3",
+            "sinceTime=2026-11-22T12%3A00%3A00Z",
+            "sinceTime=2026-11-22T12:00:00.5%2b01%3a00",
+            "sinceTime=",
+            "stream=All&tailLines=3",
+            "stream=Stderr",
+        ] {
+            assert_eq!(log_options(query), Ok(()), "{query}");
+        }
+        for query in [
+            "tailLines=x",
+            "tailLines=",
+            "tailLines=1.5",
+            "tail=x&tailLines=3",
+            "limitBytes=99999999999999999999",
+            "sinceSeconds=1h",
+            "sinceTime=yesterday",
+            "sinceTime=%3",
+            "sinceTime=%C3%BC&tailLines=-1",
+            "sinceTime=2026-11-22T12:00:00.00000000000000000000000000000000Z",
+        ] {
+            assert_eq!(log_options(query), Err(unreadable), "{query}");
+        }
+        for query in [
+            "tailLines=-1",
+            "tail=-1",
+            "limitBytes=0",
+            "limitBytes=-1",
+            "sinceSeconds=0",
+            "sinceSeconds=1&sinceTime=2026-11-22T12:00:00Z",
+            "sinceSeconds=1&sinceTime=",
+            "stream=stdout",
+            "stream=",
+            "stream=Stdout&tailLines=3",
+        ] {
+            assert_eq!(log_options(query), Err(invalid), "{query}");
         }
     }
 }

@@ -230,6 +230,12 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
             "Number of pods that run.",
             &agent.pods.borrow().running(),
         );
+        let name = "picolet_pod_admissions_total";
+        w.family(name, "counter", "Pods by whether they were let in.");
+        let (admitted, refused) = agent.pods.borrow().admissions();
+        for (result, number) in [("admitted", admitted), ("refused", refused)] {
+            w.sample(name, &[("result", &result)], &number);
+        }
         w.gauge(
             "process_start_time_seconds",
             "Start time of the process since the Unix epoch.",

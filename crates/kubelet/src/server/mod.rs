@@ -249,8 +249,12 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
             let mut answer = Answer::error(false, 503, &"too many connections").retry_after(1);
             answer.close = true;
             let since = self.agent.platform.uptime();
-            self.within(LINGER, apart(answer.send(&mut connection.stream, false, false)))
-                .await;
+            let now = self.agent.platform.now();
+            self.within(
+                LINGER,
+                apart(answer.send(&mut connection.stream, now, false, false)),
+            )
+            .await;
             self.note(connection.peer, &Caught::UNREADABLE, 503, since);
             self.within(LINGER, apart(connection.drain())).await;
         }
@@ -331,10 +335,11 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         answer.close |= caught.head.is_some_and(|head| head.close);
         let head_only = caught.head.is_some_and(|head| head.method == Method::Head);
         let http_1_0 = caught.head.is_some_and(|head| head.http_1_0);
+        let now = self.agent.platform.now();
         let sent = self
             .within(
                 limits.idle_timeout,
-                apart(answer.send(&mut connection.stream, head_only, http_1_0)),
+                apart(answer.send(&mut connection.stream, now, head_only, http_1_0)),
             )
             .await;
         let sent = matches!(sent, Either::First(Ok(())));

@@ -8,7 +8,8 @@ use alloc::string::String;
 use core::fmt::{self, Display, Write as _};
 use embedded_io_async::Write;
 use picolet_kube::json::Writer;
-use picolet_kube::status;
+use picolet_kube::{Timestamp, status};
+use picolet_platform::UnixMicros;
 
 /// Media types.
 pub(super) const JSON: &str = "application/json";
@@ -134,10 +135,11 @@ impl<'a> Answer<'a> {
         self
     }
 
-    /// Sends it. A peer that speaks HTTP/1.0 is told the end of a long body by the end of the connection.
+    /// Sends it, with the date if it is known. A peer that speaks HTTP/1.0 is told the end of a long body by the end of the connection.
     pub(super) async fn send<S: Write>(
         &mut self,
         stream: &mut S,
+        date: Option<UnixMicros>,
         head_only: bool,
         http_1_0: bool,
     ) -> Result<(), S::Error> {
@@ -151,7 +153,7 @@ impl<'a> Answer<'a> {
         };
         let chunked = more;
         self.close |= chunked && http_1_0;
-        let head = self.head((!chunked).then_some(out.len()), http_1_0);
+        let head = self.head(date, (!chunked).then_some(out.len()), http_1_0);
         if head_only {
             out.clear();
             more = false;
@@ -174,7 +176,7 @@ impl<'a> Answer<'a> {
         stream.flush().await
     }
 
-    fn head(&self, length: Option<usize>, http_1_0: bool) -> String {
+    fn head(&self, date: Option<UnixMicros>, length: Option<usize>, http_1_0: bool) -> String {
         let mut head = String::with_capacity(192);
         let _ = write!(
             head,
@@ -183,6 +185,9 @@ impl<'a> Answer<'a> {
             phrase(self.code),
             self.media_type
         );
+        if let Some(UnixMicros(micros)) = date {
+            let _ = write!(head, "Date: {}\r\n", Timestamp::from_micros(micros).http_date());
+        }
         if let Some(length) = length {
             let _ = write!(head, "Content-Length: {length}\r\n");
         } else if !http_1_0 {

@@ -5,9 +5,10 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::Future;
 use core::time::Duration;
+use picolet_kube::Timestamp;
 use picolet_platform::{
     Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Memory, PinError, PinMode, PinReading, PinSet,
-    Pins, Record, RecordError, Records, ResetReason, Sensors, System, UnixMicros,
+    Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource, UnixMicros,
 };
 use std::collections::BTreeMap;
 use std::format;
@@ -17,8 +18,10 @@ use std::vec::Vec;
 /// A Pico W of 264 KiB, but for what a test changes.
 pub(crate) struct Machine {
     pub(crate) time: Time,
-    /// Whether anybody has told the time of day.
-    pub(crate) knows_time: Cell<bool>,
+    /// Who has told the time of day.
+    pub(crate) time_source: Cell<TimeSource>,
+    /// What was told, and when.
+    pub(crate) told: Cell<(Timestamp, Duration)>,
     pub(crate) heap: Cell<HeapFigures>,
     pub(crate) temperature: Cell<Option<i32>>,
     pub(crate) cpu_micros: Cell<u64>,
@@ -39,7 +42,8 @@ impl Machine {
     pub(crate) fn new(time: Time) -> Self {
         Self {
             time,
-            knows_time: Cell::new(true),
+            time_source: Cell::new(TimeSource::Synchronized),
+            told: Cell::new((START, Duration::ZERO)),
             heap: Cell::new(HeapFigures {
                 total: 131_072,
                 used: 40_960,
@@ -64,12 +68,20 @@ impl Clock for Machine {
     }
 
     fn now(&self) -> Option<UnixMicros> {
-        let micros = START.micros() + self.time.now().as_micros() as u64;
-        self.knows_time.get().then_some(UnixMicros(micros))
+        let (told, at) = self.told.get();
+        let micros = told.micros() + (self.time.now() - at).as_micros() as u64;
+        (self.time_source.get() != TimeSource::Unknown).then_some(UnixMicros(micros))
     }
 
-    fn set_now(&self, _now: UnixMicros) {
-        self.knows_time.set(true);
+    fn time_source(&self) -> TimeSource {
+        self.time_source.get()
+    }
+
+    fn set_now(&self, now: UnixMicros) {
+        if self.time_source.get() != TimeSource::Synchronized {
+            self.time_source.set(TimeSource::ApiServer);
+            self.told.set((Timestamp::from_micros(now.0), self.time.now()));
+        }
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {

@@ -6,7 +6,9 @@ use core::future::{Future, poll_fn};
 use core::net::{IpAddr, Ipv4Addr};
 use core::task::{Poll, Waker};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
-use picolet_platform::{AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures};
+use picolet_platform::{
+    AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures, Undated,
+};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::vec::Vec;
@@ -142,6 +144,8 @@ pub(crate) struct Wires {
     callers: RefCell<VecDeque<Accepted<End>>>,
     called: Queue,
     servers: RefCell<VecDeque<End>>,
+    /// When the API server's certificate is valid.
+    pub(crate) validity: Cell<(u64, u64)>,
     dialled: Queue,
     /// Whether the kubelet port is open.
     pub(crate) listening: Cell<bool>,
@@ -158,6 +162,7 @@ impl Default for Wires {
             callers: RefCell::default(),
             called: Queue::default(),
             servers: RefCell::default(),
+            validity: Cell::new((0, u64::MAX)),
             dialled: Queue::default(),
             listening: Cell::new(true),
             dial_error: Cell::new(None),
@@ -204,6 +209,15 @@ impl Network for Wires {
         Ok(Dialled {
             stream: ours,
             resumed: false,
+        })
+    }
+
+    async fn dial_undated(&self) -> Result<Undated<End>, DialError> {
+        let (not_before, not_after) = self.validity.get();
+        Ok(Undated {
+            stream: self.dial().await?.stream,
+            not_before,
+            not_after,
         })
     }
 
