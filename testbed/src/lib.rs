@@ -170,8 +170,7 @@ impl Testbed {
             network: network.clone(),
             bell: bell.clone(),
         };
-        let own = pki.client("kube-apiserver-kubelet-client", &["system:masters"])?;
-        let connector = pki.connector(&own, clock.for_tls())?;
+        let connector = pki.kubelet_connector(clock.for_tls())?;
         let kubelets = Rc::new(Kubelets::new(inward.clone(), clock.clone(), connector));
         cluster.set_kubelets(kubelets.clone());
         let pool = LocalPool::new();
@@ -404,10 +403,7 @@ impl Testbed {
     /// # Errors
     /// When nothing comes of it.
     pub fn handshake_inward(&mut self) -> Result<u64> {
-        let own = self
-            .pki
-            .client("kube-apiserver-kubelet-client", &["system:masters"])?;
-        let connector = self.pki.connector(&own, self.clock.for_tls())?;
+        let connector = self.pki.kubelet_connector(self.clock.for_tls())?;
         let inward = self.inward.clone();
         let before = self.awake();
         let stream = self.block_on(Duration::from_secs(15), async move {

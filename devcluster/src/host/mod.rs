@@ -88,9 +88,7 @@ impl DevCluster {
                 ..options.cluster.clone()
             },
         );
-        // as the user that kubeadm names so
-        let own = pki.client("kube-apiserver-kubelet-client", &["system:masters"])?;
-        let connector = pki.connector(&own, unix_seconds)?;
+        let connector = pki.kubelet_connector(unix_seconds)?;
         cluster.set_kubelets(Rc::new(Kubelets::new(Tcp, clock, connector)));
         let acceptor = if options.plain_http {
             None

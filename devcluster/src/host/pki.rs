@@ -182,13 +182,14 @@ impl Pki {
         Acceptor::new(&server, Clients::Optional(&clients), time).context("cannot set up TLS")
     }
 
-    /// Connects to servers of this cluster, as `client`.
+    /// Connects to kubelets as the API server, by the user that kubeadm names so.
     ///
     /// # Errors
     /// When there is no randomness.
-    pub fn connector(&self, client: &Certified, time: impl Time + 'static) -> Result<Connector> {
+    pub fn kubelet_connector(&self, time: impl Time + 'static) -> Result<Connector> {
+        let client = self.client("kube-apiserver-kubelet-client", &["system:masters"])?;
         let roots = [self.ca.certificate_der.clone()];
-        Connector::new(&roots, Some(&client.identity()?), time).context("cannot set up TLS towards servers")
+        Connector::new(&roots, Some(&client.identity()?), time).context("cannot set up TLS towards kubelets")
     }
 
     fn serve(
