@@ -257,13 +257,13 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
 }
 
 /// The Ethernet address of one of several boards: of a range that the maker of the Pico W has.
-fn address_of(board: u16) -> [u8; 6] {
+pub(crate) fn address_of(board: u16) -> [u8; 6] {
     let [high, low] = board.to_be_bytes();
     [0x28, 0xcd, 0xc1, 0, high, low]
 }
 
 /// The serial number in the flash chip of one of several boards.
-fn serial_number(board: u16) -> [u8; 8] {
+pub(crate) fn serial_number(board: u16) -> [u8; 8] {
     let mut id = Config::default().unique_id;
     for (byte, number) in id[6..].iter_mut().zip(board.wrapping_sub(1).to_be_bytes()) {
         *byte ^= number;
