@@ -5,9 +5,7 @@ use picolet_devcluster::host::HostOptions;
 use serde_json::json;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Counts what threads that are tracked allocate.
@@ -72,6 +70,12 @@ impl Default for Tracked {
 }
 
 impl Tracked {
+    /// Counts what this thread allocates and frees from now on, be it the node itself or the runtime that drives it: what
+    /// the one allocated, such as a socket's registration, the other may free.
+    pub(super) fn follow_this_thread(self) {
+        TRACKED.set(Some(self.0));
+    }
+
     pub(super) fn live(self) -> usize {
         self.0.live.load(Ordering::Relaxed)
     }
@@ -82,32 +86,6 @@ impl Tracked {
 
     fn peak(self) -> usize {
         self.0.peak.load(Ordering::Relaxed)
-    }
-}
-
-/// A future whose allocations are counted while it is polled; its own size is not among them.
-pub(super) struct Counted<F> {
-    future: Pin<Box<F>>,
-    heap: Option<Tracked>,
-}
-
-impl<F: Future> Counted<F> {
-    pub(super) fn new(future: F, heap: Option<Tracked>) -> Self {
-        Self {
-            future: Box::pin(future),
-            heap,
-        }
-    }
-}
-
-impl<F: Future> Future for Counted<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        TRACKED.set(self.heap.map(|heap| heap.0));
-        let polled = self.future.as_mut().poll(context);
-        TRACKED.set(None);
-        polled
     }
 }
 

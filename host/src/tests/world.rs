@@ -1,6 +1,6 @@
 //! A cluster and nodes, each on a thread of its own, for tests that look at them from outside.
 
-use super::heap::{Counted, Tracked};
+use super::heap::Tracked;
 use crate::clock::{Source, WallClock};
 use crate::demo::{administrator, get};
 use crate::kubeconfig::Access;
@@ -168,13 +168,18 @@ impl Caller {
     }
 }
 
-/// Runs a node on a thread of its own until the returned guard is dropped. What it allocates is told to `heap`.
+/// Runs a node on a thread of its own until the returned guard is dropped. What its thread allocates is told to `heap`.
 pub(super) fn spawn(node: Node, heap: Option<Tracked>) -> Running {
     let (stop, mut stopped) = tokio::sync::mpsc::channel::<()>(1);
     let thread = std::thread::spawn(move || {
         block_on(async {
+            // Neither the runtime nor the future itself is counted.
+            let node = Box::pin(node.run());
+            if let Some(heap) = heap {
+                heap.follow_this_thread();
+            }
             tokio::select! {
-                ended = Counted::new(node.run(), heap) => panic!("the node ended: {ended:?}"),
+                ended = node => panic!("the node ended: {ended:?}"),
                 _ = stopped.recv() => {}
             }
         });
