@@ -94,6 +94,16 @@ impl Caller {
         answer(request.send(body).with_context(|| format!("POST {url}"))?)
     }
 
+    /// PUT of a JSON body, as to an API server.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub fn put(&self, url: &str, body: &str) -> Result<Answer> {
+        let request = self.0.put(url).header("Content-Type", "application/json");
+        answer(request.send(body).with_context(|| format!("PUT {url}"))?)
+    }
+
     /// DELETE, which no path of a node allows.
     ///
     /// # Errors

@@ -42,6 +42,18 @@ pub(crate) fn bench_fleet() -> Result<()> {
     cargo(["bench", "--quiet", "--package", "picolet", "--bench", "fleet"])
 }
 
+/// Runs `conformance/benches/configmap.rs`.
+pub(crate) fn bench_configmap() -> Result<()> {
+    cargo([
+        "bench",
+        "--quiet",
+        "--package",
+        "picolet-conformance",
+        "--bench",
+        "configmap",
+    ])
+}
+
 /// Runs cargo in the project's folder.
 pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
     let status = Command::new(env!("CARGO"))

@@ -52,6 +52,8 @@ enum Verb {
 /// What is measured.
 #[derive(Subcommand)]
 enum Bench {
+    /// From a change of a ConfigMap at a real kube-apiserver to the node that applied it.
+    Configmap,
     /// Public-key arithmetic beside RustCrypto's, on a simulated Cortex-M0+ and here.
     Ec,
     /// The emulator beside real time, the crate rp2040-emu, and its prototype where that is at hand.
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Patch => picolet_image::patch::run().map(drop),
         Verb::Sizes => sizes::run(),
         Verb::Budgets => budgets::run(),
+        Verb::Bench(Bench::Configmap) => demo::bench_configmap(),
         Verb::Bench(Bench::Ec) => ec::bench(),
         Verb::Bench(Bench::Emulator) => emulator::bench(),
         Verb::Bench(Bench::Fleet) => demo::bench_fleet(),
