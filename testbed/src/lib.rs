@@ -8,25 +8,29 @@
 //! It never looks into the image, and never judges: tests and `cargo xtask budgets` do.
 
 mod clock;
+mod ether;
 mod random;
 mod wire;
 
 pub use clock::EmulatedClock;
+pub use ether::Echo;
 
 use anyhow::{Context, Result, anyhow, bail};
+use ether::Ether;
 use futures_channel::mpsc;
 use futures_executor::{LocalPool, LocalSpawner};
 use futures_util::StreamExt;
 use futures_util::task::LocalSpawnExt;
 use picolet_devcluster::host::{Dial, Kubelets, Pki, accept_tls, serve_tls};
 use picolet_devcluster::{CallKubelet, Cluster, KubeletAnswer, Options as ClusterOptions};
-use picolet_emulator::net::{Conditions, Impaired, Local, Server};
-use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Security};
+use picolet_emulator::net::{Conditions, Local, Server};
+use picolet_emulator::radio::{AccessPoint, Air, Change, Config as RadioConfig, Cyw43439, Security};
 use picolet_emulator::{Board, Config, Image, Stop, Time};
+use picolet_platform::Clock;
 use picolet_store::layout::PICO_W;
 use picolet_store::settings::{Field, SLOT, Writer};
 use picolet_store::uf2;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
@@ -37,6 +41,10 @@ use wire::{Bell, Socket, wire};
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// The API server's port.
 pub const SERVER_PORT: u16 = 6443;
+/// The port of time servers.
+const TIME_PORT: u16 = 123;
+/// The port of a kubelet's API.
+const KUBELET_PORT: u16 = 10250;
 /// What DHCP gives to the board.
 pub const BOARD: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 /// The network on the air.
@@ -50,6 +58,8 @@ const EPOCH: u64 = 1_893_456_000;
 /// notice.
 const BUSY_SLICE: Duration = Duration::from_micros(500);
 const IDLE_SLICE: Duration = Duration::from_millis(5);
+/// The most text in a record of TLS (RFC 8446, section 5.1): Go's servers send such ones to whoever takes much.
+const LONGEST_RECORD: usize = 1 << 14;
 /// For how long after the last byte time goes in small slices.
 const BUSY: Duration = Duration::from_millis(50);
 
@@ -58,15 +68,15 @@ const BUSY: Duration = Duration::from_millis(50);
 pub struct Options {
     /// Of everything that is random: the chip's noise, the network, keys, the cluster.
     pub seed: u64,
-    /// How bad the air is.
-    pub conditions: Option<Conditions>,
+    /// Whether a time server answers.
+    pub time_server: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             seed: 1,
-            conditions: None,
+            time_server: true,
         }
     }
 }
@@ -77,13 +87,12 @@ pub struct Testbed {
     pub board: Board,
     /// What is behind the access point.
     pub network: Local,
-    /// What is on the air: access points come and go here.
-    pub air: Air,
     /// The cluster.
     pub cluster: Cluster<EmulatedClock>,
     /// Its certificates.
     pub pki: Pki,
     clock: EmulatedClock,
+    ether: Ether,
     bell: Bell,
     busy_until: Time,
     pool: LocalPool,
@@ -100,6 +109,8 @@ pub struct Testbed {
 pub struct Handshake {
     /// Whether it went on from an earlier one.
     pub resumed: bool,
+    /// Whether the board showed who it is.
+    pub certified: bool,
     /// When the TCP connection was there.
     pub began: Time,
     /// How long it took from then on.
@@ -115,7 +126,14 @@ struct Happened(Rc<RefCell<Connections>>);
 #[derive(Debug, Default)]
 struct Connections {
     opened: usize,
-    established: Vec<(usize, bool)>,
+    established: Vec<Established>,
+}
+
+#[derive(Debug)]
+struct Established {
+    id: usize,
+    resumed: bool,
+    certified: bool,
 }
 
 impl Happened {
@@ -126,8 +144,12 @@ impl Happened {
         connections.opened - 1
     }
 
-    fn established(&self, id: usize, resumed: bool) {
-        self.0.borrow_mut().established.push((id, resumed));
+    fn established(&self, id: usize, resumed: bool, certified: bool) {
+        self.0.borrow_mut().established.push(Established {
+            id,
+            resumed,
+            certified,
+        });
     }
 }
 
@@ -147,11 +169,12 @@ impl Testbed {
             SSID,
             Security::Wpa2(PASSPHRASE.to_owned()),
         )]);
-        let link = match options.conditions {
-            None => network.link(),
-            Some(conditions) => Box::new(Impaired::new(network.link(), conditions)),
-        };
-        let radio = Cyw43439::new(RadioConfig::default(), air.clone(), link);
+        if !options.time_server {
+            network.serve_datagrams(TIME_PORT, |_, _: &[u8], _| None);
+        }
+        let (radio, ether) = (RadioConfig::default(), Ether::default());
+        let link = Box::new(ether.cable(network.link(), radio.address));
+        let radio = Cyw43439::new(radio, air, link);
         let board = Board::new(Config {
             seed: options.seed,
             radio: Box::new(radio),
@@ -177,7 +200,7 @@ impl Testbed {
         let testbed = Self {
             board,
             network,
-            air,
+            ether,
             cluster,
             pki,
             clock,
@@ -196,7 +219,10 @@ impl Testbed {
 
     /// Puts the API server into the network, and the controllers to work.
     fn serve(&self) -> Result<()> {
-        let acceptor = self.pki.acceptor(&[IpAddr::V4(SERVER)], self.clock.for_tls())?;
+        let acceptor = self
+            .pki
+            .acceptor(&[IpAddr::V4(SERVER)], self.clock.for_tls())?
+            .with_tickets();
         let (accepted, mut new) = mpsc::unbounded();
         self.network.serve(
             SERVER_PORT,
@@ -213,8 +239,10 @@ impl Testbed {
                 let (cluster, acceptor, happened) = (cluster.clone(), acceptor.clone(), happened.clone());
                 spawn(&connections, async move {
                     let id = happened.open();
-                    if let Some(stream) = accept_tls(&cluster, socket, &acceptor).await {
-                        happened.established(id, stream.resumed());
+                    if let Some(mut stream) = accept_tls(&cluster, socket, &acceptor).await {
+                        stream.set_fragment(LONGEST_RECORD);
+                        let certified = stream.peer_certificate().is_some();
+                        happened.established(id, stream.resumed(), certified);
                         serve_tls(&cluster, stream).await;
                     }
                 });
@@ -311,13 +339,26 @@ impl Testbed {
         limit: Duration,
         future: impl Future<Output = T> + 'static,
     ) -> Result<T> {
+        self.block_on_and(limit, future, |_| {})
+    }
+
+    /// As [`Self::block_on`], with `meanwhile` done between two slices of time.
+    fn block_on_and<T: 'static>(
+        &mut self,
+        limit: Duration,
+        future: impl Future<Output = T> + 'static,
+        mut meanwhile: impl FnMut(&mut Self),
+    ) -> Result<T> {
         let result = Rc::new(RefCell::new(None));
         let given = result.clone();
         spawn(&self.pool.spawner(), async move {
             let done = future.await;
             given.replace(Some(done));
         });
-        self.until(limit, |_| result.borrow().is_some())?;
+        self.until(limit, |testbed| {
+            meanwhile(testbed);
+            result.borrow().is_some()
+        })?;
         result
             .take()
             .with_context(|| format!("nothing came of it in {limit:?} of emulated time"))
@@ -333,15 +374,49 @@ impl Testbed {
         &self.handshakes
     }
 
+    /// What is on the air around the board: access points come and go here.
+    ///
+    /// # Panics
+    /// Never: the radio was plugged in by [`Self::new`].
+    pub fn air(&mut self) -> &mut Air {
+        let radio = self.board.radio().as_any_mut().downcast_mut::<Cyw43439>();
+        radio.expect("the board has this radio").air_mut()
+    }
+
+    /// Takes the access point off the air, or puts it there.
+    pub fn set_access_point(&mut self, present: bool) {
+        let now = self.now();
+        let air = self.air();
+        for access_point in air.access_points().to_vec() {
+            air.plan(now, Change::Present(access_point.bssid, present));
+        }
+    }
+
+    /// From now on the way between access point and network is as bad as that.
+    pub fn set_conditions(&mut self, conditions: Conditions) {
+        self.ether.set(conditions);
+    }
+
+    /// Sends an echo request to the board.
+    pub fn ping(&mut self) {
+        self.ether.ping(self.now());
+    }
+
+    /// The echo requests so far.
+    pub fn echoes(&self) -> Vec<Echo> {
+        self.ether.echoes()
+    }
+
     /// Stamps what has happened with the board's time and cycles.
     fn note(&mut self) {
         let (now, awake) = (self.now(), self.awake());
         let mut happened = self.happened.0.borrow_mut();
         self.began.resize(happened.opened, (now, awake));
-        for (id, resumed) in happened.established.drain(..) {
-            let (began, before) = self.began[id];
+        for established in happened.established.drain(..) {
+            let (began, before) = self.began[established.id];
             self.handshakes.push(Handshake {
-                resumed,
+                resumed: established.resumed,
+                certified: established.certified,
                 began,
                 took: now.since(began),
                 cycles: awake - before,
@@ -385,7 +460,9 @@ impl Testbed {
     /// # Errors
     /// When the board stops or does not answer.
     pub fn get(&mut self, path: &str) -> Result<(u16, String)> {
-        let answer = self.kubelets.get(BOARD.to_string(), 10250, path.to_owned());
+        let answer = self
+            .kubelets
+            .get(BOARD.to_string(), KUBELET_PORT, path.to_owned());
         let read = async move {
             let KubeletAnswer { status, mut body, .. } = answer.await?;
             let mut text = Vec::new();
@@ -403,19 +480,44 @@ impl Testbed {
     /// # Errors
     /// When nothing comes of it.
     pub fn handshake_inward(&mut self) -> Result<u64> {
+        self.handshake_inward_and(|_| {})
+    }
+
+    /// As [`Self::handshake_inward`], with `meanwhile` done between two slices of time.
+    ///
+    /// # Errors
+    /// When nothing comes of it.
+    pub fn handshake_inward_and(&mut self, meanwhile: impl FnMut(&mut Self)) -> Result<u64> {
         let connector = self.pki.kubelet_connector(self.clock.for_tls())?;
         let inward = self.inward.clone();
         let before = self.awake();
-        let stream = self.block_on(Duration::from_secs(15), async move {
-            let socket = inward.dial(&BOARD.to_string(), 10250).await?;
+        let shake = async move {
+            let socket = inward.dial(&BOARD.to_string(), KUBELET_PORT).await?;
             connector
                 .connect(&BOARD.to_string(), socket)
                 .await
                 .map_err(io::Error::other)
-        })??;
+        };
+        let stream = self.block_on_and(Duration::from_secs(15), shake, meanwhile)??;
         let cycles = self.awake() - before;
         drop(stream);
         Ok(cycles)
+    }
+
+    /// Opens a TCP connection to the node's kubelet API and lets it go; the returned cell has how long that took once it is
+    /// there.
+    pub fn dial_inward(&self) -> Rc<Cell<Option<Duration>>> {
+        let (inward, clock) = (self.inward.clone(), self.clock.clone());
+        let took = Rc::new(Cell::new(None));
+        let given = took.clone();
+        spawn(&self.pool.spawner(), async move {
+            let began = clock.uptime();
+            if let Ok(socket) = inward.dial(&BOARD.to_string(), KUBELET_PORT).await {
+                given.set(Some(clock.uptime().saturating_sub(began)));
+                drop(socket);
+            }
+        });
+        took
     }
 
     /// Whether the node `name` is Ready by what the cluster knows.

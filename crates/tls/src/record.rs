@@ -101,6 +101,8 @@ pub(crate) struct Records {
     receiver: Direction,
     /// The longest payload that is taken.
     limit: usize,
+    /// The most text in a record that is sent.
+    fragment: usize,
 
     header: [u8; HEADER],
     /// How much of the header, then of the payload, has arrived.
@@ -130,6 +132,7 @@ impl Records {
             sender,
             receiver,
             limit,
+            fragment: FRAGMENT,
             header: [0; HEADER],
             filled: 0,
             payload: Vec::new(),
@@ -142,6 +145,11 @@ impl Records {
             sent_close: false,
             failed: None,
         }
+    }
+
+    /// Has records sent with up to so much text.
+    pub(crate) fn set_fragment(&mut self, bytes: usize) {
+        self.fragment = bytes.clamp(1, 1 << 14);
     }
 
     /// Text that has arrived, as much as fits. `None` if more must be received first; 0 at the peer's farewell.
@@ -339,7 +347,7 @@ impl Records {
         if self.sender.is_worn() {
             self.update_sender()?;
         }
-        let text = &text[..text.len().min(FRAGMENT)];
+        let text = &text[..text.len().min(self.fragment)];
         self.seal(APPLICATION_DATA, text)?;
         Ok(text.len())
     }
@@ -347,7 +355,7 @@ impl Records {
     /// Whether another record would make the buffer of sealed ones larger than one full record.
     pub(crate) fn is_full(&self, next: usize) -> bool {
         let pending = self.pending().len();
-        pending > 0 && pending + next.min(FRAGMENT) > FRAGMENT
+        pending > 0 && pending + next.min(self.fragment) > self.fragment
     }
 
     /// Sealed bytes that must be sent.

@@ -42,6 +42,12 @@ impl<S> TlsStream<S> {
         self.resumed
     }
 
+    /// Sends records with up to so many bytes of text, at most the 16384 of the protocol, in place of 4096: for a server that
+    /// shows its clients what others would send.
+    pub fn set_fragment(&mut self, bytes: usize) {
+        self.records.set_fragment(bytes);
+    }
+
     #[cfg(test)]
     pub(crate) fn into_records(self) -> Box<Records> {
         self.records

@@ -254,6 +254,12 @@ impl Impaired {
         }
     }
 
+    /// From now on it is under these conditions. What is under way arrives as it would have.
+    pub fn set_conditions(&mut self, conditions: Conditions) {
+        self.random = fastrand::Rng::with_seed(conditions.seed);
+        self.conditions = conditions;
+    }
+
     /// Hands on what has arrived by `now` at the other end, and takes what the other end sends.
     fn advance(&mut self, now: Time) {
         while let Some((at, frame)) = self.outward.pop(now) {

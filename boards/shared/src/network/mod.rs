@@ -182,10 +182,9 @@ async fn start(hardware: Hardware, settings: Settings<'static>) {
     let (device, mut control, runner) = cyw43::new(radio_state(), power, bus, program, parameters).await;
     run_radio(runner).map(|task| spawner.spawn(task)).ok();
     control.init(countries).await;
-    // Asleep between beacons it would hear of a change a tenth of a second late.
-    control
-        .set_power_management(PowerManagementMode::Performance)
-        .await;
+    // In any other mode it sleeps until the next beacon as soon as nobody has spoken for 20 ms, and hears of a change a tenth
+    // of a second late.
+    control.set_power_management(PowerManagementMode::None).await;
     let (stack, runner) = embassy_net::new(
         device,
         address_config(settings),
