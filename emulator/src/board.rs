@@ -612,9 +612,10 @@ impl Board {
             .map_or_else(Vec::new, std::mem::take)
     }
 
-    /// Remembers each change of a pin, or stops to.
+    /// Remembers the levels of the pins as they are and each change of one, or stops to.
     pub fn set_pin_log(&mut self, on: bool) {
-        self.machine.chip.pin_log = on.then(Vec::new);
+        let now = (self.time(), self.machine.chip.gpio.levels);
+        self.machine.chip.pin_log = on.then(|| vec![now]);
     }
 
     /// Takes the changes of pins: when, and the levels of all from then on.

@@ -23,7 +23,7 @@ pub use board::{Board, Config, Figures, PowerCut, Snapshot, SnapshotError};
 pub use boot::image::Symbol;
 pub use boot::{Image, ImageError};
 pub use chip::{WatchdogReset, blocks};
-pub use cpu::Fault;
+pub use cpu::{Access, Fault};
 pub use machine::Stop;
 pub use observe::Profile;
 pub use time::Time;

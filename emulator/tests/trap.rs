@@ -87,10 +87,10 @@ impl Radio for Broken {
 
 #[test]
 fn a_fault_of_the_radio_stops_the_board() {
-    // GPIO25 to the SIO, enabled, high: the radio is selected; then b .
+    // IO_BANK0 out of reset; GPIO25 to the SIO, enabled, high: the radio is selected; then b .
     let program = [
-        0x4804, 0x2105, 0x6001, 0x4804, 0x4904, 0x6001, 0x4804, 0x6001, 0xe7fe, 0x0000, 0x40cc, 0x4001,
-        0x0024, 0xd000, 0x0000, 0x0200, 0x0014, 0xd000,
+        0x4806, 0x2120, 0x6001, 0x4806, 0x2105, 0x6001, 0x4805, 0x4906, 0x6001, 0x4806, 0x6001, 0xe7fe,
+        0x0000, 0x0000, 0xf000, 0x4000, 0x40cc, 0x4001, 0x0024, 0xd000, 0x0000, 0x0200, 0x0014, 0xd000,
     ];
     let config = Config {
         radio: Box::new(Broken::default()),
@@ -101,5 +101,5 @@ fn a_fault_of_the_radio_stops_the_board() {
         panic!("{stop}")
     };
     assert_eq!(what, "radio: ioctl 999 is not modelled");
-    assert_eq!((core, pc), (0, CODE + 8 + 16));
+    assert_eq!((core, pc), (0, CODE + 8 + 22));
 }

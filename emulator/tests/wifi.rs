@@ -6,11 +6,11 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use picolet_emulator::net::{DEVICE, HOST, Impaired, Link, Local, Stream, User};
 use picolet_emulator::radio::{AccessPoint, Air, Change, Config as RadioConfig, Cyw43439, Security};
-use picolet_emulator::{Board, Config, Figures, Stop, Time};
+use picolet_emulator::{Board, Config, Figures, SnapshotError, Stop, Time};
 use support::client::pattern;
 use support::image::{board, run_to, wifi};
 
@@ -129,20 +129,88 @@ fn every_run_to_dhcp_is_the_same_to_the_instruction() {
     }
 }
 
-#[test]
-#[ignore = "minutes: cargo test --release -p picolet-emulator --test wifi -- --ignored ten_megabytes"]
-fn ten_megabytes_go_each_way() {
-    const LENGTH: usize = 10_000_000;
-    let local = Local::new(3);
-    let mut board = start(local.link());
+/// Moves that many bytes from a socket of the host to the device, and as many from the device to a socket of the host.
+fn move_each_way(length: usize, conditions: &str) {
+    let ports = ["127.0.77.2:0=9", "127.0.77.2:0=19"].map(|port| port.parse().expect("a port"));
+    let user = User::new(&ports).expect("sockets");
+    let published = user.published();
+    let (sink, source) = (published[0].listen, published[1].listen);
+    let conditions = conditions.parse().expect("conditions");
+    let mut board = start(Box::new(Impaired::new(Box::new(user), conditions)));
+    board.set_pace(Some(1.0));
     let mut log = String::new();
     run_to(&mut board, &mut log, "address 10.0.2.15/24", MINUTE);
-    let data = pattern(LENGTH);
-    let count = exchange(&local, 9, data.clone());
-    let answer = [(LENGTH as u32).to_be_bytes(), checksum(&data).to_be_bytes()].concat();
-    assert_eq!(finish(&mut board, &count, Duration::from_secs(600)), answer);
-    let source = exchange(&local, 19, (LENGTH as u32).to_be_bytes().to_vec());
-    assert!(finish(&mut board, &source, Duration::from_secs(600)) == data);
+
+    let mut run = |what: &str, thread: thread::JoinHandle<Vec<u8>>| {
+        let (host, begun) = (Instant::now(), board.time());
+        while !thread.is_finished() {
+            let stop = board.run_until(board.time() + Duration::from_millis(10));
+            assert_eq!(stop, Stop::Reached, "{stop}");
+            // what is slower than a modem does not move
+            let limit = Duration::from_secs(60 + length as u64 / 5_000);
+            assert!(
+                board.time().since(begun) < limit,
+                "{what}: not done within {limit:?} of emulated time: {}",
+                String::from_utf8_lossy(&board.take_uart(0))
+            );
+        }
+        let (took, host) = (board.time().since(begun), host.elapsed());
+        println!(
+            "{what} {length} bytes: {:.1} s emulated, {} KB/s, in {:.1} s",
+            took.as_secs_f64(),
+            (length as f64 / took.as_secs_f64() / 1000.0) as u64,
+            host.as_secs_f64()
+        );
+        thread.join().expect("no panic")
+    };
+    let data = pattern(length);
+    let expected = [(length as u32).to_be_bytes(), checksum(&data).to_be_bytes()].concat();
+    let sent = data.clone();
+    let answer = run(
+        "to the device",
+        thread::spawn(move || {
+            let mut stream = TcpStream::connect(sink).expect("connected");
+            stream.write_all(&sent).expect("sent");
+            stream.shutdown(Shutdown::Write).expect("shut");
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).expect("an answer");
+            answer
+        }),
+    );
+    assert_eq!(answer, expected);
+    let came = run(
+        "from the device",
+        thread::spawn(move || {
+            let mut stream = TcpStream::connect(source).expect("connected");
+            stream.write_all(&(length as u32).to_be_bytes()).expect("sent");
+            let mut came = Vec::new();
+            stream.read_to_end(&mut came).expect("received");
+            came
+        }),
+    );
+    assert!(
+        came == data,
+        "{} bytes came, or they are not the same",
+        came.len()
+    );
+}
+
+/// A megabyte here; ten when they are asked for by name.
+#[test]
+fn a_megabyte_goes_each_way_between_device_and_sockets_of_the_host() {
+    move_each_way(1_000_000, "");
+}
+
+#[test]
+#[ignore = "minutes: cargo test --release -p picolet-emulator --test wifi -- --ignored --nocapture ten_megabytes"]
+fn ten_megabytes_go_each_way_between_device_and_sockets_of_the_host() {
+    move_each_way(10_000_000, "");
+}
+
+#[test]
+#[ignore = "minutes: cargo test --release -p picolet-emulator --test wifi -- --ignored --nocapture five_percent"]
+fn a_megabyte_comes_through_five_percent_of_loss_on_the_way_to_the_host() {
+    move_each_way(1_000_000, "loss=5%,seed=7");
 }
 
 /// Lets the board idle, and then asks it for something.
@@ -220,6 +288,36 @@ fn an_access_point_goes_and_comes_back() {
     let data = pattern(5_000);
     let echo = exchange(&local, 7, data.clone());
     assert!(finish(&mut board, &echo, Duration::from_secs(30)) == data);
+}
+
+#[test]
+fn a_snapshot_goes_on_with_another_network() {
+    let local = Local::new(3);
+    let mut board = start(local.link());
+    let mut log = String::new();
+    run_to(&mut board, &mut log, "radio set up", MINUTE);
+    let early = board.snapshot();
+    run_to(&mut board, &mut log, "address 10.0.2.15/24", MINUTE);
+    let joined = board.snapshot();
+    assert_eq!(board.restore(&joined), Err(SnapshotError::Network));
+    // what was joined still is, and answers whoever connects
+    let figures = [0, 1].map(|_| {
+        let local = Local::new(3);
+        board.restore_with(&joined, local.link());
+        let data = pattern(5_000);
+        let echo = exchange(&local, 7, data.clone());
+        assert!(finish(&mut board, &echo, Duration::from_secs(30)) == data);
+        board.figures()
+    });
+    assert_eq!(figures[0], figures[1]);
+    // what had not joined does, and what lost its power too
+    for cut in [false, true] {
+        board.restore_with(&early, Local::new(3).link());
+        if cut {
+            board.power_cycle();
+        }
+        run_to(&mut board, &mut String::new(), "address 10.0.2.15/24", MINUTE);
+    }
 }
 
 #[test]

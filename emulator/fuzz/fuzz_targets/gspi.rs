@@ -83,12 +83,7 @@ thread_local! {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let (radio, now) = JOINED.with(|host| {
-        (
-            host.radio.duplicate(),
-            host.now,
-        )
-    });
+    let (radio, now) = JOINED.with(|host| (host.radio.duplicate(), host.now));
     let mut host = Host::new(Copied(radio));
     host.now = now;
     host.speak_words();

@@ -966,7 +966,7 @@ impl Chip {
                 return Some(());
             }
             // USB's memory can be written in pieces, unlike any register
-            0x501 if address & 0xf_f000 == 0 => {
+            0x501 if address & 0xf_f000 == 0 && !self.resets.holds(address) => {
                 self.usb.write_memory(address & 0xfff, size, value);
                 let now = self.sync(*cycles);
                 self.usb.memory_written(now);
@@ -987,6 +987,9 @@ impl Chip {
         }
         let now = self.sync(*cycles);
         let offset = address & 0xfff;
+        if self.resets.holds(address) {
+            return Some(0);
+        }
         let value = match address & 0xffff_c000 {
             0x4000_0000 => self.system.read_sysinfo(offset),
             0x4000_4000 => self.system.read_syscfg(offset),
@@ -1091,6 +1094,9 @@ impl Chip {
         }
         let now = self.sync(*cycles);
         let offset = address & 0xfff;
+        if self.resets.holds(address) {
+            return Some(());
+        }
         let write = Write::at(address, value);
         let mut source = None;
         let modelled = match address & 0xffff_c000 {

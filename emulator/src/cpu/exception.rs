@@ -1,6 +1,6 @@
 //! Exceptions: priorities, entry, return, tail-chaining, sleep (ARMv6-M ARM, section B1.5).
 
-use super::{Core, Fault, Sleep};
+use super::{Access, Core, Fault, Sleep};
 use crate::chip::Chip;
 
 /// HardFault.
@@ -68,7 +68,7 @@ impl Exceptions {
     }
 
     /// The priority of what runs: 4 is below everything. PRIMASK is not looked at.
-    fn active_priority(&self) -> i32 {
+    pub(super) fn active_priority(&self) -> i32 {
         let mut lowest = 4;
         let mut active = self.active;
         while active != 0 {
@@ -234,13 +234,19 @@ impl Core {
             psr | misaligned << 9,
         ];
         self.r[13] = frame;
-        let stacked = words
-            .iter()
-            .enumerate()
-            .all(|(i, &word)| chip.store_word(frame.wrapping_add(4 * i as u32), word).is_some());
+        let stacked = words.iter().enumerate().all(|(i, &word)| {
+            let address = frame.wrapping_add(4 * i as u32);
+            self.allows(address, Access::Write) && chip.store_word(address, word).is_some()
+        });
         if !stacked {
             // a fault while stacking: the HardFault handler runs without a frame, or nothing does
-            self.last_fault = Some((Fault::Bus { address: frame }, return_address));
+            let (address, access) = (frame, Access::Write);
+            let fault = if self.allows(address, access) {
+                Fault::Bus { address }
+            } else {
+                Fault::Protected { address, access }
+            };
+            self.last_fault = Some((fault, return_address));
             if self.execution_priority() < 0 || exception == HARD_FAULT {
                 self.sleep = Sleep::Lockup;
                 return;
@@ -306,8 +312,13 @@ impl Core {
         self.use_process_stack(process_stack);
         let frame = self.r[13];
         let mut words = [0; 8];
+        // what is returned to reads its frame
+        let privileged = to_handler || !self.unprivileged;
         for (i, word) in words.iter_mut().enumerate() {
-            let address = frame.wrapping_add(4 * i as u32);
+            let (address, access) = (frame.wrapping_add(4 * i as u32), Access::Read);
+            if !self.allows_as(address, access, privileged) {
+                return self.fault(chip, Fault::Protected { address, access });
+            }
             match chip.load_word(address, &mut self.cycles) {
                 Some(value) => *word = value,
                 None => return self.fault(chip, Fault::Bus { address }),

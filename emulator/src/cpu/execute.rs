@@ -5,7 +5,7 @@
 
 use super::code::FLASH;
 use super::decode::{Decoded, Op, is_wide};
-use super::{Core, Fault, Sleep};
+use super::{Access, Core, Fault, Sleep};
 use crate::chip::Chip;
 
 /// Why the loop ended.
@@ -248,9 +248,18 @@ impl Core {
     ///
     /// What changes with each instruction lives in registers of the host, so there is little of it: where the next one
     /// is, and the cycle. Instructions are counted by how far the index moves.
+    pub(crate) fn run<O: Observe>(&mut self, chip: &mut Chip, observer: &mut O) -> Exit {
+        // what switches the memory protection unit on or off ends the loop
+        if self.is_protected() {
+            self.run_loop::<O, true>(chip, observer)
+        } else {
+            self.run_loop::<O, false>(chip, observer)
+        }
+    }
+
     #[allow(clippy::too_many_lines, reason = "one instruction set, one loop")]
     #[inline(never)]
-    pub(crate) fn run<O: Observe>(&mut self, chip: &mut Chip, observer: &mut O) -> Exit {
+    fn run_loop<O: Observe, const PROTECTED: bool>(&mut self, chip: &mut Chip, observer: &mut O) -> Exit {
         let mut cycles = self.cycles;
         let Some(mut index) = self.enter_memory(chip, self.pc) else {
             return Exit::Fault(Fault::Fetch { address: self.pc });
@@ -288,9 +297,19 @@ impl Core {
                         break 'run Exit::Fault($fault)
                     };
                 }
+                macro_rules! check {
+                    ($address:expr, $access:expr) => {{
+                        let (address, access) = ($address, $access);
+                        if PROTECTED && !self.allows(address, access) {
+                            fault!(Fault::Protected { address, access });
+                        }
+                    }};
+                }
+                check!(self.address(here), Access::Run);
                 macro_rules! load {
                     ($address:expr, $fast:ident, $size:expr) => {{
                         let address = $address;
+                        check!(address, Access::Read);
                         match chip.ram.$fast(address) {
                             Some(value) => value,
                             None => {
@@ -315,6 +334,7 @@ impl Core {
                 macro_rules! store {
                     ($address:expr, $fast:ident, $size:expr, $value:expr) => {{
                         let (address, value) = ($address, $value);
+                        check!(address, Access::Write);
                         match chip.ram.$fast(address, value) {
                             Some(offset) => chip.code.ram_written(offset),
                             None => {
@@ -513,6 +533,7 @@ impl Core {
                     Op::LdrLiteral => {
                         cycles += 1;
                         let to = d.d;
+                        check!(d.imm, Access::Read);
                         reg!(to) = if self.memory == FLASH && d.imm < 0x1100_0000 {
                             let (word, wait) = chip.read_cached(d.imm);
                             cycles += wait;

@@ -9,17 +9,20 @@ mod debug;
 pub(crate) mod decode;
 mod exception;
 mod execute;
+mod protection;
 mod system;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use debug::DebugRegisters;
 pub(crate) use execute::{Exit, NoObserver, Observe, replicate};
+pub use protection::Access;
 
 use code::Region;
 use core::fmt;
 use exception::Exceptions;
-use system::{Mpu, SysTick};
+use protection::Mpu;
+use system::SysTick;
 
 /// Why an instruction could not be done. Each leads to a HardFault, and to lockup where that cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,13 @@ pub enum Fault {
         /// The address.
         address: u32,
     },
+    /// What the memory protection unit does not allow.
+    Protected {
+        /// The address.
+        address: u32,
+        /// What was to be done there.
+        access: Access,
+    },
     /// SVC at a priority that does not allow it.
     Svc,
     /// BKPT without a debugger.
@@ -64,6 +74,17 @@ impl fmt::Display for Fault {
             Self::Fetch { address } => write!(f, "jump to {address:#010x}, where no code can run"),
             Self::NotThumb { address } => {
                 write!(f, "jump to the even address {address:#010x}, which is not Thumb")
+            }
+            Self::Protected { address, access } => {
+                let what = match access {
+                    Access::Read => "reading",
+                    Access::Write => "writing",
+                    Access::Run => "running",
+                };
+                write!(
+                    f,
+                    "the memory protection unit does not allow {what} {address:#010x}"
+                )
             }
             Self::Svc => write!(f, "SVC at a priority that does not allow it"),
             Self::Breakpoint => write!(f, "BKPT without a debugger"),

@@ -1,4 +1,4 @@
-//! The system control space: SysTick, NVIC, SCB, and the registers of the MPU (RP2040 datasheet, section 2.4.8).
+//! The system control space: SysTick, NVIC and SCB (RP2040 datasheet, section 2.4.8).
 
 use super::{Core, Fault};
 use crate::chip::Chip;
@@ -49,15 +49,6 @@ impl SysTick {
     fn runs(&self) -> bool {
         self.enabled && self.zero_at != u64::MAX
     }
-}
-
-/// The MPU's registers. What they forbid is not enforced: see `docs/emulator.md`.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Mpu {
-    control: u32,
-    region: u32,
-    bases: [u32; 8],
-    attributes: [u32; 8],
 }
 
 impl Core {
@@ -135,17 +126,14 @@ impl Core {
                 u32::from(exceptions.systick_priority) << 30 | u32::from(exceptions.pendsv_priority) << 22
             }
             0xe000_ed24 => u32::from(exceptions.svcall_pending) << 15,
-            // MPU_TYPE: eight regions
-            0xe000_ed90 => 0x800,
-            0xe000_ed94 => self.mpu.control,
-            0xe000_ed98 => self.mpu.region,
-            0xe000_ed9c => self.mpu.bases[self.mpu.region as usize] | self.mpu.region,
-            0xe000_eda0 => self.mpu.attributes[self.mpu.region as usize],
             // DFSR and DHCSR: no debugger in the chip
             0xe000_ed30 | 0xe000_edf0 => 0,
             _ => {
-                chip.not_modelled(address, None);
-                0
+                let protection = self.mpu.read(address);
+                if protection.is_none() {
+                    chip.not_modelled(address, None);
+                }
+                protection.unwrap_or(0)
             }
         })
     }
@@ -219,15 +207,7 @@ impl Core {
                 self.exceptions.systick_priority = (value >> 30) as u8;
                 self.exceptions.pendsv_priority = (value >> 22 & 3) as u8;
             }
-            0xe000_ed94 => self.mpu.control = value & 7,
-            0xe000_ed98 => self.mpu.region = value & 7,
-            0xe000_ed9c => {
-                if value & 0x10 != 0 {
-                    self.mpu.region = value & 7;
-                }
-                self.mpu.bases[self.mpu.region as usize] = value & !0xff;
-            }
-            0xe000_eda0 => self.mpu.attributes[self.mpu.region as usize] = value,
+            _ if self.mpu.write(address, value) => {}
             _ => chip.not_modelled(address, Some(value)),
         }
         Ok(())

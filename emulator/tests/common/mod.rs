@@ -1,6 +1,8 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod thumb;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

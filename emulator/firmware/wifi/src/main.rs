@@ -4,8 +4,11 @@
 //! Port 7 sends back what comes (RFC 862). Port 9 counts what comes and answers with the count and a checksum. Port 19
 //! is told a length and sends that many bytes. Port 5000 is told an address, a port and a length; it connects there,
 //! sends that many bytes and reads as many back, and answers with how many were right. Numbers are 32 bits, big-endian.
+//! Port 80 is a web server.
 #![no_std]
 #![no_main]
+
+mod http;
 
 use cyw43::{A4, Aligned, Control, JoinOptions, NetDriver, PowerManagementMode};
 use cyw43_pio::{DEFAULT_CLOCK_DIVIDER, PioSpi};
@@ -20,7 +23,7 @@ use embassy_rp::{bind_interrupts, dma, uart};
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::Write;
 use emulator_firmware::{log_to, say};
-use static_cell::StaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
 const NAME: &str = "picolet";
 const PASSPHRASE: &str = "correct horse";
@@ -177,7 +180,7 @@ async fn visit(stack: Stack<'_>, socket: &mut TcpSocket<'_>) -> Result<(), Error
     socket.write_all(&right.to_be_bytes()).await
 }
 
-#[embassy_executor::task(pool_size = 4)]
+#[embassy_executor::task(pool_size = 5)]
 async fn serve(stack: Stack<'static>, port: u16, memory: &'static mut [[u8; BUFFER]; 3]) -> ! {
     let [receive, send, buffer] = memory;
     loop {
@@ -193,6 +196,7 @@ async fn serve(stack: Stack<'static>, port: u16, memory: &'static mut [[u8; BUFF
                 Ok([length]) => send_pattern(&mut socket, length).await,
                 Err(error) => Err(error),
             },
+            80 => http::answer(stack, &mut socket, buffer).await,
             _ => visit(stack, &mut socket).await,
         };
         socket.close();
@@ -233,7 +237,7 @@ async fn main(spawner: Spawner) {
     control.set_power_management(PowerManagementMode::PowerSave).await;
     say!("radio set up at {} ms", Instant::now().as_millis());
 
-    static RESOURCES: StaticCell<StackResources<8>> = StaticCell::new();
+    static RESOURCES: StaticCell<StackResources<10>> = StaticCell::new();
     let resources = RESOURCES.init(StackResources::new());
     let (stack, runner) =
         embassy_net::new(device, Config::dhcpv4(Default::default()), resources, 0x7069_636f);
@@ -244,9 +248,9 @@ async fn main(spawner: Spawner) {
         say!("address {} at {} ms", config.address, Instant::now().as_millis());
     }
 
-    static MEMORY: StaticCell<[[[u8; BUFFER]; 3]; 4]> = StaticCell::new();
-    let memory = MEMORY.init([[[0; BUFFER]; 3]; 4]);
-    for (port, memory) in [7, 9, 19, 5000].into_iter().zip(memory) {
+    // const: what is made at run time lies on the stack first, and there is no room for it twice
+    static MEMORY: ConstStaticCell<[[[u8; BUFFER]; 3]; 5]> = ConstStaticCell::new([[[0; BUFFER]; 3]; 5]);
+    for (port, memory) in [7, 9, 19, 80, 5000].into_iter().zip(MEMORY.take()) {
         spawner.spawn(serve(stack, port, memory).unwrap());
     }
 }

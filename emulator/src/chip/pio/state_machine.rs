@@ -314,7 +314,13 @@ impl Pio {
 
     /// Does one instruction.
     fn execute(&mut self, i: usize, op: u32, inputs: Inputs) -> Outcome {
+        let outcome = self.operate(i, op, inputs);
+        // in the same cycle, and over what the operation did to the same pins (section 3.5.6.1); a stall puts nothing off
         self.side_set(i, op);
+        outcome
+    }
+
+    fn operate(&mut self, i: usize, op: u32, inputs: Inputs) -> Outcome {
         let seen = inputs.seen(self.bypass);
         let mapped = seen.rotate_right(self.machines[i].pin_control >> 15 & 31);
         match op >> 13 {
@@ -490,8 +496,8 @@ impl Pio {
             self.effects.fifos = true;
             return Outcome::Next;
         }
-        self.debug |= 1 << (TX_STALL + i as u32);
         if op >> 5 & 1 != 0 {
+            self.debug |= 1 << (TX_STALL + i as u32);
             return Outcome::Stalled;
         }
         machine.osr = machine.x;

@@ -1,11 +1,13 @@
 //! Programs as they are published for PIO, assembled here, and the waveforms they make.
 
+mod cases;
+
 use super::{Inputs, Pio};
 use crate::chip::memory::Write;
 
 /// An assembled program.
-struct Program {
-    code: &'static [u16],
+struct Program<'a> {
+    code: &'a [u16],
     /// Wrap target and wrap source.
     wrap: (u32, u32),
     optional_side_set: bool,
@@ -22,7 +24,7 @@ struct Bench {
 
 impl Bench {
     /// A block with this program in its memory, and state machine 0 wrapped to it.
-    fn new(program: &Program) -> Self {
+    fn new(program: &Program<'_>) -> Self {
         let mut bench = Self {
             pio: Pio::new(),
             now: 0,
