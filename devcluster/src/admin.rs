@@ -10,10 +10,10 @@ use crate::faults::{Fault, RandomFaults};
 use crate::request::Request;
 use crate::serve::Connection;
 use picolet_platform::Clock;
+use picolet_platform::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::rc::Rc;
-use std::time::Duration;
 
 /// What can be ordered.
 #[derive(Deserialize)]

@@ -6,10 +6,10 @@ use crate::object::Object;
 use crate::resources::ResourceId;
 use crate::table;
 use crate::watch::{Subscription, WatchEvent};
+use picolet_platform::Duration;
 use picolet_platform::UnixMicros;
 use serde_json::{Value, json};
 use std::rc::Rc;
-use std::time::Duration;
 
 /// An answer that is whole.
 #[derive(Debug)]

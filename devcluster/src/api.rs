@@ -17,9 +17,9 @@ use crate::selectors::{Selection, parse_fields, parse_labels};
 use crate::store::Start;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use picolet_platform::Duration;
 use picolet_platform::UnixMicros;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// What is to be done for a request.
 pub(crate) enum Outcome {

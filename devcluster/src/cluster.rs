@@ -10,6 +10,7 @@ use crate::selectors::{Selection, parse_fields, parse_labels};
 use crate::serve::Connection;
 use crate::store::Start;
 use crate::watch::{EventType, Subscription};
+use picolet_platform::Duration;
 use picolet_platform::{Clock, UnixMicros};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,7 +19,6 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// How a cluster is made.
 #[derive(Clone, Debug)]
@@ -145,7 +145,7 @@ impl<C: Clock> Cluster<C> {
 
     /// The cluster's time of day. Where the clock knows none, time starts with the epoch.
     pub(crate) fn now(&self) -> UnixMicros {
-        let uptime = || UnixMicros(u64::try_from(self.0.clock.uptime().as_micros()).unwrap_or(u64::MAX));
+        let uptime = || UnixMicros(self.0.clock.uptime().as_micros());
         self.0.clock.now().unwrap_or_else(uptime)
     }
 

@@ -9,11 +9,11 @@ use crate::operations::{By, State, Target, text};
 use crate::resources::ResourceId;
 use crate::selectors::Selection;
 use crate::timestamp::{parse, rfc3339};
+use picolet_platform::Duration;
 use picolet_platform::{Clock, UnixMicros};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// `--node-monitor-period`.
 const PERIOD: Duration = Duration::from_secs(5);

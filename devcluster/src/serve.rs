@@ -16,11 +16,11 @@ use embassy_futures::select::{Either, Either3, select, select3};
 use embedded_io_async::{Read, Write};
 use picolet_kube::Timestamp;
 use picolet_platform::Clock;
+use picolet_platform::Duration;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 /// How often a watch that asked for it gets a bookmark (`bookmarkFrequency` of the watch cache).
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);

@@ -2,6 +2,7 @@
 
 use embedded_io_async::{ErrorType, Read, Write};
 use picolet_devcluster::{Cluster, Identity, Options, RandomFaults, serve_connection};
+use picolet_platform::Duration;
 use picolet_platform::{Clock, TimeSource, UnixMicros};
 use serde_json::json;
 use std::cell::{Cell, RefCell};
@@ -13,7 +14,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
 /// A clock that stands still while anything is to be done, and then jumps to the next thing.
 #[derive(Clone, Default)]
@@ -31,9 +31,7 @@ impl Clock for JumpingClock {
     }
 
     fn now(&self) -> Option<UnixMicros> {
-        Some(UnixMicros(
-            1_795_354_103_000_000 + self.uptime().as_micros() as u64,
-        ))
+        Some(UnixMicros(1_795_354_103_000_000 + self.uptime().as_micros()))
     }
 
     fn time_source(&self) -> TimeSource {

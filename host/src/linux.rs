@@ -5,8 +5,9 @@
 
 use crate::clock::WallClock;
 use picolet_platform::{
-    Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode, PinReading,
-    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource, UnixMicros,
+    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode,
+    PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource,
+    UnixMicros,
 };
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
@@ -14,7 +15,7 @@ use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// What a Pico W has.
@@ -140,7 +141,7 @@ impl Linux {
 
 impl Clock for Linux {
     fn uptime(&self) -> Duration {
-        self.started.elapsed()
+        self.started.elapsed().into()
     }
 
     fn now(&self) -> Option<UnixMicros> {
@@ -156,7 +157,7 @@ impl Clock for Linux {
     }
 
     async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+        tokio::time::sleep(duration.into()).await;
     }
 }
 
@@ -177,7 +178,7 @@ impl Log for Linux {
         }
     }
 
-    fn log_request(&self, endpoint: &str, client: &dyn fmt::Display, status: u16, duration_ms: u32) {
+    fn log_request(&self, endpoint: &str, client: &dyn fmt::Display, status: u16, duration_ms: u64) {
         tracing::info!(node = &*self.node, endpoint, %client, status, duration_ms);
     }
 }
@@ -188,7 +189,7 @@ impl Memory for Linux {
         static LAST: Mutex<Option<(Instant, HeapFigures)>> = Mutex::new(None);
         let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((at, figures)) = *last
-            && at.elapsed() < Duration::from_secs(1)
+            && at.elapsed() < core::time::Duration::from_secs(1)
         {
             return figures;
         }

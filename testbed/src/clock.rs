@@ -3,13 +3,12 @@
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 use picolet_emulator::Time;
-use picolet_platform::{Clock, TimeSource, UnixMicros};
+use picolet_platform::{Clock, Duration, TimeSource, UnixMicros};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 #[derive(Debug)]
 struct Inner {
@@ -42,7 +41,7 @@ impl EmulatedClock {
     /// Puts it to the board's time and wakes who slept until then.
     pub(crate) fn advance(&self, to: Time) {
         let inner = &self.0;
-        let now = Duration::from_nanos(to.as_nanos());
+        let now = Duration::from_micros(to.as_micros());
         inner.now.set(now);
         inner.unix_seconds.store(self.unix().seconds(), Ordering::Relaxed);
         let mut sleepers = inner.sleepers.borrow_mut();
@@ -63,7 +62,7 @@ impl EmulatedClock {
     }
 
     fn unix(&self) -> UnixMicros {
-        let uptime = u64::try_from(self.0.now.get().as_micros()).unwrap_or(u64::MAX);
+        let uptime = self.0.now.get().as_micros();
         UnixMicros(self.0.epoch.saturating_add(uptime))
     }
 }

@@ -444,7 +444,7 @@ impl Testbed {
         };
         let mut until = (now + length).min(end);
         if let Some(next) = self.clock.next() {
-            let next = Time::ZERO + next;
+            let next = Time::from_micros(next.as_micros());
             until = until.min(next.max(Time::from_nanos(now.as_nanos() + 1)));
         }
         match self.board.run_until(until) {
@@ -513,7 +513,7 @@ impl Testbed {
         spawn(&self.pool.spawner(), async move {
             let began = clock.uptime();
             if let Ok(socket) = inward.dial(&BOARD.to_string(), KUBELET_PORT).await {
-                given.set(Some(clock.uptime().saturating_sub(began)));
+                given.set(Some(clock.uptime().saturating_sub(began).into()));
                 drop(socket);
             }
         });

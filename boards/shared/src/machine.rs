@@ -4,13 +4,13 @@ use crate::flash::DeviceRecords;
 use crate::pins::Bank;
 use crate::{Model, clock, entropy, executor, fault, log, memory, network};
 use core::fmt;
-use core::time::Duration;
 use embassy_rp::clocks::clk_sys_freq;
 use embassy_time::{Instant, Timer};
 use heapless::String;
 use picolet_platform::{
-    Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode, PinReading,
-    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource, UnixMicros,
+    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode,
+    PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource,
+    UnixMicros,
 };
 
 /// The kernel's place is embassy's.
@@ -94,7 +94,7 @@ impl Clock for Board {
     }
 
     async fn sleep(&self, duration: Duration) {
-        Timer::after_micros(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 2)).await;
+        Timer::after_micros(duration.as_micros().min(u64::MAX / 2)).await;
     }
 }
 

@@ -156,17 +156,33 @@ impl Verb<'_> {
     }
 }
 
-/// Writes the head of a request. `body` is its length, for what has one. Every write asks the server to refuse fields
-/// that it does not know (`fieldValidation=Strict`): what we send must be right to the letter.
+/// What is asked of the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// About what.
+    pub resource: Resource<'a>,
+    /// What is done with it.
+    pub verb: Verb<'a>,
+    /// The body; empty where there is none.
+    pub body: &'a str,
+}
+
+impl<'a> Request<'a> {
+    /// A request that only reads.
+    pub const fn get(resource: Resource<'a>) -> Self {
+        Self {
+            resource,
+            verb: Verb::Get,
+            body: "",
+        }
+    }
+}
+
+/// Writes the head of a request. Every write asks the server to refuse fields that it does not know
+/// (`fieldValidation=Strict`): what we send must be right to the letter.
 #[inline(never)]
-pub fn write_head(
-    out: &mut String,
-    host: &str,
-    user_agent: &str,
-    resource: Resource<'_>,
-    verb: Verb<'_>,
-    body: usize,
-) {
+pub fn write_head(out: &mut String, host: &str, user_agent: &str, request: &Request<'_>) {
+    let Request { resource, verb, body } = request;
     let _ = write!(out, "{} {resource}", verb.method().as_str());
     match verb {
         Verb::Get | Verb::Delete => {}
@@ -194,11 +210,12 @@ pub fn write_head(
         out,
         " HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {user_agent}\r\nAccept: application/json\r\n"
     );
-    if body > 0 {
+    if !body.is_empty() {
         let _ = write!(
             out,
-            "Content-Type: {}\r\nContent-Length: {body}\r\n",
-            verb.content_type()
+            "Content-Type: {}\r\nContent-Length: {}\r\n",
+            verb.content_type(),
+            body.len()
         );
     }
     out.push_str("\r\n");
@@ -210,7 +227,9 @@ mod tests {
 
     fn head(resource: Resource<'_>, verb: Verb<'_>, body: usize) -> String {
         let mut out = String::new();
-        write_head(&mut out, "api:6443", "picolet/1", resource, verb, body);
+        let body = &"............"[..body];
+        let request = Request { resource, verb, body };
+        write_head(&mut out, "api:6443", "picolet/1", &request);
         out
     }
 

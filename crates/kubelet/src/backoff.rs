@@ -1,7 +1,6 @@
 //! Waiting longer after each failure, and never in step with other nodes.
 
-use core::time::Duration;
-use picolet_platform::{Clock, Entropy};
+use picolet_platform::{Clock, Duration, Entropy};
 
 /// A delay that doubles up to a limit.
 pub(crate) struct Backoff {
@@ -36,5 +35,7 @@ impl Backoff {
 pub(crate) fn jittered(platform: &impl Entropy, duration: Duration, percent: u32) -> Duration {
     let mut random = [0; 2];
     platform.fill(&mut random);
-    duration + duration * percent / 100 * u32::from(u16::from_le_bytes(random)) / 65536
+    let most = duration.as_micros() * u64::from(percent) / 100;
+    let more = most * u64::from(u16::from_le_bytes(random)) / 65536;
+    duration + Duration::from_micros(more)
 }

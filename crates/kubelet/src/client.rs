@@ -4,24 +4,23 @@
 //! never decides what to do about a failure; it only obeys the server's word to slow down (429 and `Retry-After`).
 
 use crate::agent::Agent;
-use crate::duration;
 use crate::metrics::count;
 use crate::pods::Runtime;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use core::time::Duration;
 use embassy_futures::select::{Either, Select, select};
 use embedded_io_async::{Read, Write};
 use picolet_kube::Timestamp;
 use picolet_kube::envelope::Object;
 use picolet_kube::http::{self, Body, HEAD_BYTES, ResponseHead};
 use picolet_kube::json::{Decoder, Shape, Sink};
-use picolet_kube::request::{Resource, Verb, write_head};
+use picolet_kube::request::{Request, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
-use picolet_platform::{Clock, DialError, Dialled, Network, Platform};
+use picolet_platform::{Clock, DialError, Dialled, Duration, Network, Platform};
 use pin_project_lite::pin_project;
 
 /// How long one request may take, connecting included.
@@ -35,7 +34,7 @@ const READ_BYTES: usize = 1024;
 
 const USER_AGENT: &str = concat!("picolet/", env!("CARGO_PKG_VERSION"));
 
-/// Why a request came to nothing.
+/// Why a request came to nothing. Small: it is handed on through every future that makes a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ApiError {
     /// There is no connection.
@@ -49,16 +48,20 @@ pub(crate) enum ApiError {
     /// No answer in time.
     Timeout,
     /// By the server's own clock its certificate is not valid.
-    Dates {
-        /// What its clock says.
-        time: Timestamp,
-        /// When the certificate begins.
-        not_before: Timestamp,
-        /// When it ends.
-        not_after: Timestamp,
-    },
+    Dates(Box<Dates>),
     /// The server refused.
-    Status(Status),
+    Status(Box<Status>),
+}
+
+/// See [`ApiError::Dates`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dates {
+    /// What the server's clock says.
+    pub(crate) time: Timestamp,
+    /// When its certificate begins.
+    pub(crate) not_before: Timestamp,
+    /// When it ends.
+    pub(crate) not_after: Timestamp,
 }
 
 impl ApiError {
@@ -79,16 +82,12 @@ impl fmt::Display for ApiError {
             Self::Http => f.write_str("the API server's answer is no HTTP/1.1 that is understood"),
             Self::Json => f.write_str("the API server's answer is malformed"),
             Self::Timeout => f.write_str("the API server did not answer in time"),
-            Self::Dates {
-                time,
-                not_before,
-                not_after,
-            } => write!(
+            Self::Dates(dates) => write!(
                 f,
                 "it is {} there, and the API server's certificate is valid from {} to {}: set that clock, or renew the certificate",
-                time.time(),
-                not_before.time(),
-                not_after.time()
+                dates.time.time(),
+                dates.not_before.time(),
+                dates.not_after.time()
             ),
             Self::Status(status) if status.message.is_empty() => write!(f, "HTTP {}", u32::from(status.code)),
             Self::Status(status) => write!(f, "{} (HTTP {})", status.message, u32::from(status.code)),
@@ -119,17 +118,11 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Sends a request and reads the head of its answer. The answer to the one before must have been read whole.
-    pub(crate) async fn send(
-        &mut self,
-        host: &str,
-        resource: Resource<'_>,
-        verb: Verb<'_>,
-        body: &str,
-    ) -> Result<ResponseHead, ApiError> {
+    pub(crate) async fn send(&mut self, host: &str, request: &Request<'_>) -> Result<ResponseHead, ApiError> {
         let mut head = String::with_capacity(256);
-        write_head(&mut head, host, USER_AGENT, resource, verb, body.len());
+        write_head(&mut head, host, USER_AGENT, request);
         // One after the other: a copy of both together would be the largest allocation of the agent.
-        for part in [head.as_str(), body] {
+        for part in [head.as_str(), request.body] {
             self.stream
                 .write_all(part.as_bytes())
                 .await
@@ -264,15 +257,9 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     }
 
     /// Makes a request and hands the body of its answer to `read`, piece by piece. Only a success is `Ok`.
-    pub(crate) async fn call(
-        &self,
-        resource: Resource<'_>,
-        verb: Verb<'_>,
-        body: &str,
-        read: &mut dyn FnMut(&[u8]),
-    ) -> Result<ResponseHead, ApiError> {
+    async fn call(&self, request: &Request<'_>, read: &mut dyn FnMut(&[u8])) -> Result<(), ApiError> {
         let mut client = self.client.lock().await;
-        let pause = duration::between(self.platform.uptime(), client.pause_until);
+        let pause = client.pause_until.saturating_sub(self.platform.uptime());
         if !pause.is_zero() {
             self.platform.sleep(pause).await;
         }
@@ -287,7 +274,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
                     Err(error) => break Err(error),
                 },
             };
-            let exchange = self.exchange(&mut connection, resource, verb, body, read);
+            let exchange = self.exchange(&mut connection, request, read);
             match within(&self.platform, REQUEST_TIMEOUT, exchange).await {
                 Err(ApiError::Io) if core::mem::take(&mut reused) => {}
                 Ok(answer) => {
@@ -301,7 +288,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         };
         self.metrics
             .api_latency
-            .record(duration::between(begun, self.platform.uptime()));
+            .record(self.platform.uptime().saturating_sub(begun));
         let (head, status) = match result {
             Ok(answer) => answer,
             Err(error) => {
@@ -321,7 +308,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             _ => &self.metrics.api_refused,
         });
         match status {
-            None => Ok(head),
+            None => Ok(()),
             Some(status) => Err(ApiError::Status(status)),
         }
     }
@@ -329,13 +316,11 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     async fn exchange(
         &self,
         connection: &mut Connection<N::Outbound>,
-        resource: Resource<'_>,
-        verb: Verb<'_>,
-        body: &str,
+        request: &Request<'_>,
         read: &mut dyn FnMut(&[u8]),
-    ) -> Result<(ResponseHead, Option<Status>), ApiError> {
+    ) -> Result<(ResponseHead, Option<Box<Status>>), ApiError> {
         let host = self.host();
-        let head = connection.send(&host, resource, verb, body).await?;
+        let head = connection.send(&host, request).await?;
         if (200..300).contains(&head.status) {
             while let Some(piece) = connection.piece().await? {
                 read(piece);
@@ -353,30 +338,32 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// Makes a request whose answer is one object, which is read into `object`.
     pub(crate) fn get<T: Object>(
         &self,
-        resource: Resource<'_>,
-        verb: Verb<'_>,
-        body: &str,
+        request: Request<'_>,
         object: &mut T,
     ) -> impl Future<Output = Result<(), ApiError>> {
-        self.read(resource, verb, body, T::SHAPE, object)
+        self.request(request, Some((T::SHAPE, object)))
+    }
+
+    /// Makes a request of whose answer only the success counts.
+    pub(crate) fn post(&self, request: Request<'_>) -> impl Future<Output = Result<(), ApiError>> {
+        self.request(request, None)
     }
 
     /// The same for any type, so that it is compiled once.
-    async fn read(
+    async fn request(
         &self,
-        resource: Resource<'_>,
-        verb: Verb<'_>,
-        body: &str,
-        shape: &'static Shape,
-        mut object: &mut dyn Sink,
+        request: Request<'_>,
+        mut into: Option<(&'static Shape, &mut dyn Sink)>,
     ) -> Result<(), ApiError> {
-        let mut decoder = Decoder::new(shape);
+        let mut decoder = into.as_ref().map(|(shape, _)| Decoder::new(shape));
         let (mut valid, mut whole) = (true, false);
-        self.call(resource, verb, body, &mut |piece| {
-            valid &= decoder.feed(piece, &mut object, &mut |_| whole = true).is_ok();
+        self.call(&request, &mut |piece| {
+            if let (Some(decoder), Some((_, object))) = (&mut decoder, &mut into) {
+                valid &= decoder.feed(piece, object, &mut |_| whole = true).is_ok();
+            }
         })
         .await?;
-        if valid && whole {
+        if into.is_none() || (valid && whole) {
             Ok(())
         } else {
             Err(ApiError::Json)
@@ -388,14 +375,13 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
 pub(crate) async fn refusal<S: Read + Write>(
     connection: &mut Connection<S>,
     code: u16,
-) -> Result<Status, ApiError> {
+) -> Result<Box<Status>, ApiError> {
     let mut decoder = StatusDecoder::default();
     while let Some(piece) = connection.piece().await? {
         decoder.feed(piece);
     }
     // The code of the HTTP answer counts: a proxy's page has no other.
-    Ok(Status {
-        code,
-        ..decoder.finish()
-    })
+    let mut status = Box::new(decoder.finish());
+    status.code = code;
+    Ok(status)
 }

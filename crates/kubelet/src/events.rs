@@ -6,18 +6,16 @@
 
 use crate::agent::Agent;
 use crate::backoff::Backoff;
-use crate::duration;
 use crate::fingerprint;
 use crate::metrics::count;
 use crate::pods::Runtime;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::{self, Write as _};
-use core::time::Duration;
 use picolet_kube::Timestamp;
 use picolet_kube::event::{Event, Reference, Severity};
-use picolet_kube::request::{Resource, Verb};
-use picolet_platform::{Level, Network, Platform};
+use picolet_kube::request::{Request, Resource, Verb};
+use picolet_platform::{Duration, Level, Network, Platform};
 
 /// Events that wait to be sent.
 const QUEUE: usize = 8;
@@ -153,7 +151,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             while events
                 .sent
                 .front()
-                .is_some_and(|sent| duration::between(sent.at, now) > MEMORY)
+                .is_some_and(|sent| now.saturating_sub(sent.at) > MEMORY)
             {
                 events.sent.pop_front();
             }
@@ -195,7 +193,8 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             (Resource::Events { namespace }, Verb::Create)
         };
         let written = event.count;
-        self.call(resource, verb, &body, &mut |_| {}).await?;
+        let body = &*body;
+        self.post(Request { resource, verb, body }).await?;
         let mut events = self.events.borrow_mut();
         if let Some(sent) = events
             .sent

@@ -6,16 +6,14 @@
 use crate::agent::Agent;
 use crate::backoff::{Backoff, jittered};
 use crate::client::ApiError;
-use crate::duration;
 use crate::pods::Runtime;
 use alloc::boxed::Box;
 use alloc::string::String;
-use core::time::Duration;
 use embassy_futures::select::select;
 use picolet_kube::Timestamp;
 use picolet_kube::lease::{self, Lease};
-use picolet_kube::request::{Resource, Verb};
-use picolet_platform::{Level, Network, Platform};
+use picolet_kube::request::{Request, Resource, Verb};
+use picolet_platform::{Duration, Level, Network, Platform};
 
 /// Seconds after which a Lease that was not renewed is void.
 const DURATION_SECONDS: u32 = 40;
@@ -66,7 +64,7 @@ async fn renew<P: Platform, N: Network, R: Runtime>(
     for _ in 0..3 {
         if !known {
             let mut found = Lease::default();
-            match agent.get(Resource::Lease(name), Verb::Get, "", &mut found).await {
+            match agent.get(Request::get(Resource::Lease(name)), &mut found).await {
                 Ok(()) => keep(held, found),
                 Err(error) if error.code() == 404 => held.resource_version = None,
                 Err(error) => return Err(error),
@@ -92,13 +90,15 @@ async fn renew<P: Platform, N: Network, R: Runtime>(
             None => (Resource::Leases, Verb::Create),
         };
         let mut written = Lease::default();
-        match agent.get(resource, verb, &body, &mut written).await {
+        let body = &*body;
+        let request = Request { resource, verb, body };
+        match agent.get(request, &mut written).await {
             Ok(()) => {
                 keep(held, written);
                 agent
                     .metrics
                     .lease_latency
-                    .record(duration::between(begun, agent.platform.uptime()));
+                    .record(agent.platform.uptime().saturating_sub(begun));
                 agent.metrics.heartbeat(agent.platform.uptime(), agent.now());
                 return Ok(());
             }

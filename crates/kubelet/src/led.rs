@@ -5,9 +5,8 @@
 
 use crate::agent::Agent;
 use crate::pods::Runtime;
-use core::time::Duration;
 use embassy_futures::select::select;
-use picolet_platform::{LedMode, Network, Platform};
+use picolet_platform::{Duration, LedMode, Network, Platform};
 
 /// What the node says by its LED when it is not Ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,6 @@ mod apart;
 mod backoff;
 mod client;
 pub mod configuration;
-mod duration;
 mod events;
 mod fingerprint;
 mod lease;

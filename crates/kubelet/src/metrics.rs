@@ -1,9 +1,8 @@
 //! What the node counts about itself, for `/metrics`. Everything has a fixed size.
 
-use crate::duration;
 use core::cell::Cell;
-use core::time::Duration;
 use picolet_kube::Timestamp;
+use picolet_platform::Duration;
 
 /// Adds one to a counter.
 pub(crate) fn count(counter: &Cell<u32>) {
@@ -24,7 +23,7 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn record(&self, latency: Duration) {
-        let micros = duration::micros(latency);
+        let micros = latency.as_micros();
         let bucket = BUCKETS_MS
             .iter()
             .position(|bound| micros <= u64::from(*bound) * 1000);

@@ -9,11 +9,10 @@ use crate::client::ApiError;
 use crate::pods::Runtime;
 use crate::status;
 use alloc::string::String;
-use core::time::Duration;
 use picolet_kube::event::{Reference, Severity};
 use picolet_kube::node::{Node, write_labels_patch, write_node};
-use picolet_kube::request::{Resource, Verb};
-use picolet_platform::{Level, Network, Platform};
+use picolet_kube::request::{Request, Resource, Verb};
+use picolet_platform::{Duration, Level, Network, Platform};
 
 /// What runs here is WebAssembly, whatever the machine is: this also keeps away the DaemonSets that select Linux.
 pub(crate) const OPERATING_SYSTEM: &str = "wasip1";
@@ -87,11 +86,16 @@ async fn try_to_register<P: Platform, N: Network, R: Runtime>(
     status::with_report(agent, &Node::default(), false, &mut |report| {
         write_node(&mut body, &agent.labels(), &agent.settings.taints, report);
     });
+    let create = Request {
+        resource: Resource::Nodes,
+        verb: Verb::Create,
+        body: &body,
+    };
     let mut node = Node::default();
-    match agent.get(Resource::Nodes, Verb::Create, &body, &mut node).await {
+    match agent.get(create, &mut node).await {
         Ok(()) => {}
         Err(error) if error.code() == 409 => {
-            agent.get(Resource::Node(name), Verb::Get, "", &mut node).await?;
+            agent.get(Request::get(Resource::Node(name)), &mut node).await?;
             adopt(agent, &mut node).await?;
         }
         Err(error) => return Err(error),
@@ -122,6 +126,10 @@ async fn adopt<P: Platform, N: Network, R: Runtime>(
     let mut body = String::new();
     write_labels_patch(&mut body, &labels);
     *found = Node::default();
-    let verb = Verb::StrategicMergePatch;
-    agent.get(Resource::Node(name), verb, &body, found).await
+    let patch = Request {
+        resource: Resource::Node(name),
+        verb: Verb::StrategicMergePatch,
+        body: &body,
+    };
+    agent.get(patch, found).await
 }

@@ -2,9 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::time::Duration;
 use picolet_kube::selector::Taint;
 use picolet_kube::{Quantity, Timestamp};
+use picolet_platform::Duration;
 
 /// What `kubectl get nodes` shows: the Kubernetes version whose control plane we are tested with, and our own.
 pub const VERSION: &str = concat!("v1.36.0-picolet.", env!("CARGO_PKG_VERSION"));

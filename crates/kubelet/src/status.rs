@@ -7,7 +7,6 @@
 use crate::address::Address;
 use crate::agent::Agent;
 use crate::client::ApiError;
-use crate::duration;
 use crate::fingerprint;
 use crate::led::Mood;
 use crate::pods::Runtime;
@@ -15,13 +14,12 @@ use crate::register::{ARCHITECTURE, OPERATING_SYSTEM, register};
 use crate::settings::VERSION;
 use alloc::string::String;
 use core::fmt::Write as _;
-use core::time::Duration;
 use embassy_futures::select::select;
 use picolet_kube::event::{Reference, Severity};
 use picolet_kube::node::{ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch};
-use picolet_kube::request::{Resource, Verb};
+use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::{Quantity, Timestamp};
-use picolet_platform::{Level, Network, Platform, TimeSource};
+use picolet_platform::{Duration, Level, Network, Platform, TimeSource};
 
 /// How often the status is computed and the Node looked at.
 const COMPUTE: Duration = Duration::from_secs(10);
@@ -77,7 +75,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
             .metrics
             .last_heartbeat
             .get()
-            .map(|(at, _)| duration::between(at, agent.platform.uptime()));
+            .map(|(at, _)| agent.platform.uptime().saturating_sub(at));
         agent
             .led
             .borrow_mut()
@@ -97,7 +95,7 @@ async fn report<P: Platform, N: Network, R: Runtime>(
 ) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
     let mut node = Node::default();
-    agent.get(Resource::Node(name), Verb::Get, "", &mut node).await?;
+    agent.get(Request::get(Resource::Node(name)), &mut node).await?;
     let other = {
         let known = agent.node.borrow();
         known.metadata.uid != node.metadata.uid
@@ -112,15 +110,17 @@ async fn report<P: Platform, N: Network, R: Runtime>(
     let (body, hash, differs) = render(agent, memory.pressure);
     let due = memory
         .sent
-        .is_none_or(|(sent, at)| sent != hash || duration::between(at, uptime) >= REPORT);
+        .is_none_or(|(sent, at)| sent != hash || uptime.saturating_sub(at) >= REPORT);
     if !due && !differs {
         return Ok(());
     }
     let mut node = Node::default();
-    let verb = Verb::StrategicMergePatch;
-    agent
-        .get(Resource::NodeStatus(name), verb, &body, &mut node)
-        .await?;
+    let patch = Request {
+        resource: Resource::NodeStatus(name),
+        verb: Verb::StrategicMergePatch,
+        body: &body,
+    };
+    agent.get(patch, &mut node).await?;
     *agent.node.borrow_mut() = node;
     memory.sent = Some((hash, uptime));
     agent.metrics.heartbeat(agent.platform.uptime(), agent.now());
@@ -180,7 +180,7 @@ impl Memory {
             self.pressure = false;
         } else if free < LOW_MEMORY {
             let since = *self.low_since.get_or_insert(now);
-            self.pressure |= duration::between(since, now) >= COMPUTE;
+            self.pressure |= now.saturating_sub(since) >= COMPUTE;
         }
         if before != self.pressure {
             let reason = if self.pressure {

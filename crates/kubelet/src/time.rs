@@ -7,14 +7,13 @@
 
 use crate::agent::Agent;
 use crate::backoff::Backoff;
-use crate::client::{ApiError, Connection, within};
-use crate::duration;
+use crate::client::{ApiError, Connection, Dates, within};
 use crate::pods::Runtime;
-use core::time::Duration;
+use alloc::boxed::Box;
 use picolet_kube::Timestamp;
 use picolet_kube::http::ResponseHead;
-use picolet_kube::request::{Resource, Verb};
-use picolet_platform::{Level, Network, Platform, Record, TimeSource, UnixMicros};
+use picolet_kube::request::{Request, Resource};
+use picolet_platform::{Duration, Level, Network, Platform, Record, TimeSource, UnixMicros};
 
 /// How long the API server may take to tell the time, its handshake included.
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
@@ -52,15 +51,15 @@ async fn ask<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> Res
     let host = agent.host();
     // Whatever it answers, a refusal included, it puts the date on it.
     let head = Connection::new(undated.stream)
-        .send(&host, Resource::Version, Verb::Get, "")
+        .send(&host, &Request::get(Resource::Version))
         .await?;
     let time = head.date.ok_or(ApiError::Http)?.max(agent.time_floor.get());
     if !(undated.not_before..=undated.not_after).contains(&time.seconds()) {
-        return Err(ApiError::Dates {
+        return Err(ApiError::Dates(Box::new(Dates {
             time,
             not_before: Timestamp::from_seconds(undated.not_before),
             not_after: Timestamp::from_seconds(undated.not_after),
-        });
+        })));
     }
     agent.platform.set_now(UnixMicros(time.micros()));
     agent.platform.log(
@@ -99,7 +98,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         match self.platform.now() {
             Some(UnixMicros(micros)) => Timestamp::from_micros(micros),
             None => {
-                let up = duration::micros(self.platform.uptime());
+                let up = self.platform.uptime().as_micros();
                 Timestamp::from_micros(self.time_floor.get().micros().saturating_add(up))
             }
         }

@@ -7,15 +7,13 @@
 use crate::agent::Agent;
 use crate::backoff::{Backoff, jittered};
 use crate::client::{ApiError, Connection, refusal, within};
-use crate::duration;
 use crate::metrics::count;
 use crate::pods::Runtime;
 use alloc::boxed::Box;
-use core::time::Duration;
 use picolet_kube::envelope::{Event, List, Object, Watch};
-use picolet_kube::request::{Resource, Selection, Verb};
+use picolet_kube::request::{Request, Resource, Selection, Verb};
 use picolet_kube::status::Status;
-use picolet_platform::{Level, Network, Platform};
+use picolet_platform::{Duration, Level, Network, Platform};
 
 /// How long a watch lasts, at least. A kubelet's informers take 5 to 10 minutes likewise.
 const WATCH: Duration = Duration::from_secs(300);
@@ -150,7 +148,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(
     loop {
         let begun = agent.platform.uptime();
         let end = round(agent, resource, selection, store, place.take()).await;
-        if duration::between(begun, agent.platform.uptime()) > Duration::from_secs(30) {
+        if agent.platform.uptime().saturating_sub(begun) > Duration::from_secs(30) {
             backoff.reset();
         }
         match end {
@@ -199,19 +197,17 @@ async fn round<P: Platform, N: Network, R: Runtime>(
         },
     };
     let lasts = jittered(&agent.platform, WATCH, 100);
-    let verb = Verb::Watch {
-        selection,
-        resource_version: &version,
-        timeout_seconds: lasts.as_secs() as u32,
+    let request = Request {
+        resource,
+        verb: Verb::Watch {
+            selection,
+            resource_version: &version,
+            timeout_seconds: lasts.as_secs() as u32,
+        },
+        body: "",
     };
     let host = agent.host();
-    match within(
-        &agent.platform,
-        ANSWER,
-        connection.send(&host, resource, verb, ""),
-    )
-    .await
-    {
+    match within(&agent.platform, ANSWER, connection.send(&host, &request)).await {
         Ok(head) if head.status == 200 => {}
         Ok(head) => {
             return match within(&agent.platform, ANSWER, refusal(&mut connection, head.status)).await {
@@ -231,7 +227,7 @@ async fn round<P: Platform, N: Network, R: Runtime>(
         while !store.has_room() {
             agent.platform.sleep(Duration::from_millis(100)).await;
         }
-        let left = duration::between(agent.platform.uptime(), until);
+        let left = until.saturating_sub(agent.platform.uptime());
         match within(&agent.platform, left, connection.piece()).await {
             Ok(Some(piece)) => {
                 // What could not be read may have been a change: look at all of it again.
@@ -253,12 +249,12 @@ async fn list<P: Platform, N: Network, R: Runtime>(
     store: &dyn Collection,
 ) -> Result<Box<str>, ApiError> {
     let host = agent.host();
-    let head = within(
-        &agent.platform,
-        ANSWER,
-        connection.send(&host, resource, Verb::List(selection), ""),
-    )
-    .await?;
+    let request = Request {
+        resource,
+        verb: Verb::List(selection),
+        body: "",
+    };
+    let head = within(&agent.platform, ANSWER, connection.send(&host, &request)).await?;
     if head.status != 200 {
         return Err(ApiError::Status(refusal(connection, head.status).await?));
     }

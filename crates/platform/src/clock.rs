@@ -1,7 +1,7 @@
 //! Time: how long the device has been up, and what time it is elsewhere.
 
+use crate::Duration;
 use core::future::Future;
-use core::time::Duration;
 
 /// Microseconds since 1970-01-01T00:00:00Z, leap seconds not counted (as POSIX does).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,6 +9,7 @@
 #![no_std]
 
 mod clock;
+mod duration;
 mod entropy;
 mod log;
 mod memory;
@@ -19,6 +20,7 @@ mod sensors;
 mod system;
 
 pub use clock::{Clock, TimeSource, UnixMicros};
+pub use duration::Duration;
 pub use entropy::Entropy;
 pub use log::{Level, Log};
 pub use memory::{HeapFigures, Memory};

@@ -1,7 +1,7 @@
 //! The system's clock.
 
-use picolet_platform::{Clock, TimeSource, UnixMicros};
-use std::time::{Duration, Instant, SystemTime};
+use picolet_platform::{Clock, Duration, TimeSource, UnixMicros};
+use std::time::{Instant, SystemTime};
 
 /// Time as the system and tokio tell it.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn uptime(&self) -> Duration {
-        self.0.elapsed()
+        self.0.elapsed().into()
     }
 
     fn now(&self) -> Option<UnixMicros> {
@@ -30,6 +30,6 @@ impl Clock for SystemClock {
     fn set_now(&self, _: UnixMicros) {}
 
     async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+        tokio::time::sleep(duration.into()).await;
     }
 }

@@ -40,7 +40,7 @@ impl<D: Dial + Clone + 'static, C: Clock + Clone + 'static> CallKubelet for Kube
         let (dial, clock, connector) = (self.dial.clone(), self.clock.clone(), self.connector.clone());
         Box::pin(async move {
             let called = call(&dial, &connector, &address, port, &path);
-            match select(clock.sleep(PATIENCE), called).await {
+            match select(clock.sleep(PATIENCE.into()), called).await {
                 Either::First(()) => Err("the kubelet took too long to answer".into()),
                 Either::Second(answer) => answer,
             }

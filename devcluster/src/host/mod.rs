@@ -237,7 +237,12 @@ pub async fn accept_tls<S: Read + Write, C: Clock>(
     if cluster.is_down() {
         return None;
     }
-    match select(cluster.0.clock.sleep(HANDSHAKE_TIME), acceptor.accept(stream)).await {
+    match select(
+        cluster.0.clock.sleep(HANDSHAKE_TIME.into()),
+        acceptor.accept(stream),
+    )
+    .await
+    {
         Either::First(()) => None,
         Either::Second(Ok(stream)) => Some(stream),
         Either::Second(Err(error)) => {

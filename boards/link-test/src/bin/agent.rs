@@ -9,7 +9,6 @@ use core::future::{Future, pending};
 use core::hint::black_box;
 use core::net::{IpAddr, Ipv4Addr};
 use core::sync::atomic::AtomicU8;
-use core::time::Duration;
 use cortex_m_rt::entry;
 use embassy_futures::block_on;
 use embedded_io_async::{ErrorType, Read, Write};
@@ -17,9 +16,9 @@ use link_test::{Nowhere, input, output, start};
 use picolet_kubelet::pods::NoRuntime;
 use picolet_kubelet::{Agent, Capacity, Limits, Settings};
 use picolet_platform::{
-    AcceptError, Accepted, Clock, Credential, DialError, Dialled, Entropy, HeapFigures, Led, LedMode, Level,
-    Log, Machine, Memory, Network, NetworkFigures, PinError, PinMode, PinReading, PinSet, Pins, Record,
-    RecordError, Records, ResetReason, Sensors, System, TimeSource, Undated, UnixMicros,
+    AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Entropy, HeapFigures, Led,
+    LedMode, Level, Log, Machine, Memory, Network, NetworkFigures, PinError, PinMode, PinReading, PinSet,
+    Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource, Undated, UnixMicros,
 };
 
 // A driver's functions are too large to be compiled into each place that calls them; so are these not to be.

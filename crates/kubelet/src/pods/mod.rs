@@ -22,12 +22,10 @@ pub(crate) use table::Pods;
 use crate::address::Address;
 use crate::agent::Agent;
 use crate::apart::apart;
-use crate::duration;
 use crate::register::OPERATING_SYSTEM;
 use crate::watch::{self, Store};
 use alloc::boxed::Box;
 use core::fmt::{self, Write as _};
-use core::time::Duration;
 use embassy_futures::join::join4;
 use embassy_futures::select::{select, select3};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
@@ -36,8 +34,8 @@ use picolet_kube::event::{Reference, Severity};
 use picolet_kube::metadata::Metadata;
 use picolet_kube::node::Node;
 use picolet_kube::pod::{PodReader, PullPolicy};
-use picolet_kube::request::{Resource, Selection, Verb};
-use picolet_platform::{Level, Network, Platform};
+use picolet_kube::request::{Request, Resource, Selection, Verb};
+use picolet_platform::{Duration, Level, Network, Platform};
 use report::Owed;
 use table::Site;
 use worker::Moment;
@@ -142,7 +140,7 @@ async fn look<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, jobs:
         };
         jobs.signal(());
         tellings.signal(());
-        let rest = wake.map_or(LOOK_AGAIN, |wake| duration::between(now.up, wake).min(LOOK_AGAIN));
+        let rest = wake.map_or(LOOK_AGAIN, |wake| wake.saturating_sub(now.up).min(LOOK_AGAIN));
         select3(
             agent.signals.pods.wait(),
             agent.runtime.changed(),
@@ -170,7 +168,7 @@ async fn work<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
                     agent.pods.borrow().pulling(&job, &say);
                 }
                 let result = agent.runtime.pull(&job.image, job.policy).await;
-                let took = duration::between(begun, agent.platform.uptime());
+                let took = agent.platform.uptime().saturating_sub(begun);
                 let now = agent.moment();
                 agent
                     .pods
@@ -202,7 +200,7 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
         if wants_node {
             let name = Resource::Node(&agent.settings.node_name);
             let mut node = Node::default();
-            match Box::pin(agent.get(name, Verb::Get, "", &mut node)).await {
+            match Box::pin(agent.get(Request::get(name), &mut node)).await {
                 Ok(()) => *agent.node.borrow_mut() = node,
                 Err(error) if error.code() == 0 || error.code() >= 429 => {
                     agent.platform.sleep(NODE_AGAIN).await;
@@ -222,7 +220,7 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
                 continue;
             }
             Err(Some(at)) => {
-                let rest = duration::between(agent.platform.uptime(), at);
+                let rest = at.saturating_sub(agent.platform.uptime());
                 select(bell.wait(), agent.platform.sleep(rest)).await;
                 continue;
             }
@@ -232,17 +230,19 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
             Owed::Status(_) => (Resource::PodStatus { namespace, name }, Verb::StrategicMergePatch),
             Owed::Deletion => (Resource::Pod { namespace, name }, Verb::Delete),
         };
-        let mut skip = |_: &[u8]| {};
+        let body = &*telling.body;
         // It is large, rare and one at a time: on the heap it costs nothing while nothing is told.
-        let result = Box::pin(agent.call(resource, verb, &telling.body, &mut skip)).await;
-        let result = result.as_ref().map(|_| ());
-        if let Err(error) = result {
+        let result = Box::pin(agent.post(Request { resource, verb, body })).await;
+        if let Err(error) = &result {
             agent
                 .platform
                 .log(Level::Debug, format_args!("{} {resource}: {error}", verb.name()));
         }
         let now = agent.moment();
-        agent.pods.borrow_mut().told(&telling, result, now);
+        agent
+            .pods
+            .borrow_mut()
+            .told(&telling, result.as_ref().copied(), now);
         agent.signals.pods.signal(());
     }
 }

@@ -11,8 +11,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 use picolet_kube::pod::{Conditions, ContainerState, ContainerStatus, Pod, StatusPatch};
+use picolet_platform::Duration;
 
 /// After the first refusal, and at most.
 const FIRST_DELAY: Duration = Duration::from_secs(1);

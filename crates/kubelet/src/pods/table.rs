@@ -16,13 +16,13 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 use picolet_kube::Quantity;
 use picolet_kube::event::Severity;
 use picolet_kube::json::Writer;
 use picolet_kube::metadata::Metadata;
 use picolet_kube::node::Node;
 use picolet_kube::pod::{self, Conditions, Pod, PullPolicy};
+use picolet_platform::Duration;
 
 /// Places beyond the pods that the node may run.
 const SPARE: usize = 8;

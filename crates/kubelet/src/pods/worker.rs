@@ -10,14 +10,14 @@
 //! `calculateEffectiveGracePeriod` in `pkg/kubelet/pod_workers.go`; `pkg/kubelet/active_deadline.go`.
 
 use super::runtime::{ContainerId, Exit, Image, Observed, PullError, StartError};
-use crate::duration::{self, millis};
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 use picolet_kube::Timestamp;
 use picolet_kube::event::Severity;
 use picolet_kube::pod::{Conditions, Container, KnownState, Phase, Pod, RestartPolicy};
+use picolet_platform::Duration;
 
 /// The first delay after a failure, of a container or of its image.
 const FIRST_DELAY: Duration = Duration::from_secs(10);
@@ -394,7 +394,7 @@ impl Worker {
                         ),
                     );
                 } else {
-                    let (took, bytes) = (millis(took), pulled.bytes);
+                    let (took, bytes) = (took.as_millis(), pulled.bytes);
                     outside.event(
                         Severity::Normal,
                         "Pulled",
@@ -746,14 +746,14 @@ fn restarts(policy: RestartPolicy, init: bool, run: &Run) -> bool {
 /// The delay that a container still has to wait which ended; the first restart is at once.
 fn restart_delay(run: &Run, now: Moment) -> Option<Duration> {
     let (delay, restarted) = run.restart_delay?;
-    let forgiven = duration::between(restarted, run.ended_at) > FORGIVEN;
+    let forgiven = run.ended_at.saturating_sub(restarted) > FORGIVEN;
     (!forgiven && now.up < run.ended_at + delay).then_some(delay)
 }
 
 /// Notes that a container is started again: the next time it waits longer.
 fn note_restart(run: &mut Run, now: Moment) {
     let delay = match run.restart_delay {
-        Some((delay, restarted)) if duration::between(restarted, run.ended_at) <= FORGIVEN => {
+        Some((delay, restarted)) if run.ended_at.saturating_sub(restarted) <= FORGIVEN => {
             (delay * 2).min(LONGEST_DELAY)
         }
         _ => FIRST_DELAY,

@@ -1,14 +1,12 @@
 //! What a kubelet tells about itself: whether it is well, what runs on it, which machine it is, how it is set.
 
-use crate::duration;
 use crate::pods::Runtime;
 use crate::server::Server;
 use crate::server::response::{Answer, JSON, Quoted};
 use alloc::string::String;
 use core::fmt::{self, Display};
-use core::time::Duration;
 use picolet_kube::json::Writer;
-use picolet_platform::{Network, Platform};
+use picolet_platform::{Duration, Network, Platform};
 
 /// A node that was not heard for so long is not ready to be relied on: by then the control plane doubts it, too.
 const HEARTBEAT_AGE: Duration = Duration::from_secs(60);
@@ -73,7 +71,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         let Some((at, _)) = self.agent.metrics.last_heartbeat.get() else {
             return Heartbeat::Never;
         };
-        match duration::between(at, self.agent.platform.uptime()) {
+        match self.agent.platform.uptime().saturating_sub(at) {
             age if age > HEARTBEAT_AGE => Heartbeat::Old(age),
             _ => Heartbeat::Fresh,
         }

@@ -4,7 +4,6 @@
 //! (`pkg/kubelet/server/metrics`, `pkg/kubelet/metrics/collectors/resource_metrics.go`) and `picolet_` before the rest.
 //! No label has a value that a caller chooses.
 
-use crate::duration;
 use crate::metrics::{BUCKETS_MS, Histogram};
 use crate::pods::Runtime;
 use crate::server::Server;
@@ -13,9 +12,8 @@ use crate::settings::VERSION;
 use alloc::string::String;
 use core::cell::Cell;
 use core::fmt::{self, Display, Write as _};
-use core::time::Duration;
 use picolet_kube::Timestamp;
-use picolet_platform::{Network, Platform};
+use picolet_platform::{Duration, Network, Platform};
 
 /// Counters of requests that are written at once.
 const REQUESTS_AT_ONCE: usize = 8;
@@ -127,7 +125,7 @@ const CPU_WINDOW_MICROS: u64 = 1_000_000;
 impl CpuUsage {
     /// Billionths of a core.
     fn nano_cores(&self, uptime: Duration, cpu_micros: u64) -> u64 {
-        let now = duration::micros(uptime);
+        let now = uptime.as_micros();
         let (then, used) = self.last.get();
         let passed = now.saturating_sub(then);
         if passed >= CPU_WINDOW_MICROS {
@@ -154,7 +152,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
     }
 
     fn started(&self) -> Timestamp {
-        let uptime = duration::micros(self.agent.platform.uptime());
+        let uptime = self.agent.platform.uptime().as_micros();
         Timestamp::from_micros(self.agent.now().micros().saturating_sub(uptime))
     }
 
@@ -189,7 +187,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         w.gauge(
             "node_uptime_seconds",
             "Time since the device or the process started.",
-            &micros(duration::micros(up)),
+            &micros(up.as_micros()),
         );
         if let Some(temperature) = platform.temperature_millicelsius() {
             let value = Decimal(i64::from(temperature), 3);

@@ -21,7 +21,7 @@ mod tests;
 
 use crate::agent::Agent;
 use crate::apart::apart;
-use crate::duration::{self, millis};
+
 use crate::metrics::{Histogram, count};
 use crate::pods::Runtime;
 use crate::settings::Limits;
@@ -32,14 +32,13 @@ use core::cell::{Cell, RefCell};
 use core::future::{Future, poll_fn};
 use core::net::IpAddr;
 use core::task::Poll;
-use core::time::Duration;
 use embassy_futures::select::{Either, Either3, Select, select, select3};
 use embassy_futures::yield_now;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embedded_io_async::{Read, Write};
 use http::{Head, Method, RequestError};
-use picolet_platform::{AcceptError, Accepted, Credential, Network, Platform};
+use picolet_platform::{AcceptError, Accepted, Credential, Duration, Network, Platform};
 use rate::Rate;
 use response::Answer;
 use routes::Route;
@@ -467,7 +466,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
 
     /// Counts a request and writes its line to the log.
     fn note(&self, peer: IpAddr, caught: &Caught<'_>, code: u16, since: Duration) {
-        let took = duration::between(since, self.agent.platform.uptime());
+        let took = self.agent.platform.uptime().saturating_sub(since);
         self.duration.record(took);
         let route = caught.route;
         let mut requests = self.requests.borrow_mut();
@@ -487,7 +486,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
             peer,
             identity: caught.identity,
         };
-        let millis = millis(took);
+        let millis = took.as_millis();
         self.agent
             .platform
             .log_request(route.name(), &caller, code, millis);
@@ -495,7 +494,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
 
     /// Waits for `future` until `deadline`, an uptime.
     fn until<F: Future>(&self, deadline: Duration, future: F) -> Select<F, impl Future<Output = ()>> {
-        self.within(duration::between(self.agent.platform.uptime(), deadline), future)
+        self.within(deadline.saturating_sub(self.agent.platform.uptime()), future)
     }
 
     /// Waits for `future`, but no longer than `limit`. No `async fn`: that would hold the future twice.

@@ -8,10 +8,9 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
-use core::time::Duration;
 use picolet_kube::json::{Decoder, Field, Shape, Sink};
 use picolet_kube::{Collector, integer};
-use picolet_platform::{LedMode, Network, PinMode, Platform};
+use picolet_platform::{Duration, LedMode, Network, PinMode, Platform};
 
 /// Analogue inputs that are asked for.
 const ADC_CHANNELS: u8 = 8;

@@ -4,11 +4,10 @@ use super::{START, Time};
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::Future;
-use core::time::Duration;
 use picolet_kube::Timestamp;
 use picolet_platform::{
-    Clock, Entropy, HeapFigures, Led, LedMode, Level, Log, Memory, PinError, PinMode, PinReading, PinSet,
-    Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource, UnixMicros,
+    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, Memory, PinError, PinMode, PinReading,
+    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource, UnixMicros,
 };
 use std::collections::BTreeMap;
 use std::format;
@@ -69,7 +68,7 @@ impl Clock for Machine {
 
     fn now(&self) -> Option<UnixMicros> {
         let (told, at) = self.told.get();
-        let micros = told.micros() + (self.time.now() - at).as_micros() as u64;
+        let micros = told.micros() + (self.time.now() - at).as_micros();
         (self.time_source.get() != TimeSource::Unknown).then_some(UnixMicros(micros))
     }
 

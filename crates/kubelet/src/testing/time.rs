@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
-use core::time::Duration;
+use picolet_platform::Duration;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,5 +97,5 @@ fn an_hour_passes_at_once() {
     let started = std::time::Instant::now();
     time.alone(time.sleep(Duration::from_secs(3600)));
     assert_eq!(time.now(), Duration::from_secs(3600));
-    assert!(started.elapsed() < Duration::from_secs(60));
+    assert!(started.elapsed().as_secs() < 60);
 }

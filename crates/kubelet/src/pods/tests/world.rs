@@ -5,9 +5,9 @@ use crate::pods::report::Owed;
 use crate::pods::runtime::{ContainerId, Exit, Image, LogPiece, Observed, PullError, Runtime, StartError};
 use crate::pods::table::{Pods, Site};
 use crate::pods::worker::Moment;
+use alloc::boxed::Box;
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::time::Duration;
 use embassy_futures::block_on;
 use picolet_kube::envelope::Single;
 use picolet_kube::event::Severity;
@@ -17,6 +17,7 @@ use picolet_kube::node::Node;
 use picolet_kube::pod::{Container, KnownStatus, Phase, Pod, PodReader, PullPolicy, RestartPolicy};
 use picolet_kube::status::Status;
 use picolet_kube::{Quantity, Timestamp};
+use picolet_platform::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::format;
 use std::string::{String, ToString};
@@ -355,11 +356,11 @@ impl World {
 
     fn answer(&mut self, uid: &str, owed: Owed, body: &str) -> Result<(), ApiError> {
         let status = |code, message: &str| {
-            ApiError::Status(Status {
+            ApiError::Status(Box::new(Status {
                 code,
                 message: message.into(),
                 ..Status::default()
-            })
+            }))
         };
         self.body = body.into();
         match self.refusal {

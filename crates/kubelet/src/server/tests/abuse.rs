@@ -1,8 +1,8 @@
 //! Callers who are slow, greedy, or up to something.
 
 use super::*;
-use core::time::Duration;
 use embassy_futures::select::{Either, select};
+use picolet_platform::Duration;
 use proptest::prelude::*;
 use std::format;
 

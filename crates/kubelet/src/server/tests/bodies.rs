@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::configuration::tests::configured;
-use core::time::Duration;
+use picolet_platform::Duration;
 use std::format;
 use std::string::ToString;
 
