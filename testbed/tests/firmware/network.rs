@@ -55,7 +55,7 @@ fn whatever_was_away_the_node_is_ready_soon_after_it_is_back() {
     assert!(bench.testbed.is_ready(NODE));
 
     // It is away.
-    bench.testbed.cluster.set_down(OUTAGE);
+    bench.testbed.cluster.set_down(OUTAGE.into());
     bench.run(OUTAGE);
     bench.expect_back("the API server was away for three minutes");
     bench.drive(false);
