@@ -17,11 +17,12 @@ const LOG_LINES: usize = 40;
 pub struct Case<'a> {
     cluster: &'a Cluster,
     name: String,
+    board: bool,
     logs: Mutex<Vec<PathBuf>>,
 }
 
 impl<'a> Case<'a> {
-    /// Runs `body` beside other cases, or `alone`. The error of a case that fails has the end of its nodes' logs.
+    /// Runs `body` beside other cases, or `alone`, with nodes that are processes, or emulated boards. The error of a case that fails has the end of its nodes' logs.
     ///
     /// # Errors
     ///
@@ -30,6 +31,7 @@ impl<'a> Case<'a> {
         cluster: &'a Cluster,
         name: &str,
         alone: bool,
+        board: bool,
         body: fn(&Case<'_>) -> Result<()>,
     ) -> Result<()> {
         // A case that panicked has told so itself; the lock says nothing about the cluster.
@@ -43,6 +45,7 @@ impl<'a> Case<'a> {
             cluster,
             // As a DNS label, since namespaces and nodes are named after it.
             name: name.replace("::", "-").replace('_', "-"),
+            board,
             logs: Mutex::default(),
         };
         let result = body(&case).map_err(|error| case.explain(&error));
@@ -54,6 +57,12 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn cluster(&self) -> &'a Cluster {
         self.cluster
+    }
+
+    /// Whether its nodes are emulated boards.
+    #[must_use]
+    pub fn on_board(&self) -> bool {
+        self.board
     }
 
     /// kubectl as an administrator.

@@ -5,10 +5,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 use std::sync::RwLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use picolet_controlplane::{Binaries, BuildError, ControlPlane, Kubectl, Options, Place};
+use picolet_image::Image;
+use picolet_image::build::Place as BuildPlace;
 use serde_json::Value;
 
 /// Names another program to test than the one of this workspace.
@@ -18,7 +20,11 @@ const BINARY: &str = "PICOLET_BINARY";
 pub struct Cluster {
     control_plane: ControlPlane,
     program: PathBuf,
+    /// What emulated boards boot.
+    image: Option<PathBuf>,
     next_address: AtomicU8,
+    next_seed: AtomicU64,
+    next_board: AtomicU16,
     /// Held shared by most cases, alone by those that stop the API server or measure time.
     pub(crate) gate: RwLock<()>,
 }
@@ -44,25 +50,29 @@ impl fmt::Display for Unavailable {
 impl Cluster {
     /// Builds what is not built yet and starts the control plane.
     ///
+    /// With `boards`, nodes can be emulated boards, whose image is built as well.
+    ///
     /// It lives in a network of its own where the kernel allows that. For that reason this must be called before the
     /// process has a second thread.
     ///
     /// # Errors
     ///
     /// When Go is missing, or anything fails.
-    pub fn start() -> Result<Self, Unavailable> {
+    pub fn start(boards: bool) -> Result<Self, Unavailable> {
         let binaries = Binaries::build().map_err(|error| match error {
             BuildError::GoMissing => Unavailable::Missing("install Go".into()),
             BuildError::Failed(error) => Unavailable::Failed(error),
         })?;
-        Self::start_with(&binaries).map_err(Unavailable::Failed)
+        Self::start_with(&binaries, boards).map_err(Unavailable::Failed)
     }
 
-    fn start_with(binaries: &Binaries) -> Result<Self> {
+    fn start_with(binaries: &Binaries, boards: bool) -> Result<Self> {
         let program = match env::var_os(BINARY) {
             Some(path) => path.into(),
             None => build_picolet()?,
         };
+        // In a private network nothing can be fetched any more.
+        let image = boards.then(build_image).transpose()?;
         let place = Place::enter_private().unwrap_or_else(|error| {
             eprintln!("the cluster is on loopback, since {error:#}");
             Place::Loopback
@@ -72,7 +82,10 @@ impl Cluster {
         Ok(Self {
             control_plane,
             program,
+            image,
             next_address: AtomicU8::new(0),
+            next_seed: AtomicU64::new(1),
+            next_board: AtomicU16::new(1),
             gate: RwLock::new(()),
         })
     }
@@ -142,6 +155,19 @@ impl Cluster {
         &self.program
     }
 
+    pub(crate) fn image(&self) -> Option<&Path> {
+        self.image.as_deref()
+    }
+
+    pub(crate) fn next_seed(&self) -> u64 {
+        // The emulator takes an even seed and the odd one after it for the same.
+        self.next_seed.fetch_add(2, Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_board(&self) -> u16 {
+        self.next_board.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn next_address(&self) -> u8 {
         self.next_address.fetch_add(1, Ordering::Relaxed)
     }
@@ -158,6 +184,13 @@ fn workspace() -> &'static Path {
 #[must_use]
 pub fn deployment(file: &str) -> PathBuf {
     workspace().join("deploy").join(file)
+}
+
+/// Builds the image of a Pico W as it is flashed, and returns its path.
+fn build_image() -> Result<PathBuf> {
+    let folder = workspace().join("target/images");
+    Image::build("pico-w", "pico-w", "picolet-pico-w", BuildPlace::Here)?.write(&folder)?;
+    Ok(folder.join("picolet-pico-w.uf2"))
 }
 
 /// Builds the program of this workspace and returns its path.

@@ -1,20 +1,24 @@
-//! A node: the program under test, started as a person would start it.
+//! A node: the program under test, started as a person would start it, as a process or in an emulated board.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use picolet_controlplane::{NodeCredentials, Process};
+use picolet_controlplane::{Identity, NodeCredentials, Process};
 use serde_json::Value;
 
 use crate::caller::{Answer, Caller};
 use crate::case::Case;
+use crate::cluster::Cluster;
 use crate::wait::until;
 
-/// The port of a kubelet's HTTPS API.
+/// The port of a kubelet's HTTPS API, and the read-only one of lab mode.
 const PORT: u16 = 10250;
+const READ_ONLY_PORT: u16 = 10255;
+/// Many times what a node needs to be Ready, joining Wi-Fi included.
+const READY: Duration = Duration::from_secs(20);
 
 /// A node that is about to be started.
 pub struct NodeSetup<'a> {
@@ -94,6 +98,37 @@ impl<'a> NodeSetup<'a> {
         let credentials = control_plane.node(&self.name, &[address])?;
         let text = |path: &std::path::Path| path.display().to_string();
         let authority = text(control_plane.pki().certificate_authority());
+        let log = control_plane
+            .directory()
+            .join("log")
+            .join(format!("{}.log", self.name));
+        self.case.remember_log(log.clone());
+        if self.case.on_board() {
+            let own = control_plane.server_url();
+            let server = self.server.as_deref().unwrap_or(&own);
+            let certificates = self.server.is_none().then_some(&credentials.client);
+            let board = Provisioned {
+                name: &self.name,
+                address,
+                server,
+                client: certificates,
+                serving: &credentials.serving,
+                more: &self.arguments,
+            };
+            let arguments = board.provision(self.case.cluster())?;
+            let mut node = Node {
+                case: self.case,
+                name: self.name,
+                address,
+                arguments,
+                credentials,
+                log,
+                process: None,
+                started: Instant::now(),
+            };
+            node.start()?;
+            return Ok(node);
+        }
         let mut arguments = vec!["run".into(), "--node-name".into(), self.name.clone()];
         let state = control_plane.directory().join("state").join(&self.name);
         let mut set = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
@@ -113,11 +148,6 @@ impl<'a> NodeSetup<'a> {
         set("--client-ca-file", authority);
         set("--state-dir", text(&state));
         arguments.extend(self.arguments);
-        let log = control_plane
-            .directory()
-            .join("log")
-            .join(format!("{}.log", self.name));
-        self.case.remember_log(log.clone());
         let mut node = Node {
             case: self.case,
             name: self.name,
@@ -139,7 +169,7 @@ impl<'a> NodeSetup<'a> {
     /// When it cannot be started or does not become Ready.
     pub fn start_ready(self) -> Result<Node<'a>> {
         let node = self.start()?;
-        node.wait_ready(Duration::from_secs(20))?;
+        node.wait_ready(READY)?;
         Ok(node)
     }
 }
@@ -154,6 +184,10 @@ impl Node<'_> {
         ensure!(self.process.is_none(), "{} runs already", self.name);
         let mut command = Command::new(self.case.cluster().program());
         command.args(&self.arguments).env_remove("KUBECONFIG");
+        if self.case.on_board() {
+            // Noise is never the same twice.
+            command.args(["--seed", &self.case.cluster().next_seed().to_string()]);
+        }
         self.started = Instant::now();
         self.process = Some(Process::start(&self.name, command, &self.log)?);
         Ok(())
@@ -213,13 +247,16 @@ impl Node<'_> {
         self.started.elapsed()
     }
 
-    /// Returns the process id.
+    /// Returns what is the same for as long as the node runs without a restart, and another afterwards.
     ///
     /// # Errors
     ///
     /// When it does not run.
-    pub fn process_id(&self) -> Result<u32> {
-        Ok(self.process.as_ref().context("the node does not run")?.id())
+    pub fn run_id(&self) -> Result<String> {
+        let process = self.process.as_ref().context("the node does not run")?;
+        // A board restarts without its emulator, and says so first.
+        let starts = self.log().matches("started by").count();
+        Ok(format!("{}-{starts}", process.id()))
     }
 
     /// Returns the Node object.
@@ -324,14 +361,19 @@ impl Node<'_> {
             .collect()
     }
 
+    /// How long a change may take. A board that is emulated on a busy machine has less than its own time.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(if self.case.on_board() { 60 } else { 10 })
+    }
+
     /// Waits until exactly these memory cells are set.
     ///
     /// # Errors
     ///
-    /// When they are not within 10 s; the error shows what is set.
+    /// When they are not soon; the error shows what is set.
     pub fn wait_memory(&self, expected: &[(u64, u64)]) -> Result<()> {
         let mut last = Vec::new();
-        until(Duration::from_secs(10), "the memory cells", || {
+        until(self.patience(), "the memory cells", || {
             last = self.memory()?;
             Ok((last == expected).then_some(()))
         })
@@ -347,5 +389,89 @@ impl Node<'_> {
         let json = self.get("/pico/gpio")?.json()?;
         let pins = json["pins"].as_array().context("no pins")?;
         Ok(pins.iter().find(|entry| entry["pin"] == pin).cloned())
+    }
+}
+
+/// What an emulated board is told about itself.
+struct Provisioned<'a> {
+    name: &'a str,
+    address: IpAddr,
+    server: &'a str,
+    client: Option<&'a Identity>,
+    serving: &'a Identity,
+    more: &'a [String],
+}
+
+/// The network on the air, and its passphrase.
+const SSID: &str = "attic";
+const PASSPHRASE: &str = "correct horse";
+
+impl Provisioned<'_> {
+    /// Makes its settings as a person does, and returns the arguments that the program emulates it with.
+    fn provision(&self, cluster: &Cluster) -> Result<Vec<String>> {
+        let control_plane = cluster.control_plane();
+        let folder = control_plane.directory().join("boards").join(self.name);
+        std::fs::create_dir_all(&folder)?;
+        let text = |path: &Path| path.display().to_string();
+        let passphrase = folder.join("wifi.txt");
+        std::fs::write(&passphrase, PASSPHRASE)?;
+        let settings = folder.join("settings.uf2");
+        let authority = text(control_plane.pki().certificate_authority());
+        // What listens on this machine is at this address to a board.
+        let (scheme, rest) = self
+            .server
+            .split_once("://")
+            .context("the server has no scheme")?;
+        let (_, port) = rest.rsplit_once(':').context("the server has no port")?;
+        let server = format!("{scheme}://10.0.2.2:{port}");
+        let mut command = Command::new(cluster.program());
+        command.args([
+            "provision",
+            "--board",
+            "pico-w",
+            "--ssid",
+            SSID,
+            "--ntp",
+            "10.0.2.2",
+        ]);
+        command.arg("--passphrase-file").arg(&passphrase);
+        command.args(["--server", &server, "--node-name", self.name]);
+        command.args(["--node-ip", &self.address.to_string()]);
+        command.args([
+            "--certificate-authority",
+            &authority,
+            "--client-ca-file",
+            &authority,
+        ]);
+        if let Some(Identity { certificate, key }) = self.client {
+            command.arg("--client-certificate").arg(certificate);
+            command.arg("--client-key").arg(key);
+        }
+        command
+            .arg("--serving-certificate")
+            .arg(&self.serving.certificate);
+        command.arg("--serving-key").arg(&self.serving.key);
+        command.args(self.more).arg("--output").arg(&settings);
+        let output = command.output().context("cannot run picolet provision")?;
+        ensure!(
+            output.status.success(),
+            "picolet provision failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let image = cluster
+            .image()
+            .context("no image was built: the cases of boards were not asked for")?;
+        let mut arguments = vec!["emulate".to_owned(), text(image), text(&settings)];
+        arguments.extend(["--ssid", SSID, "--passphrase-file"].map(str::to_owned));
+        arguments.extend([text(&passphrase), "--no-status".to_owned()]);
+        let mut publish = |port: u16| {
+            arguments.extend(["--publish".to_owned(), format!("{}:{port}={port}", self.address)]);
+        };
+        publish(PORT);
+        if self.more.iter().any(|argument| argument == "--lab-mode") {
+            publish(READ_ONLY_PORT);
+        }
+        arguments.extend(["--board".to_owned(), cluster.next_board().to_string()]);
+        Ok(arguments)
     }
 }

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use crate::{Entry, beside};
 
 pub(crate) const CASES: &[Entry] = &[
-    beside("applied_changed_deleted", applied_changed_deleted),
+    beside("applied_changed_deleted", applied_changed_deleted).essential(),
     beside("wrong_keeps_last_good", wrong_keeps_last_good),
-    beside("pins", pins),
+    beside("pins", pins).essential(),
     beside("labelled_overlay", labelled_overlay),
     beside("before_the_node", before_the_node),
-    beside("large", large),
+    beside("large", large).essential(),
 ];
 
 /// Applies a ConfigMap; `node` is the value of the label that gives it to a node.
@@ -310,7 +310,7 @@ fn large(case: &Case<'_>) -> Result<()> {
     let create = ["create", "--filename", "-"];
     case.kubectl().run_with_input(create, &object.to_string())?;
     node.wait_memory(&[(1, 1)])?;
-    let before = node.process_id()?;
+    let before = node.run_id()?;
     case.kubectl().run([
         "patch",
         "configmap",
@@ -322,6 +322,6 @@ fn large(case: &Case<'_>) -> Result<()> {
     ])?;
     node.wait_memory(&[(1, 2)])?;
     thread::sleep(Duration::from_secs(1));
-    ensure!(node.process_id()? == before, "the node was restarted");
+    ensure!(node.run_id()? == before, "the node was restarted");
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! A node against a real control plane: one control plane for the whole run, one node or more for each case.
 //!
 //! Run one case by a part of its name: `cargo test --package picolet-conformance --test control_plane -- drain`.
+//!
+//! Cases whose names begin with `board::` are the same ones with emulated boards as nodes, which boot the image that a user
+//! flashes. The essential ones run always; `PICOLET_LONG_TESTS=1` adds all but those that only Linux has, which are named with
+//! the reason below.
 
 mod configuration;
 mod deployment;
@@ -23,13 +27,48 @@ struct Entry {
     name: &'static str,
     /// Whether no other case may run at the same time: it stops the API server, or has a limit of a few seconds.
     alone: bool,
+    board: Board,
     body: fn(&Case<'_>) -> Result<()>,
+}
+
+/// Whether a case is run with emulated boards too.
+#[derive(Clone, Copy)]
+enum Board {
+    /// Always.
+    Essential,
+    /// When all is asked for.
+    Also,
+    /// Never, and why.
+    Never(#[expect(dead_code, reason = "it is for those who read the cases")] &'static str),
+}
+
+impl Entry {
+    /// This case is always run with boards too.
+    const fn essential(mut self) -> Self {
+        self.board = Board::Essential;
+        self
+    }
+
+    /// Only Linux has what this case is about.
+    const fn only_linux(mut self, why: &'static str) -> Self {
+        self.board = Board::Never(why);
+        self
+    }
+
+    fn is_for_boards(&self, all: bool) -> bool {
+        match self.board {
+            Board::Essential => true,
+            Board::Also => all,
+            Board::Never(_) => false,
+        }
+    }
 }
 
 const fn beside(name: &'static str, body: fn(&Case<'_>) -> Result<()>) -> Entry {
     Entry {
         name,
         alone: false,
+        board: Board::Also,
         body,
     }
 }
@@ -38,6 +77,7 @@ const fn alone(name: &'static str, body: fn(&Case<'_>) -> Result<()>) -> Entry {
     Entry {
         name,
         alone: true,
+        board: Board::Also,
         body,
     }
 }
@@ -45,15 +85,20 @@ const fn alone(name: &'static str, body: fn(&Case<'_>) -> Result<()>) -> Entry {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     if arguments.list {
-        let trials = cases().map(|(name, _)| Trial::test(name, || Ok(())));
+        let trials = cases().map(|(name, ..)| Trial::test(name, || Ok(())));
         return libtest_mimic::run(&arguments, trials.collect()).exit_code();
     }
     // Before libtest-mimic starts its threads: a private network is entered by a process with one.
-    let cluster = Arc::new(Cluster::start());
-    let trials = cases().map(|(name, entry)| {
+    let wanted = |name: &str| {
+        let fits = |part: &String| name == part || (!arguments.exact && name.contains(part));
+        arguments.filter.as_ref().is_none_or(fits) && !arguments.skip.iter().any(fits)
+    };
+    let boards = cases().any(|(name, _, on_board)| on_board && wanted(&name));
+    let cluster = Arc::new(Cluster::start(boards));
+    let trials = cases().map(|(name, entry, on_board)| {
         let cluster = Arc::clone(&cluster);
         Trial::test(name.clone(), move || match &*cluster {
-            Ok(cluster) => Case::run(cluster, &name, entry.alone, entry.body)
+            Ok(cluster) => Case::run(cluster, &name, entry.alone, on_board, entry.body)
                 .map_err(|error| format!("{error:#}").into()),
             Err(Unavailable::Missing(remedy)) => {
                 picolet_oracle::not_run_named(remedy, &name);
@@ -72,8 +117,8 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Every case, under the name of its module.
-fn cases() -> impl Iterator<Item = (String, &'static Entry)> {
+/// Every case, under the name of its module, and whether its nodes are boards.
+fn cases() -> impl Iterator<Item = (String, &'static Entry, bool)> {
     let modules = [
         ("registration", registration::CASES),
         ("configuration", configuration::CASES),
@@ -84,9 +129,14 @@ fn cases() -> impl Iterator<Item = (String, &'static Entry)> {
         ("writes", writes::CASES),
         ("outage", outage::CASES),
     ];
-    modules.into_iter().flat_map(|(module, cases)| {
-        cases
-            .iter()
-            .map(move |entry| (format!("{module}::{}", entry.name), entry))
+    let all = std::env::var_os("PICOLET_LONG_TESTS").is_some();
+    [false, true].into_iter().flat_map(move |on_board| {
+        let prefix = if on_board { "board::" } else { "" };
+        modules.into_iter().flat_map(move |(module, cases)| {
+            let cases = cases
+                .iter()
+                .filter(move |entry| !on_board || entry.is_for_boards(all));
+            cases.map(move |entry| (format!("{prefix}{module}::{}", entry.name), entry, on_board))
+        })
     })
 }

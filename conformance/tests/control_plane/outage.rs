@@ -8,7 +8,7 @@ use picolet_conformance::{Case, until};
 
 use crate::{Entry, alone};
 
-pub(crate) const CASES: &[Entry] = &[alone("api_server_away_and_back", api_server_away_and_back)];
+pub(crate) const CASES: &[Entry] = &[alone("api_server_away_and_back", api_server_away_and_back).essential()];
 
 fn api_server_away_and_back(case: &Case<'_>) -> Result<()> {
     let namespace = case.namespace()?;

@@ -12,10 +12,10 @@ pub(crate) const CASES: &[Entry] = &[
     beside("daemonset_stays_away", daemonset_stays_away),
     beside("refused_for_each_reason", refused_for_each_reason),
     beside("refused_for_its_label", refused_for_its_label),
-    beside("refused_for_no_room", refused_for_no_room),
+    beside("refused_for_no_room", refused_for_no_room).only_linux("a board has the capacity that it has"),
     beside("refused_for_a_noexecute_taint", refused_for_a_noexecute_taint),
     beside("refused_status_is_whole", refused_status_is_whole),
-    beside("delete_never_hangs", delete_never_hangs),
+    beside("delete_never_hangs", delete_never_hangs).essential(),
     beside("deleted_while_away", deleted_while_away),
     beside("recreated_pod_inherits_nothing", recreated_pod_inherits_nothing),
 ];

@@ -9,16 +9,23 @@ use serde_json::Value;
 use crate::{Entry, alone, beside};
 
 pub(crate) const CASES: &[Entry] = &[
-    alone("ready_within_3_seconds", ready_within_3_seconds),
-    beside("node_object", node_object),
+    alone("ready_within_3_seconds", ready_within_3_seconds)
+        .only_linux("a board joins Wi-Fi first; its time has a line in budgets.toml"),
+    beside("node_object", node_object).essential(),
     beside("conditions", conditions),
-    beside("lease", lease),
+    beside("lease", lease).essential(),
     beside("first_events", first_events),
     beside("described_like_prose", described_like_prose),
-    beside("credentials_by_flags", credentials_by_flags),
-    beside("taints_and_capacity_by_flags", taints_and_capacity_by_flags),
+    beside("credentials_by_flags", credentials_by_flags).only_linux("boards have no command line"),
+    beside("taints_and_capacity_by_flags", taints_and_capacity_by_flags)
+        .only_linux("a board has the capacity that it has"),
     beside("adopts_an_existing_node", adopts_an_existing_node),
 ];
+
+/// What the nodes of this case are.
+fn instance_type(case: &Case<'_>) -> &'static str {
+    if case.on_board() { "pico-w" } else { "linux" }
+}
 
 fn ready_within_3_seconds(case: &Case<'_>) -> Result<()> {
     let node = case.node().start()?;
@@ -45,7 +52,7 @@ fn node_object(case: &Case<'_>) -> Result<()> {
         ("kubernetes.io/hostname", node.name()),
         ("kubernetes.io/os", "wasip1"),
         ("kubernetes.io/arch", "wasm"),
-        ("node.kubernetes.io/instance-type", "linux"),
+        ("node.kubernetes.io/instance-type", instance_type(case)),
     ];
     for (label, value) in expected {
         ensure!(
@@ -154,6 +161,10 @@ fn conditions(case: &Case<'_>) -> Result<()> {
         );
     }
     // What does not change must not be transitioned, and the heartbeat of a quiet node is its Lease, not its status.
+    if case.on_board() {
+        // A report of its own follows the first one, when its radio and its memory have come to rest.
+        std::thread::sleep(Duration::from_secs(25));
+    }
     let version = node.object()?["metadata"]["resourceVersion"].clone();
     let transition = node.condition("Ready")?.context("no Ready")?["lastTransitionTime"].clone();
     std::thread::sleep(Duration::from_secs(12));
@@ -214,6 +225,7 @@ fn first_events(case: &Case<'_>) -> Result<()> {
 
 fn described_like_prose(case: &Case<'_>) -> Result<()> {
     let node = case.node().start_ready()?;
+    until(Duration::from_secs(5), "a lease", || node.lease().map(Some))?;
     let table = case
         .kubectl()
         .run(["get", "node", node.name(), "--no-headers", "--output=wide"])?;
@@ -297,7 +309,7 @@ fn adopts_an_existing_node(case: &Case<'_>) -> Result<()> {
         "somebody's label was removed: {labels}"
     );
     ensure!(
-        labels["node.kubernetes.io/instance-type"] == "linux",
+        labels["node.kubernetes.io/instance-type"] == instance_type(case),
         "the own label was not reconciled: {labels}"
     );
     Ok(())

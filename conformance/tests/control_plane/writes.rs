@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{Entry, beside};
 
 pub(crate) const CASES: &[Entry] = &[
-    beside("writes_are_strict", writes_are_strict),
+    beside("writes_are_strict", writes_are_strict).essential(),
     beside("quiet_node_is_quiet", quiet_node_is_quiet),
 ];
 

@@ -1,6 +1,6 @@
 //! The command lines of the four servers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -89,8 +89,15 @@ pub(crate) fn etcd(binaries: &Binaries, files: &Files, address: IpAddr, ports: P
 }
 
 pub(crate) fn apiserver(binaries: &Binaries, files: &Files, address: IpAddr, ports: Ports) -> Command {
+    // An emulated board comes to 127.0.0.1; in a network of our own nobody else can come anywhere.
+    let everywhere = if address.is_loopback() {
+        address
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
+    };
     Flags::of(&binaries.kube_apiserver)
-        .set("bind-address", address)
+        .set("bind-address", everywhere)
+        .set("advertise-address", address)
         .set("secure-port", ports.apiserver)
         .set("endpoint-reconciler-type", "none")
         .set("etcd-servers", format!("https://{address}:{}", ports.etcd))

@@ -74,7 +74,8 @@ impl Emulated {
         let radio = Cyw43439::new(radio, Air::new(vec![access_point]), Box::new(network));
         let config = Config {
             unique_id: serial_number(number),
-            seed: number.into(),
+            // An even seed and the odd one after it are the same to the emulator.
+            seed: 2 * u64::from(number),
             radio: Box::new(radio),
             ..Config::default()
         };
