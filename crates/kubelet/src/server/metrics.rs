@@ -44,70 +44,88 @@ fn seconds(millis: u32) -> Decimal {
     Decimal(i64::from(value), digits)
 }
 
-fn micros(micros: u64) -> Decimal {
-    Decimal(i64::try_from(micros).unwrap_or(i64::MAX), 6)
-}
-
 /// Writes Prometheus's text format.
 struct Exposition<'a> {
     out: &'a mut String,
+    /// Of the family whose samples are written.
+    name: &'static str,
     /// When the samples were taken, where that is told, in milliseconds since the epoch.
     taken: Option<u64>,
 }
 
 impl<'a> Exposition<'a> {
     fn new(out: &'a mut String) -> Self {
-        Self { out, taken: None }
+        Self {
+            out,
+            name: "",
+            taken: None,
+        }
     }
 
-    /// Begins a family of samples.
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    /// Begins a family of samples: its name, its type and what it is, a space between each.
+    // A line in one piece takes a third less flash than its parts, at each of the places that begin one.
+    fn family(&mut self, family: &'static str) {
+        let (name, rest) = family.split_once(' ').unwrap_or((family, ""));
+        let (kind, help) = rest.split_once(' ').unwrap_or_default();
+        self.name = name;
         let _ = write!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    /// Writes one sample; each label has its value behind it, none of which needs an escape.
-    fn sample(&mut self, name: &str, labels: &[(&str, &dyn Display)], value: &dyn Display) {
-        self.out.push_str(name);
-        for (index, (label, text)) in labels.iter().enumerate() {
-            let begin = if index == 0 { "{" } else { "," };
-            let _ = write!(self.out, "{begin}{label}=\"{text}\"");
-        }
-        let end = if labels.is_empty() { "" } else { "}" };
-        let _ = write!(self.out, "{end} {value}");
+    /// Writes one sample. `labels` begin with the series' suffix, where it has one; no label's value needs an escape.
+    fn sample(&mut self, labels: fmt::Arguments<'_>, value: Decimal) {
+        let _ = write!(self.out, "{}{labels} {value}", self.name);
         if let Some(taken) = self.taken {
             let _ = write!(self.out, " {taken}");
         }
         self.out.push('\n');
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: &dyn Display) {
-        self.family(name, "gauge", help);
-        self.sample(name, &[], value);
+    /// A family of one sample, with so many digits behind the point.
+    #[inline(never)]
+    fn decimal(&mut self, family: &'static str, value: u64, digits: u32) {
+        self.family(family);
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.sample(format_args!(""), Decimal(value, digits));
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: &dyn Display) {
-        self.family(name, "counter", help);
-        self.sample(name, &[], value);
+    /// A family of one sample in microseconds, written as seconds.
+    fn micros(&mut self, family: &'static str, micros: u64) {
+        self.decimal(family, micros, 6);
     }
 
-    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
-        self.family(name, "histogram", help);
-        let mut series = String::from(name);
-        series.push_str("_bucket");
-        let mut count: u64 = 0;
+    fn whole(&mut self, family: &'static str, value: u64) {
+        self.decimal(family, value, 0);
+    }
+
+    /// Writes one sample of whole numbers.
+    #[inline(never)]
+    fn count(&mut self, labels: fmt::Arguments<'_>, count: u32) {
+        self.sample(labels, Decimal(i64::from(count), 0));
+    }
+
+    /// A family with a sample for each result.
+    fn results(&mut self, family: &'static str, results: &[(&str, u32)]) {
+        self.family(family);
+        for (result, count) in results {
+            self.count(format_args!("{{result=\"{result}\"}}"), *count);
+        }
+    }
+
+    fn histogram(&mut self, family: &'static str, histogram: &Histogram) {
+        self.family(family);
+        let mut count = 0;
         for (index, bucket) in histogram.buckets.iter().enumerate() {
-            count += u64::from(bucket.get());
+            count += bucket.get();
             match BUCKETS_MS.get(index) {
-                Some(millis) => self.sample(&series, &[("le", &seconds(*millis))], &count),
-                None => self.sample(&series, &[("le", &"+Inf")], &count),
+                Some(millis) => {
+                    self.count(format_args!("_bucket{{le=\"{}\"}}", seconds(*millis)), count);
+                }
+                None => self.count(format_args!("_bucket{{le=\"+Inf\"}}"), count),
             }
         }
-        series.truncate(name.len());
-        series.push_str("_sum");
-        self.sample(&series, &[], &micros(histogram.sum_micros.get()));
-        series.truncate(name.len());
-        series.push_str("_count");
-        self.sample(&series, &[], &count);
+        let sum = i64::try_from(histogram.sum_micros.get()).unwrap_or(i64::MAX);
+        self.sample(format_args!("_sum"), Decimal(sum, 6));
+        self.count(format_args!("_count"), count);
     }
 }
 
@@ -178,96 +196,75 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
     fn write_machine(&self, w: &mut Exposition<'_>) {
         let platform = &self.agent.platform;
         let heap = platform.heap();
-        w.gauge(
-            "node_memory_free_bytes",
-            "Memory that is free, in bytes.",
-            &heap.free(),
+        w.whole(
+            "node_memory_free_bytes gauge Memory that is free, in bytes.",
+            heap.free(),
         );
-        let up = platform.uptime();
-        w.gauge(
-            "node_uptime_seconds",
-            "Time since the device or the process started.",
-            &micros(up.as_micros()),
+        w.micros(
+            "node_uptime_seconds gauge Time since the device or the process started.",
+            platform.uptime().as_micros(),
         );
         if let Some(temperature) = platform.temperature_millicelsius() {
-            let value = Decimal(i64::from(temperature), 3);
-            w.gauge("node_temperature_celsius", "Temperature of the chip.", &value);
+            w.family("node_temperature_celsius gauge Temperature of the chip.");
+            w.sample(format_args!(""), Decimal(i64::from(temperature), 3));
         }
         if let Some(dbm) = self.agent.network.rssi_dbm() {
-            w.gauge(
-                "node_wifi_rssi_dbm",
-                "Signal strength of the Wi-Fi network.",
-                &i64::from(dbm),
-            );
+            w.family("node_wifi_rssi_dbm gauge Signal strength of the Wi-Fi network.");
+            w.sample(format_args!(""), Decimal(i64::from(dbm), 0));
         }
-        w.gauge("picolet_heap_size_bytes", "The whole heap.", &heap.total);
-        w.gauge(
-            "picolet_heap_used_bytes",
-            "What is handed out of the heap.",
-            &heap.used,
+        w.whole("picolet_heap_size_bytes gauge The whole heap.", heap.total);
+        w.whole(
+            "picolet_heap_used_bytes gauge What is handed out of the heap.",
+            heap.used,
         );
-        w.gauge(
-            "picolet_heap_peak_bytes",
-            "The most that was ever handed out of the heap.",
-            &heap.peak,
+        w.whole(
+            "picolet_heap_peak_bytes gauge The most that was ever handed out of the heap.",
+            heap.peak,
         );
-        w.counter(
-            "process_cpu_seconds_total",
-            "Processor time that the node has used.",
-            &micros(self.cpu_micros()),
+        w.micros(
+            "process_cpu_seconds_total counter Processor time that the node has used.",
+            self.cpu_micros(),
         );
     }
 
     fn write_node(&self, w: &mut Exposition<'_>) {
         let agent = self.agent;
-        let name = "kubelet_node_name";
-        w.family(name, "gauge", "The node's name. The count is always 1.");
-        w.sample(name, &[("node", &agent.settings.node_name)], &1u32);
-        w.gauge(
-            "kubelet_running_pods",
-            "Number of pods that run.",
-            &agent.pods.borrow().running(),
+        w.family("kubelet_node_name gauge The node's name. The count is always 1.");
+        w.count(format_args!("{{node=\"{}\"}}", agent.settings.node_name), 1);
+        let pods = agent.pods.borrow();
+        w.whole(
+            "kubelet_running_pods gauge Number of pods that run.",
+            pods.running() as u64,
         );
-        let name = "picolet_pod_admissions_total";
-        w.family(name, "counter", "Pods by whether they were let in.");
-        let (admitted, refused) = agent.pods.borrow().admissions();
-        for (result, number) in [("admitted", admitted), ("refused", refused)] {
-            w.sample(name, &[("result", &result)], &number);
-        }
-        w.gauge(
-            "process_start_time_seconds",
-            "Start time of the process since the Unix epoch.",
-            &micros(self.started().micros()),
+        let (admitted, refused) = pods.admissions();
+        w.results(
+            "picolet_pod_admissions_total counter Pods by whether they were let in.",
+            &[("admitted", admitted), ("refused", refused)],
         );
-        let name = "picolet_build_info";
-        w.family(name, "gauge", "The version that runs. The value is always 1.");
+        w.micros(
+            "process_start_time_seconds gauge Start time of the process since the Unix epoch.",
+            self.started().micros(),
+        );
+        w.family("picolet_build_info gauge The version that runs. The value is always 1.");
         let machine = agent.platform.machine();
-        w.sample(
-            name,
-            &[
-                ("version", &VERSION),
-                ("board", &machine.board),
-                ("mcu", &machine.mcu),
-            ],
-            &1u32,
+        w.count(
+            format_args!(
+                "{{version=\"{VERSION}\",board=\"{}\",mcu=\"{}\"}}",
+                machine.board, machine.mcu
+            ),
+            1,
         );
-        let name = "picolet_reset_info";
-        w.family(name, "gauge", "Why the device started. The value is always 1.");
-        w.sample(
-            name,
-            &[("reason", &agent.platform.reset_reason().as_str())],
-            &1u32,
-        );
+        w.family("picolet_reset_info gauge Why the device started. The value is always 1.");
+        let reason = agent.platform.reset_reason().as_str();
+        w.count(format_args!("{{reason=\"{reason}\"}}"), 1);
         if let Some((_, at)) = agent.metrics.last_heartbeat.get() {
-            w.gauge(
-                "picolet_last_heartbeat_timestamp_seconds",
-                "When the API server last took a Lease or a status.",
-                &micros(at.micros()),
+            w.micros(
+                "picolet_last_heartbeat_timestamp_seconds gauge When the API server last took a Lease or a status.",
+                at.micros(),
             );
         }
         w.histogram(
-            "picolet_lease_renewal_duration_seconds",
-            "How long renewing the Lease took.",
+            "picolet_lease_renewal_duration_seconds histogram How long renewing the Lease took.",
             &agent.metrics.lease_latency,
         );
     }
@@ -275,101 +272,82 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
     fn write_api_client(&self, w: &mut Exposition<'_>) {
         let metrics = &self.agent.metrics;
         w.histogram(
-            "picolet_api_request_duration_seconds",
-            "How long requests to the API server took, watches apart.",
+            "picolet_api_request_duration_seconds histogram How long requests to the API server took, watches apart.",
             &metrics.api_latency,
         );
-        let name = "picolet_api_requests_total";
-        w.family(
-            name,
-            "counter",
-            "Requests to the API server by what came of them.",
+        w.results(
+            "picolet_api_requests_total counter Requests to the API server by what came of them.",
+            &[
+                ("ok", metrics.api_ok.get()),
+                ("refused", metrics.api_refused.get()),
+                ("conflict", metrics.api_conflict.get()),
+                ("throttled", metrics.api_throttled.get()),
+                ("failed", metrics.api_failed.get()),
+            ],
         );
-        for (result, counter) in [
-            ("ok", &metrics.api_ok),
-            ("refused", &metrics.api_refused),
-            ("conflict", &metrics.api_conflict),
-            ("throttled", &metrics.api_throttled),
-            ("failed", &metrics.api_failed),
-        ] {
-            w.sample(name, &[("result", &result)], &counter.get());
-        }
-        w.counter(
-            "picolet_watches_total",
-            "Watches that were begun.",
-            &metrics.watches.get(),
+        w.whole(
+            "picolet_watches_total counter Watches that were begun.",
+            metrics.watches.get().into(),
         );
-        w.counter(
-            "picolet_lists_total",
-            "Lists that were read before a watch.",
-            &metrics.relists.get(),
+        w.whole(
+            "picolet_lists_total counter Lists that were read before a watch.",
+            metrics.relists.get().into(),
         );
     }
 
     fn write_configuration(&self, w: &mut Exposition<'_>) {
         let metrics = &self.agent.metrics;
-        let name = "picolet_configuration_changes_total";
-        w.family(name, "counter", "Changes of ConfigMaps by what came of them.");
-        for (result, counter) in [
-            ("applied", &metrics.configuration_applied),
-            ("rejected", &metrics.configuration_rejected),
-        ] {
-            w.sample(name, &[("result", &result)], &counter.get());
-        }
-        w.gauge(
-            "picolet_configuration_layers",
-            "ConfigMaps that are followed.",
-            &self.agent.configuration.borrow().layers(),
+        w.results(
+            "picolet_configuration_changes_total counter Changes of ConfigMaps by what came of them.",
+            &[
+                ("applied", metrics.configuration_applied.get()),
+                ("rejected", metrics.configuration_rejected.get()),
+            ],
         );
-        w.counter(
-            "picolet_events_dropped_total",
-            "Events that were dropped because too many came at once.",
-            &metrics.events_dropped.get(),
+        w.whole(
+            "picolet_configuration_layers gauge ConfigMaps that are followed.",
+            self.agent.configuration.borrow().layers() as u64,
+        );
+        w.whole(
+            "picolet_events_dropped_total counter Events that were dropped because too many came at once.",
+            metrics.events_dropped.get().into(),
         );
     }
 
     fn write_network(&self, w: &mut Exposition<'_>) {
         let figures = self.agent.network.figures();
-        let name = "picolet_tls_handshakes_total";
         w.family(
-            name,
-            "counter",
-            "TLS handshakes that succeeded, by the node's role and whether a session was resumed.",
+            "picolet_tls_handshakes_total counter TLS handshakes that succeeded, by the node's role and whether a session was resumed.",
         );
         for (role, kind, count) in [
             ("client", "full", figures.handshakes_client_full),
             ("client", "resumed", figures.handshakes_client_resumed),
             ("server", "full", figures.handshakes_server),
         ] {
-            w.sample(name, &[("role", &role), ("kind", &kind)], &count);
+            w.count(format_args!("{{role=\"{role}\",kind=\"{kind}\"}}"), count);
         }
-        w.counter(
-            "picolet_tls_handshake_failures_total",
-            "TLS handshakes that failed.",
-            &figures.handshakes_failed,
+        w.whole(
+            "picolet_tls_handshake_failures_total counter TLS handshakes that failed.",
+            figures.handshakes_failed.into(),
         );
     }
 
     fn write_server(&self, w: &mut Exposition<'_>) {
         let open = self.slots.iter().filter(|slot| slot.open.get()).count();
-        w.gauge(
-            "picolet_server_connections",
-            "Connections to the kubelet API that are open.",
-            &open,
+        w.whole(
+            "picolet_server_connections gauge Connections to the kubelet API that are open.",
+            open as u64,
         );
-        w.counter(
-            "picolet_server_connections_evicted_total",
-            "Idle connections that were ended to make room.",
-            &self.evicted.get(),
+        w.whole(
+            "picolet_server_connections_evicted_total counter Idle connections that were ended to make room.",
+            self.evicted.get().into(),
         );
-        w.counter(
-            "picolet_server_connections_refused_total",
-            "Connections that were turned away because there was no room.",
-            &self.turned_away.get(),
+        w.whole(
+            "picolet_server_connections_refused_total counter Connections that were turned away because there was no room.",
+            self.turned_away.get().into(),
         );
         w.histogram(
-            "kubelet_http_requests_duration_seconds",
-            "How long answering requests to the kubelet API took.",
+            "kubelet_http_requests_duration_seconds histogram How long answering requests to the kubelet API took.",
             &self.duration,
         );
     }
@@ -377,22 +355,20 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
     /// Writes a part of the counters of requests; returns whether there are more.
     fn write_requests(&self, w: &mut Exposition<'_>, part: usize, group: &mut usize) -> bool {
         *group += 1;
-        let name = "kubelet_http_requests_total";
+        w.name = "kubelet_http_requests_total";
         if part == 0 {
             w.family(
-                name,
-                "counter",
-                "Requests to the kubelet API by what was asked for and how it was answered.",
+                "kubelet_http_requests_total counter Requests to the kubelet API by what was asked for and how it was answered.",
             );
         }
         let requests = self.requests.borrow();
         let first = part * REQUESTS_AT_ONCE;
         for request in requests.iter().skip(first).take(REQUESTS_AT_ONCE) {
-            let labels: [(&str, &dyn Display); 2] = [
-                ("endpoint", &request.route.name()),
-                ("code", &u32::from(request.code)),
-            ];
-            w.sample(name, &labels, &request.count);
+            let (endpoint, code) = (request.route.name(), u32::from(request.code));
+            w.count(
+                format_args!("{{endpoint=\"{endpoint}\",code=\"{code}\"}}"),
+                request.count,
+            );
         }
         requests.len() > first + REQUESTS_AT_ONCE
     }
@@ -402,21 +378,18 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         let mut body = String::new();
         let mut w = Exposition::new(&mut body);
         w.taken = Some(self.agent.now().micros() / 1000);
-        w.counter(
-            "node_cpu_usage_seconds_total",
-            "Cumulative cpu time consumed by the node in core-seconds",
-            &micros(self.cpu_micros()),
+        w.micros(
+            "node_cpu_usage_seconds_total counter Cumulative cpu time consumed by the node in core-seconds",
+            self.cpu_micros(),
         );
-        w.gauge(
-            "node_memory_working_set_bytes",
-            "Current working set of the node in bytes",
-            &self.working_set_bytes(),
+        w.whole(
+            "node_memory_working_set_bytes gauge Current working set of the node in bytes",
+            self.working_set_bytes(),
         );
         w.taken = None;
-        w.gauge(
-            "resource_scrape_error",
-            "1 if there was an error while getting container metrics, 0 otherwise",
-            &0u32,
+        w.whole(
+            "resource_scrape_error gauge 1 if there was an error while getting container metrics, 0 otherwise",
+            0,
         );
         Answer::whole(200, METRICS, body)
     }
