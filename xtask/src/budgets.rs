@@ -54,6 +54,9 @@ enum Measure {
     Emulated {
         /// What of it counts: a name that `testbed`'s program `measure` prints.
         emulated: String,
+        /// Whether the image's static memory is added.
+        #[serde(default)]
+        and_static: bool,
     },
     /// By running it on the simulated Cortex-M0+.
     Simulated {
@@ -85,6 +88,9 @@ pub(crate) enum Cost {
     /// Bytes of code and tables.
     Flash,
 }
+
+/// The figure that is the image's static memory.
+const STATIC: &str = "static_bytes";
 
 /// Measures everything and fails if anything is over its limit.
 pub(crate) fn run() -> Result<()> {
@@ -133,15 +139,15 @@ pub(crate) fn run() -> Result<()> {
                     None => whole,
                 }
             }
-            Measure::Emulated { emulated } => {
+            Measure::Emulated { emulated, and_static } => {
                 if emulated_figures.is_none() {
                     emulated_figures = Some(emulate()?);
                 }
-                emulated_figures
-                    .as_ref()
-                    .and_then(|figures| figures.get(emulated))
-                    .copied()
-                    .with_context(|| format!("{what}: nothing that is emulated is called {emulated}"))?
+                let figure = |name: &str| emulated_figures.as_ref()?.get(name).copied();
+                let measured = figure(emulated)
+                    .with_context(|| format!("{what}: nothing that is emulated is called {emulated}"))?;
+                let more = and_static.then(|| figure(STATIC).unwrap_or_default());
+                measured + more.unwrap_or_default()
             }
             Measure::Simulated { simulated, of: cost } => {
                 if figures.is_none() {
@@ -190,11 +196,14 @@ fn emulate() -> Result<HashMap<String, u64>> {
         .context("cannot run cargo")?;
     ensure!(output.status.success(), "the image could not be measured");
     let text = String::from_utf8(output.stdout).context("measure printed no text")?;
+    let elf = sizes::build(board, "picolet-pico-w", "thumbv6m-none-eabi")?;
+    let static_memory = Sizes::of(&elf)?.ram();
     let figure = |line: &str| {
         let (name, value) = line.split_once(' ')?;
         Some((name.to_owned(), value.parse().ok()?))
     };
-    Ok(text.lines().filter_map(figure).collect())
+    let own = (STATIC.to_owned(), static_memory);
+    Ok(text.lines().filter_map(figure).chain([own]).collect())
 }
 
 /// What is allowed of something simulated, if it has a budget.

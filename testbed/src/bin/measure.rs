@@ -1,8 +1,11 @@
 //! Boots an image beside a cluster, has it do what a node does, and prints what that took, one `name value` a line, for
 //! `cargo xtask budgets`. All of it is emulated time and emulated cycles: two runs print the same.
+//!
+//! `PICOLET_SOAK_HOURS=24` has the soak test at the end take a day.
 
 use anyhow::{Context, Result, ensure};
 use picolet_emulator::Image;
+use picolet_store::layout::PICO_W;
 use picolet_testbed::{Options, Testbed};
 use serde_json::json;
 use std::time::Duration;
@@ -44,21 +47,8 @@ fn measure(testbed: &mut Testbed) -> Result<()> {
 
     // Long enough for all watches, a Lease and the first statuses.
     testbed.run_for(Duration::from_secs(60))?;
-    let longest = |resumed| {
-        let of_kind = testbed
-            .handshakes()
-            .iter()
-            .filter(|handshake| handshake.resumed == resumed);
-        of_kind.map(|handshake| handshake.cycles).max()
-    };
-    for (name, resumed) in [
-        ("handshake_full_cycles", false),
-        ("handshake_resumed_cycles", true),
-    ] {
-        if let Some(cycles) = longest(resumed) {
-            print(name, cycles);
-        }
-    }
+    let full = longest(testbed, 0, false).context("no handshake with the API server was a full one")?;
+    print("handshake_full_cycles", full);
     print("handshake_inbound_cycles", testbed.handshake_inward()?);
     memory(testbed, "rest")?;
 
@@ -84,25 +74,117 @@ fn measure(testbed: &mut Testbed) -> Result<()> {
         .until(Duration::from_secs(60), |testbed| !testbed.board.pin(PIN))?
         .context("a ConfigMap of a megabyte did not reach its pin in a minute")?;
     print("configmap_of_a_megabyte_milliseconds", driven.as_millis());
+    testbed.run_for(Duration::from_secs(10))?;
+
+    // All connections are made anew, once by themselves, and once while callers shake hands; one of them brings the megabyte again.
+    let before = testbed.handshakes().len();
+    testbed.cluster.cut_connections();
+    testbed.run_for(Duration::from_secs(20))?;
+    let resumed = longest(testbed, before, true).context("no handshake was resumed")?;
+    print("handshake_resumed_cycles", resumed);
+    let before = testbed.handshakes().len();
+    testbed.cluster.cut_connections();
+    for _ in 0..4 {
+        testbed.handshake_inward()?;
+    }
+    testbed
+        .until(Duration::from_secs(20), |testbed| {
+            testbed.handshakes().len() >= before + 4
+        })?
+        .context("the connections that were cut did not come back")?;
+    testbed.run_for(Duration::from_secs(10))?;
     memory(testbed, "peak")?;
     ensure!(testbed.is_ready(NODE), "the node is not Ready any more");
+    if let Some(hours) = std::env::var_os("PICOLET_SOAK_HOURS") {
+        let hours = hours.to_str().and_then(|hours| hours.parse().ok());
+        soak(testbed, hours.context("PICOLET_SOAK_HOURS is a number of hours")?)?;
+    } else {
+        soak(testbed, SOAKED)?;
+    }
     Ok(())
 }
 
-/// What `/metrics` says of heap and stack.
-fn memory(testbed: &mut Testbed, when: &str) -> Result<()> {
-    let (_, metrics) = testbed.get("/metrics")?;
-    for (metric, name) in [
-        ("picolet_heap_used_bytes", "heap_used"),
-        ("picolet_heap_peak_bytes", "heap_peak"),
-        ("picolet_stack_peak_bytes", "stack_peak"),
-    ] {
-        let line = metrics.lines().find(|line| line.starts_with(metric));
-        let value = line.and_then(|line| line.split_whitespace().last());
-        if let Some(value) = value {
-            print(&format!("{name}_bytes_at_{when}"), value);
+/// The most cycles of a handshake of one kind, from the `first` on.
+fn longest(testbed: &Testbed, first: usize, resumed: bool) -> Option<u64> {
+    let handshakes = testbed.handshakes().iter().skip(first);
+    let of_kind = handshakes.filter(|handshake| handshake.certified && handshake.resumed == resumed);
+    of_kind.map(|handshake| handshake.cycles).max()
+}
+
+/// Hours of the short form of the soak test. The first one counts for nothing.
+const SOAKED: u32 = 3;
+const HOUR: Duration = Duration::from_secs(3600);
+/// In each hour the access point is gone for so long.
+const LOST: Duration = Duration::from_secs(60);
+
+/// Lets hours pass, in each of which the access point goes and comes back, and prints by how much the heap has grown since
+/// the end of the first one.
+fn soak(testbed: &mut Testbed, hours: u32) -> Result<()> {
+    let begun = std::time::Instant::now();
+    testbed
+        .cluster
+        .delete("configmaps", "default", "pico-config", None)?;
+    let mut heap = Vec::new();
+    for _ in 0..hours {
+        let end = testbed.now() + HOUR;
+        testbed.run_for(HOUR / 2)?;
+        testbed.set_access_point(false);
+        testbed.run_for(LOST)?;
+        testbed.set_access_point(true);
+        let left = end.since(testbed.now());
+        testbed.run_for(left)?;
+        ensure!(testbed.is_ready(NODE), "the node is not Ready any more");
+        // Now and then something is under way: the least of some moments is what is kept.
+        let mut least = u64::MAX;
+        for _ in 0..5 {
+            testbed.run_for(Duration::from_secs(7))?;
+            least = least.min(figure(testbed, "picolet_heap_used_bytes")?);
         }
+        heap.push(least);
     }
+    eprintln!(
+        "heap after each of {hours} hours: {heap:?}, in {:?}",
+        begun.elapsed()
+    );
+    let (first, last) = heap.first().zip(heap.last()).context("no hour has passed")?;
+    print("heap_growth_bytes", last.saturating_sub(*first));
+    Ok(())
+}
+
+/// The value of a metric of the node.
+fn figure(testbed: &mut Testbed, metric: &str) -> Result<u64> {
+    let (_, metrics) = testbed.get("/metrics")?;
+    let line = metrics.lines().find(|line| line.starts_with(metric));
+    let value = line.and_then(|line| line.split_whitespace().last()?.parse().ok());
+    value.with_context(|| format!("the node does not tell {metric}"))
+}
+
+/// Bytes of stack that were ever used: the firmware paints it at its start, from its lowest address, where RAM begins, to where
+/// its vector table says that it starts.
+fn stack(testbed: &Testbed) -> Result<u64> {
+    const RAM: u32 = 0x2000_0000;
+    const PAINT: u8 = 0xa5;
+    let board = &testbed.board;
+    let top = board.read_memory(PICO_W.active.address(), 4).context("flash")?;
+    let top = u32::from_le_bytes(top.try_into().unwrap_or_default());
+    ensure!(top > RAM, "the application has no stack");
+    let bytes = board
+        .read_memory(RAM, (top - RAM) as usize)
+        .context("the stack is no memory")?;
+    let unused = bytes.iter().take_while(|byte| **byte == PAINT).count();
+    Ok((bytes.len() - unused) as u64)
+}
+
+/// Prints what is used of heap and stack, by `/metrics` and by the paint of the stack.
+fn memory(testbed: &mut Testbed, when: &str) -> Result<()> {
+    let used = figure(testbed, "picolet_heap_used_bytes")?;
+    let peak = figure(testbed, "picolet_heap_peak_bytes")?;
+    let stack = stack(testbed)?;
+    print(&format!("heap_used_bytes_at_{when}"), used);
+    print(&format!("heap_peak_bytes_at_{when}"), peak);
+    print(&format!("stack_peak_bytes_at_{when}"), stack);
+    print(&format!("stack_and_heap_used_bytes_at_{when}"), stack + used);
+    print(&format!("stack_and_heap_peak_bytes_at_{when}"), stack + peak);
     Ok(())
 }
 
