@@ -33,11 +33,14 @@ pub(super) const OUTBOUND: usize = 5;
 pub(super) const INBOUND: usize = 4;
 const ALL: usize = OUTBOUND + INBOUND;
 
-/// Windows, in bytes.
-const OUTBOUND_RECEIVE: usize = 4096;
-const OUTBOUND_SEND: usize = 2048;
-const INBOUND_RECEIVE: usize = 2048;
-const INBOUND_SEND: usize = 2048;
+/// What one segment carries on Ethernet.
+const SEGMENT: usize = 1460;
+/// Windows, in bytes. The node is sent more than it sends, and takes 20 µs for a byte of it: two segments are on their
+/// way while one is worked on, and more would only wait.
+const OUTBOUND_RECEIVE: usize = 2 * SEGMENT;
+const OUTBOUND_SEND: usize = SEGMENT;
+const INBOUND_RECEIVE: usize = SEGMENT;
+const INBOUND_SEND: usize = SEGMENT;
 
 /// A peer that is silent is asked whether it is there, and taken for gone after a while.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
