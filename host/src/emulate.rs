@@ -6,6 +6,7 @@
 mod options;
 mod session;
 mod terminal;
+mod usb;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
@@ -22,6 +23,7 @@ use std::process::{ExitCode, exit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use usb::UsbLine;
 
 /// The size of the boot ROM (RP2040 datasheet, section 2.6.1).
 const BOOT_ROM: usize = 16 * 1024;
@@ -30,8 +32,8 @@ const BAD_INPUT: u8 = 2;
 
 /// Run the image of a Pico W on this machine, until Ctrl-C.
 ///
-/// What the board sends on UART 0 and on its USB console appears here, and what is typed goes to it; Ctrl-] h shows
-/// what else can be done. Ends with 0 when it was asked to end, 1 when the board or a file stopped it, and 2 when what
+/// What the board sends on UART 0 appears here, and what is typed goes to it; with a board that says nothing there it is the
+/// console on USB. Ctrl-] h shows what else can be done. Ends with 0 when it was asked to end, 1 when the board or a file stopped it, and 2 when what
 /// was given is wrong or cannot run.
 #[derive(Args)]
 #[command(after_help = "\
@@ -137,6 +139,10 @@ pub(crate) struct Arguments {
     /// Show at the end where the cycles went, by function of the first ELF file; with a file, also as folded stacks.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, help_heading = "Debugging")]
     profile: Option<Option<PathBuf>>,
+    /// Make the USB console a serial line of this machine with this name, for `picolet provision --serial`, and show it here
+    /// no more.
+    #[arg(long, value_name = "LINK")]
+    usb: Option<PathBuf>,
     /// Show no status in the last line of the terminal.
     #[arg(long, help_heading = "Debugging")]
     no_status: bool,
@@ -249,6 +255,11 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
             .map(|path| Ok::<_, anyhow::Error>(Vcd::new(create(path)?)?))
             .transpose()?,
         folded: folded.map(|path| create(path)).transpose()?,
+        usb: arguments
+            .usb
+            .as_deref()
+            .map(|link| UsbLine::make(link).with_context(|| format!("--usb {}", link.display())))
+            .transpose()?,
         tracer: Tracer::new(&mut board, arguments)?,
         gdb,
         board,

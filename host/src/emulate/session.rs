@@ -4,6 +4,7 @@
 
 use super::options::{Cut, Network, Speed, Trace};
 use super::terminal::{Command, MENU, Terminal};
+use super::usb::UsbLine;
 use super::{Arguments, create};
 use anyhow::{Context, Result};
 use picolet_emulator::gdb::{Ended, Server, Wish};
@@ -35,6 +36,7 @@ pub(super) struct Session {
     pub(super) board: Board,
     pub(super) gdb: Option<Server>,
     pub(super) tracer: Tracer,
+    pub(super) usb: Option<UsbLine>,
     pub(super) vcd: Option<Vcd<BufWriter<File>>>,
     pub(super) folded: Option<BufWriter<File>>,
     pub(super) interrupted: Arc<AtomicBool>,
@@ -100,6 +102,8 @@ struct Run {
     cuts: Vec<Cut>,
     /// The board has said something, or would take what is typed.
     ready: bool,
+    /// It has said something on UART 0.
+    uart: bool,
     bootsel: bool,
     /// It cannot go on by itself, and somebody may reset it.
     parked: bool,
@@ -119,6 +123,7 @@ impl Session {
             terminal: Terminal::open(!arguments.no_status),
             cuts: arguments.power_cut_at.iter().rev().copied().collect(),
             ready: false,
+            uart: false,
             bootsel: false,
             parked: false,
             faults: [None; 2],
@@ -252,9 +257,21 @@ impl Session {
     /// file. Answers whether to end.
     fn serve(&mut self, run: &mut Run) -> Result<bool> {
         let mut out = io::stdout().lock();
-        for bytes in [self.board.take_uart(0), self.board.take_usb()] {
-            run.ready |= !bytes.is_empty();
-            out.write_all(&bytes).context("standard output")?;
+        let (uart, usb) = (self.board.take_uart(0), self.board.take_usb());
+        run.ready |= !uart.is_empty() || !usb.is_empty();
+        run.uart |= !uart.is_empty();
+        out.write_all(&uart).context("standard output")?;
+        match &mut self.usb {
+            Some(line) => {
+                line.tell(&usb);
+                let typed = line.take()?;
+                if !typed.is_empty() {
+                    self.board.feed_usb(&typed);
+                }
+            }
+            // Many boards say the same on both.
+            None if !run.uart => out.write_all(&usb).context("standard output")?,
+            None => {}
         }
         out.flush().context("standard output")?;
         drop(out);
@@ -272,7 +289,7 @@ impl Session {
         if run.ready && !run.terminal.typed.is_empty() {
             let length = run.terminal.typed.len().min(TYPED);
             let bytes: Vec<u8> = run.terminal.typed.drain(..length).collect();
-            if self.board.usb_is_open() {
+            if self.board.usb_is_open() && self.usb.is_none() && !run.uart {
                 self.board.feed_usb(&bytes);
             } else {
                 self.board.feed_uart(0, &bytes);
