@@ -21,6 +21,15 @@ const fn seconds(text: &str) -> u64 {
     value
 }
 
+/// Microseconds since the epoch, below which no time of day is believed.
+static FLOOR: Mutex<Cell<u64>> = Mutex::new(Cell::new(BUILT * 1_000_000));
+
+/// Begins with the latest time of day that an earlier run was certain of, in seconds since the epoch.
+pub(crate) fn start(kept: u64) {
+    let floor = BUILT.max(kept).saturating_mul(1_000_000);
+    critical_section::with(|section| FLOOR.borrow(section).set(floor));
+}
+
 /// The time of day at the start of the board, in microseconds since the epoch, and who told it.
 static STARTED: Mutex<Cell<(u64, TimeSource)>> = Mutex::new(Cell::new((0, TimeSource::Unknown)));
 
@@ -39,18 +48,20 @@ pub(crate) fn source() -> TimeSource {
     started().1
 }
 
-/// Tells the time of day. A time before the firmware was made is a lie or a mistake, and not believed; an API server is not
-/// listened to any more once a time server has answered, which is the more exact one.
-pub(crate) fn set(now: UnixMicros, teller: TimeSource) {
-    if now < UnixMicros(BUILT * 1_000_000) {
-        return;
-    }
+/// Tells the time of day. A time before the firmware was made, or before one that was certain, is a lie or a mistake: it
+/// is not believed, and `false` is returned. An API server is not listened to any more once a time server has answered,
+/// which is the more exact one.
+pub(crate) fn set(now: UnixMicros, teller: TimeSource) -> bool {
     critical_section::with(|section| {
+        if now.0 < FLOOR.borrow(section).get() {
+            return false;
+        }
         let clock = STARTED.borrow(section);
         if teller == TimeSource::Synchronized || clock.get().1 != TimeSource::Synchronized {
             clock.set((now.0.saturating_sub(Instant::now().as_micros()), teller));
         }
-    });
+        true
+    })
 }
 
 /// The clock by which certificates are judged.

@@ -4,9 +4,7 @@
 //! by the watchdog. The watchdog also bites when the thread does not come around for eight seconds: the bootloader has
 //! started it, so that firmware which never gets this far is found too.
 
-use crate::log;
 use core::cell::UnsafeCell;
-use core::fmt;
 use core::mem::MaybeUninit;
 
 use cortex_m_rt::{ExceptionFrame, exception};
@@ -14,7 +12,7 @@ use embassy_rp::pac;
 use embassy_rp::watchdog::Watchdog;
 use embassy_time::{Duration, Instant, Timer};
 use picolet_device::crash::{Cause, Crash, Slot};
-use picolet_platform::{Level, ResetReason};
+use picolet_platform::ResetReason;
 
 /// Something in memory that a reset leaves alone. Any pattern of bits must be a `T`.
 pub(crate) struct Kept<T>(UnsafeCell<MaybeUninit<T>>);
@@ -78,15 +76,6 @@ pub(crate) async fn feed(mut watchdog: Watchdog) -> ! {
     loop {
         watchdog.feed(WATCHDOG);
         Timer::after(FEEDING).await;
-    }
-}
-
-/// Says why there is no node, and waits for a person, for ever.
-pub(crate) fn wait(mut watchdog: Watchdog, why: fmt::Arguments<'_>) -> ! {
-    log::line(Level::Error, why);
-    loop {
-        watchdog.feed(WATCHDOG);
-        embassy_time::block_for(FEEDING);
     }
 }
 

@@ -16,6 +16,7 @@ use picolet_device::entropy::CARRIED;
 use picolet_platform::{Record, RecordError, Records};
 use picolet_store::device::Device;
 use picolet_store::layout::Region;
+use picolet_store::settings;
 use static_cell::StaticCell;
 
 /// Bytes of the flash.
@@ -27,11 +28,12 @@ const SIZE: usize = picolet_store::layout::PICO_2_W.flash as usize;
 
 type Chip = Flash<'static, FLASH, Blocking, SIZE>;
 
-/// A part of the flash, as a driver that others use too.
-type Part = BlockingPartition<'static, CriticalSectionRawMutex, Chip>;
+/// A part of the flash, as a driver that others use too. Nothing that is asked of it waits: the processor stands while
+/// the flash works.
+pub(crate) type Part = BlockingAsync<BlockingPartition<'static, CriticalSectionRawMutex, Chip>>;
 
-/// The device's records. Nothing that is asked of them waits: the processor stands while the flash works.
-pub(crate) type DeviceRecords = Device<BlockingAsync<Part>>;
+/// The device's records.
+pub(crate) type DeviceRecords = Device<Part>;
 
 /// The flash.
 pub(crate) struct Storage(Mutex<CriticalSectionRawMutex, RefCell<Chip>>);
@@ -68,10 +70,24 @@ impl Storage {
         embassy_rp::otp::get_chipid().unwrap_or_default().to_be_bytes()
     }
 
+    /// A region alone, from 0 on.
+    pub(crate) fn part(&'static self, region: Region) -> Part {
+        BlockingAsync::new(BlockingPartition::new(&self.0, region.offset, region.length))
+    }
+
+    /// Makes up for a power cut while settings were written, before anything else runs. What it cannot do it could not have
+    /// done before either, and the settings that count are there.
+    pub(crate) fn mend_settings(&'static self, region: Region) {
+        let _ = block_on(settings::mend(&mut self.part(region)));
+    }
+
     /// Opens the device's records in `region`, before anything else runs.
     pub(crate) fn records(&'static self, region: Region) -> Result<DeviceRecords, RecordError> {
-        let whole = BlockingPartition::new(&self.0, 0, SIZE as u32);
-        let (records, _) = block_on(Device::open(BlockingAsync::new(whole), region.range()))?;
+        let whole = Region {
+            offset: 0,
+            length: SIZE as u32,
+        };
+        let (records, _) = block_on(Device::open(self.part(whole), region.range()))?;
         Ok(records)
     }
 
@@ -87,6 +103,20 @@ impl Storage {
         state.mark_booted().map_err(|_| RecordError::Io)?;
         Ok(true)
     }
+}
+
+/// The latest time of day that an earlier run was certain of, in seconds since the epoch.
+pub(crate) fn time_floor(records: &DeviceRecords) -> u64 {
+    let mut kept = [0; 8];
+    match block_on(records.load(Record::TimeFloor, &mut kept)) {
+        Some(8) => u64::from_le_bytes(kept),
+        _ => 0,
+    }
+}
+
+/// Forgets who the device is, if the settings ask for it by a number that is new. Returns whether it did.
+pub(crate) fn reset_identity(records: &DeviceRecords, number: u64) -> Result<bool, RecordError> {
+    block_on(records.reset_identity(number))
 }
 
 /// What the run before left for the random generator of this one.

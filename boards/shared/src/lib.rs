@@ -24,12 +24,19 @@ mod memory;
 mod network;
 mod node;
 mod pins;
+mod usb;
 
+use core::fmt;
+use embassy_executor::Spawner;
+use embassy_rp::Peri;
 use embassy_rp::clocks::clk_sys_freq;
+use embassy_rp::peripherals::ADC;
 use embassy_rp::watchdog::Watchdog;
+use flash::DeviceRecords;
+use picolet_device::led::{Code, Show};
 use picolet_platform::Level;
 use picolet_store::layout::Layout;
-use picolet_store::settings::Settings;
+use picolet_store::settings::{Settings, SettingsError};
 
 /// What one board has that the other has not.
 pub struct Model {
@@ -41,13 +48,53 @@ pub struct Model {
     pub memory_bytes: u64,
 }
 
+/// What a node needs of the flash.
+struct Provisions {
+    records: DeviceRecords,
+    settings: Settings<'static>,
+}
+
+/// Tells what a person must mend.
+fn told(code: Code, why: &dyn fmt::Display) -> Code {
+    log::line(Level::Error, format_args!("{why}"));
+    code
+}
+
+/// Brings up what everything else rests on: records, clock, randomness and settings.
+fn prepare(storage: &'static flash::Storage, layout: &Layout, unique: [u8; 8]) -> Result<Provisions, Code> {
+    let bad_flash = |error| told(Code::BadFlash, &error);
+    let records = storage.records(layout.device).map_err(bad_flash)?;
+    clock::start(flash::time_floor(&records));
+    let next = entropy::start(flash::carried(&records).as_ref(), unique)
+        .map_err(|failure| told(Code::NoEntropy, &failure))?;
+    flash::carry(&records, &next).map_err(bad_flash)?;
+    storage.mend_settings(layout.settings);
+    let settings = Settings::read(flash::mapped(layout.settings)).map_err(|error| {
+        let code = match error {
+            SettingsError::Missing => Code::NoSettings,
+            _ => Code::BadSettings,
+        };
+        told(code, &error)
+    })?;
+    if let Some(number) = settings.reset_identity()
+        && flash::reset_identity(&records, number).map_err(bad_flash)?
+    {
+        log::line(
+            Level::Warn,
+            format_args!("the device has forgotten who it is, as its settings ask"),
+        );
+    }
+    Ok(Provisions { records, settings })
+}
+
 /// Runs the board. To be called once, first.
 pub fn run(model: &'static Model) -> ! {
     memory::start();
+    log::start();
+    let room = network::radio_room();
     let before = fault::before();
     let p = embassy_rp::init(embassy_rp::config::Config::default());
     let layout = model.layout;
-    log::start(p.UART0, p.PIN_0, p.PIN_1);
     log::line(
         Level::Info,
         format_args!(
@@ -58,34 +105,15 @@ pub fn run(model: &'static Model) -> ! {
             before.reason.as_str()
         ),
     );
-    if let Some(crash) = before.crash {
+    if let Some(crash) = &before.crash {
         log::line(Level::Error, format_args!("the run before ended: {crash}"));
     }
-    let watchdog = Watchdog::new(p.WATCHDOG);
     let storage = flash::Storage::new(p.FLASH);
     let unique = storage.unique_number();
-    let records = match storage.records(layout.device) {
-        Ok(records) => records,
-        Err(error) => fault::wait(watchdog, format_args!("{error}")),
-    };
-    match entropy::start(flash::carried(&records).as_ref(), unique) {
-        Ok(next) => {
-            if let Err(error) = flash::carry(&records, &next) {
-                fault::wait(watchdog, format_args!("{error}"));
-            }
-        }
-        Err(failure) => fault::wait(watchdog, format_args!("{failure}")),
-    }
-    let settings = match Settings::read(flash::mapped(layout.settings)) {
-        Ok(settings) => settings,
-        Err(error) => fault::wait(watchdog, format_args!("{error}")),
-    };
-    let firmware = match network::firmware(flash::mapped(layout.radio)) {
-        Ok(firmware) => firmware,
-        Err(error) => fault::wait(watchdog, format_args!("{error}")),
-    };
-    let machine = machine::Identity::of(model, unique, before.reason);
-    let radio = network::Hardware {
+    let provisions = prepare(storage, layout, unique);
+    let settings = provisions.as_ref().ok().map(|provisions| provisions.settings);
+    let radio = network::firmware(flash::mapped(layout.radio)).map(|firmware| network::Hardware {
+        room,
         firmware,
         power: p.PIN_23,
         select: p.PIN_25,
@@ -93,15 +121,51 @@ pub fn run(model: &'static Model) -> ! {
         clock: p.PIN_29,
         pio: p.PIO0,
         dma: p.DMA_CH0,
-    };
-    let pins = pins::Bank::new(p.ADC, settings.uart_log());
+    });
     executor::run(
-        |spawner| network::spawn(spawner, radio, settings),
+        |spawner| match radio {
+            Ok(radio) => network::spawn(spawner, radio, settings),
+            // The LED hangs on the radio: there is nothing to show it by.
+            Err(error) => log::line(Level::Error, format_args!("{error}")),
+        },
         |spawner| {
-            spawner.spawn(fault::feed(watchdog).expect("this is spawned once"));
-            if let Some(node) = node::spawn(spawner, machine, pins, records, settings) {
-                spawner.spawn(firmware::prove(node, storage, layout).expect("this is spawned once"));
+            spawner.spawn(fault::feed(Watchdog::new(p.WATCHDOG)).expect("this is spawned once"));
+            spawner.spawn(log::run(p.UART0, p.PIN_0).expect("this is spawned once"));
+            usb::spawn(
+                spawner,
+                p.USB,
+                unique,
+                layout.board,
+                storage.part(layout.settings),
+            );
+            let node = provisions.and_then(|provisions| {
+                let identity = machine::Identity::of(model, unique, before);
+                node(spawner, identity, p.ADC, provisions)
+            });
+            match node {
+                Ok(node) => {
+                    spawner.spawn(firmware::prove(node, storage, layout).expect("this is spawned once"));
+                }
+                Err(code) => network::show(Show::Code(code)),
             }
         },
     )
+}
+
+// In a frame of its own, since that of `run` stays.
+#[inline(never)]
+fn node(
+    spawner: Spawner,
+    identity: machine::Identity,
+    adc: Peri<'static, ADC>,
+    Provisions { records, settings }: Provisions,
+) -> Result<&'static node::Node, Code> {
+    let pins = pins::Bank::new(adc, settings.uart_log());
+    let node = node::spawn(spawner, identity, pins, records, settings);
+    node.map_err(|error| {
+        told(
+            Code::BadSettings,
+            &format_args!("the settings' certificates: {error}"),
+        )
+    })
 }

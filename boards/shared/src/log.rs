@@ -1,45 +1,90 @@
-//! The log on UART 0.
+//! The log: a ring in RAM that outlives a reset, and UART 0, one of the two ports that it is told on.
+//!
+//! Writing a line never waits. UART 0 and the console on USB (`usb`) each read the ring at their own speed; one that is
+//! too slow, or that nobody listens to, loses the oldest lines and says so. After a reset UART 0 goes on where it was,
+//! and the console begins with what is left of the run before.
 
-use core::cell::RefCell;
+use crate::fault::Kept;
 use core::fmt::{self, Write};
-use critical_section::Mutex;
-use embassy_rp::Peri;
-use embassy_rp::peripherals::{PIN_0, PIN_1, UART0};
-use embassy_rp::uart::{Blocking, Config, Uart};
-use embassy_time::Instant;
+use embassy_rp::peripherals::{PIN_0, UART0};
+use embassy_rp::uart::{Config, UartTx};
+use embassy_rp::{Peri, pac};
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+use embassy_sync::signal::Signal;
+use embassy_time::{Duration, Instant, Timer};
+use heapless::String;
+use picolet_device::log::{Cursor, LINE, Next, Ring, Text};
 use picolet_platform::Level;
 
-static UART: Mutex<RefCell<Option<Uart<'static, Blocking>>>> = Mutex::new(RefCell::new(None));
+/// Bytes of the ring: some thirty lines.
+const BYTES: usize = 2048;
+/// A line with its time and its end, as a port sends it.
+pub(crate) type Sent = String<{ LINE + 32 }>;
 
-struct Text<'a>(&'a mut Uart<'static, Blocking>);
+#[unsafe(link_section = ".uninit.log")]
+static RING: Kept<Ring<BYTES>> = Kept::uninit();
 
-impl Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.blocking_write(text.as_bytes()).map_err(|_| fmt::Error)
-    }
-}
+/// Tells that there is something new: UART 0, and the console on USB.
+static NEW_FOR_UART: Signal<CriticalSectionRawMutex, ()> = Signal::new();
+pub(crate) static NEW_FOR_USB: Signal<CriticalSectionRawMutex, ()> = Signal::new();
 
-/// Opens the port.
-pub(crate) fn start(uart: Peri<'static, UART0>, tx: Peri<'static, PIN_0>, rx: Peri<'static, PIN_1>) {
-    let mut config = Config::default();
-    config.baudrate = 921_600;
-    let uart = Uart::new_blocking(uart, tx, rx, config);
-    critical_section::with(|section| UART.borrow(section).replace(Some(uart)));
+/// Makes a log of what the run before left. To be called once, before any line is written.
+pub(crate) fn start() {
+    RING.with(Ring::recover);
 }
 
 /// Writes a line.
+#[inline(never)]
 pub(crate) fn line(level: Level, text: fmt::Arguments<'_>) {
-    let level = match level {
-        Level::Debug => "DEBUG",
-        Level::Info => "INFO",
-        Level::Warn => "WARN",
-        Level::Error => "ERROR",
+    let text = Text::of(text);
+    // They start over after 49 days.
+    let millis = Instant::now().as_millis() as u32;
+    RING.with(|ring| ring.push(level, millis, &text));
+    NEW_FOR_UART.signal(());
+    NEW_FOR_USB.signal(());
+}
+
+/// Where a port begins that tells all there is.
+pub(crate) fn oldest() -> Cursor {
+    RING.with(|ring| ring.oldest())
+}
+
+/// Makes `sent` the next line for a port, which goes on by it. Returns whether there is one.
+#[inline(never)]
+pub(crate) fn next(cursor: &mut Cursor, sent: &mut Sent) -> bool {
+    sent.clear();
+    let mut text = [0; LINE];
+    // There is room for the longest line.
+    let _ = match RING.with(|ring| ring.next(cursor, &mut text)) {
+        Some(Next::Line(line)) => write!(sent, "{line}\r\n"),
+        Some(Next::Lost(bytes)) => write!(sent, "({bytes} bytes of the log were lost)\r\n"),
+        None => return false,
     };
-    let now = Instant::now().as_millis();
-    critical_section::with(|section| {
-        if let Some(uart) = UART.borrow(section).borrow_mut().as_mut() {
-            // A UART that nobody reads takes bytes all the same.
-            let _ = write!(Text(uart), "{}.{:03} {level} {text}\r\n", now / 1000, now % 1000);
+    true
+}
+
+/// In which a UART sends half of what it holds for sending.
+const HALF_SENT: Duration = Duration::from_micros(170);
+
+/// Tells the log on UART 0, for ever.
+#[embassy_executor::task]
+pub(crate) async fn run(uart: Peri<'static, UART0>, transmit: Peri<'static, PIN_0>) -> ! {
+    let mut config = Config::default();
+    config.baudrate = 921_600;
+    // It sends by itself from then on.
+    let _uart = UartTx::new_blocking(uart, transmit, config);
+    let mut cursor = RING.with(|ring| ring.told());
+    let mut sent = Sent::new();
+    loop {
+        while next(&mut cursor, &mut sent) {
+            for byte in sent.bytes() {
+                while pac::UART0.uartfr().read().txff() {
+                    Timer::after(HALF_SENT).await;
+                }
+                pac::UART0.uartdr().write(|word| word.set_data(byte));
+            }
+            RING.with(|ring| ring.tell(cursor));
         }
-    });
+        NEW_FOR_UART.wait().await;
+    }
 }

@@ -1,5 +1,6 @@
 //! The board as the node sees it: `picolet-platform`'s traits.
 
+use crate::fault::Before;
 use crate::flash::DeviceRecords;
 use crate::pins::Bank;
 use crate::{Model, clock, entropy, executor, fault, log, memory, network};
@@ -7,6 +8,7 @@ use core::fmt;
 use embassy_rp::clocks::clk_sys_freq;
 use embassy_time::{Instant, Timer};
 use heapless::String;
+use picolet_device::led::Show;
 use picolet_platform::{
     Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode,
     PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource,
@@ -24,7 +26,7 @@ pub(crate) struct Identity {
     machine_id: String<32>,
     system_uuid: String<36>,
     boot_id: String<36>,
-    reset: ResetReason,
+    before: Before,
 }
 
 /// 16 bytes as a UUID is written, with the bits of a version 8 (made by us).
@@ -41,6 +43,15 @@ fn uuid(mut bytes: [u8; 16]) -> String<36> {
     text
 }
 
+/// A board's number in hexadecimal.
+pub(crate) fn serial_number(unique: [u8; 8]) -> String<16> {
+    let mut text = String::new();
+    for byte in unique {
+        hex(&mut text, byte);
+    }
+    text
+}
+
 fn hex<const N: usize>(text: &mut String<N>, byte: u8) {
     for digit in [byte >> 4, byte & 15] {
         let _ = text.push(char::from_digit(digit.into(), 16).unwrap_or_default());
@@ -48,8 +59,8 @@ fn hex<const N: usize>(text: &mut String<N>, byte: u8) {
 }
 
 impl Identity {
-    /// The identity of the board of this kind with this number, which started for this reason.
-    pub(crate) fn of(model: &'static Model, unique: [u8; 8], reset: ResetReason) -> Self {
+    /// The identity of the board of this kind with this number, which came to start so.
+    pub(crate) fn of(model: &'static Model, unique: [u8; 8], before: Before) -> Self {
         let mut number = [0; 16];
         number[..8].copy_from_slice(&unique);
         number[8..].copy_from_slice(b"picolet\0");
@@ -64,7 +75,7 @@ impl Identity {
             machine_id,
             system_uuid: uuid(number),
             boot_id: uuid(random),
-            reset,
+            before,
         }
     }
 }
@@ -90,7 +101,7 @@ impl Clock for Board {
     }
 
     fn set_now(&self, now: UnixMicros) {
-        clock::set(now, TimeSource::ApiServer);
+        let _believed = clock::set(now, TimeSource::ApiServer);
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -138,7 +149,7 @@ impl Pins for Board {
 
 impl Led for Board {
     fn set_led(&self, mode: LedMode) {
-        network::show(mode);
+        network::show(Show::Mode(mode));
     }
 }
 
@@ -174,7 +185,12 @@ impl System for Board {
     }
 
     fn reset_reason(&self) -> ResetReason {
-        self.identity.reset
+        self.identity.before.reason
+    }
+
+    fn last_crash(&self) -> Option<&dyn fmt::Display> {
+        let crash = self.identity.before.crash.as_ref()?;
+        Some(crash)
     }
 
     fn cpu_micros(&self) -> u64 {

@@ -13,6 +13,7 @@ use picolet_kubelet::pods::NoRuntime;
 use picolet_kubelet::{Agent, Capacity, Limits, StaticToken};
 use picolet_platform::Level;
 use picolet_store::settings::Settings;
+use picolet_tls::SetupError;
 use static_cell::StaticCell;
 
 /// Where nothing is said.
@@ -59,16 +60,10 @@ fn agent(
     pins: Bank,
     records: DeviceRecords,
     settings: Settings<'static>,
-) -> Option<&'static Node> {
+) -> Result<&'static Node, SetupError> {
     static NODE: StaticCell<Node> = StaticCell::new();
-    let network = match Api::new(settings) {
-        Ok(network) => network,
-        Err(error) => {
-            log::line(Level::Error, format_args!("the settings' certificates: {error}"));
-            return None;
-        }
-    };
-    Some(NODE.init_with(|| {
+    let network = Api::new(settings)?;
+    Ok(NODE.init_with(|| {
         Agent::new(
             agent_settings(settings),
             Board {
@@ -106,16 +101,19 @@ async fn tell_figures() -> ! {
     }
 }
 
-/// Starts the node on the thread's executor, if one can be made of the settings.
+/// Starts the node on the thread's executor.
+///
+/// # Errors
+/// The settings' certificates and keys are of no use.
 pub(crate) fn spawn(
     spawner: Spawner,
     identity: Identity,
     pins: Bank,
     records: DeviceRecords,
     settings: Settings<'static>,
-) -> Option<&'static Node> {
+) -> Result<&'static Node, SetupError> {
     let node = agent(identity, pins, records, settings)?;
     spawner.spawn(run(node).expect("the node is spawned once"));
     spawner.spawn(tell_figures().expect("this is spawned once"));
-    Some(node)
+    Ok(node)
 }

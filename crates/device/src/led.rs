@@ -2,7 +2,7 @@
 //!
 //! | what one sees | what it says |
 //! |---|---|
-//! | lit | booting: the radio is being started |
+//! | lit | booting; or the radio is just trying to join the Wi-Fi |
 //! | twice a second | joining: looking for Wi-Fi and for the API server |
 //! | what the configuration says, dark without one | Ready |
 //! | eight times a second | trouble: it was Ready and has lost its API server |
@@ -11,6 +11,9 @@
 //! | three flashes, a pause | the settings cannot be used: the serial log says which and why |
 //! | four flashes, a pause | the noise source is broken: no keys can be made |
 //! | five flashes, a pause | the flash cannot be written |
+//!
+//! The LED hangs on the radio: it is dark for the first second, and for ever where the radio's firmware is missing; the
+//! serial log says so then.
 //!
 //! Joining, Ready, trouble and `identify` are the agent's to say, as [`LedMode`]s; the others are said by a board on which no
 //! agent runs. Nothing here knows where the LED is.

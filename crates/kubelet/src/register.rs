@@ -118,6 +118,14 @@ async fn adopt<P: Platform, N: Network, R: Runtime>(
             "Rebooted",
             format_args!("Node {name} has been rebooted, boot id: {}", machine.boot_id),
         );
+        if let Some(crash) = agent.platform.last_crash() {
+            agent.event(
+                Reference::node(name),
+                Severity::Warning,
+                "Crashed",
+                format_args!("The run before ended: {crash}"),
+            );
+        }
     }
     let labels = agent.labels();
     if labels.iter().all(|(key, value)| found.label(key) == Some(value)) {

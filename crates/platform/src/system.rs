@@ -1,5 +1,6 @@
 //! Which machine this is, and how it is restarted.
 
+use core::fmt;
 use core::future::Future;
 
 /// What does not change while the device is up. The names are those of Kubernetes' `NodeSystemInfo`.
@@ -63,6 +64,11 @@ pub trait System {
 
     /// Why it started.
     fn reset_reason(&self) -> ResetReason;
+
+    /// How the run before ended, and where, when it ended by a panic or a fault: words for the log and for an Event.
+    fn last_crash(&self) -> Option<&dyn fmt::Display> {
+        None
+    }
 
     /// Microseconds of processor time that the node has used since it started.
     fn cpu_micros(&self) -> u64;

@@ -19,8 +19,8 @@ use embassy_rp::pio::{InterruptHandler, Pio};
 use embassy_rp::{Peri, bind_interrupts, dma};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::signal::Signal;
+use picolet_device::led::Show;
 use picolet_device::radio::{Radio, RadioError};
-use picolet_platform::LedMode;
 use picolet_store::settings::Settings;
 use static_cell::StaticCell;
 
@@ -31,6 +31,7 @@ bind_interrupts!(struct Interrupts {
 
 /// What the radio hangs on, the same on both boards.
 pub(crate) struct Hardware {
+    pub(crate) room: Room,
     pub(crate) firmware: Firmware,
     pub(crate) power: Peri<'static, PIN_23>,
     pub(crate) select: Peri<'static, PIN_25>,
@@ -89,7 +90,7 @@ static CONDITION: Mutex<Cell<Condition>> = Mutex::new(Cell::new(Condition {
 }));
 
 /// What the LED shall show. The LED hangs on the radio.
-static LED: Signal<CriticalSectionRawMutex, LedMode> = Signal::new();
+static LED: Signal<CriticalSectionRawMutex, Show> = Signal::new();
 
 fn condition() -> Condition {
     critical_section::with(|section| CONDITION.borrow(section).get())
@@ -103,13 +104,13 @@ fn update(change: impl FnOnce(&mut Condition)) {
     });
 }
 
-/// Makes the LED show `mode` from now on.
-pub(crate) fn show(mode: LedMode) {
-    LED.signal(mode);
+/// Makes the LED show this from now on.
+pub(crate) fn show(what: Show) {
+    LED.signal(what);
 }
 
-/// Starts the network on its executor.
-pub(crate) fn spawn(spawner: SendSpawner, hardware: Hardware, settings: Settings<'static>) {
+/// Starts the network on its executor; without settings only the LED, which hangs on the radio.
+pub(crate) fn spawn(spawner: SendSpawner, hardware: Hardware, settings: Option<Settings<'static>>) {
     spawner.spawn(start(hardware, settings).expect("the first task has its place"));
 }
 
@@ -123,16 +124,24 @@ async fn run_stack(mut runner: Runner<'static, NetDriver<'static>>) -> ! {
     runner.run().await
 }
 
-// Both are large: in a frame of their own, and not in that of the task, which stays.
+/// What the driver works in. To be called once, at the very start: it is made on the stack, and would be the most that is
+/// ever there if it were made by a task of an interrupt.
 #[inline(never)]
-fn radio_state() -> &'static mut cyw43::State {
+pub(crate) fn radio_room() -> Room {
     static STATE: StaticCell<cyw43::State> = StaticCell::new();
-    STATE.init_with(cyw43::State::new)
+    Room(STATE.init_with(cyw43::State::new))
 }
+
+/// What the radio's driver works in.
+pub(crate) struct Room(&'static mut cyw43::State);
+
+// SAFETY: it is as new, with nothing in it that belongs to an executor. The driver puts that there.
+unsafe impl Send for Room {}
 
 /// DHCP, DNS, one for the time, and the node's own.
 const SOCKETS: usize = 3 + socket::OUTBOUND + socket::INBOUND;
 
+// Large: in a frame of its own, and not in that of the task, which stays.
 #[inline(never)]
 fn stack_resources() -> &'static mut StackResources<SOCKETS> {
     static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
@@ -158,7 +167,7 @@ fn address_config(settings: Settings<'static>) -> Config {
 
 /// Brings the radio up and starts everything that runs beside it.
 #[embassy_executor::task]
-async fn start(hardware: Hardware, settings: Settings<'static>) {
+async fn start(hardware: Hardware, settings: Option<Settings<'static>>) {
     // SAFETY: this is a task of embassy's executor, so the context is its own.
     let spawner = unsafe { Spawner::for_current_executor() }.await;
     let power = Output::new(hardware.power, Level::Low);
@@ -179,9 +188,13 @@ async fn start(hardware: Hardware, settings: Settings<'static>) {
         countries,
         parameters,
     } = hardware.firmware;
-    let (device, mut control, runner) = cyw43::new(radio_state(), power, bus, program, parameters).await;
+    let (device, mut control, runner) = cyw43::new(hardware.room.0, power, bus, program, parameters).await;
     run_radio(runner).map(|task| spawner.spawn(task)).ok();
     control.init(countries).await;
+    let Some(settings) = settings else {
+        radio::only_show(control).map(|task| spawner.spawn(task)).ok();
+        return;
+    };
     // In any other mode it sleeps until the next beacon as soon as nobody has spoken for 20 ms, and hears of a change a tenth
     // of a second late.
     control.set_power_management(PowerManagementMode::None).await;

@@ -6,7 +6,8 @@ use cyw43::{Control, JoinAuth, JoinOptions};
 use embassy_futures::select::{Either, Either4, select, select4};
 use embassy_net::Stack;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
-use picolet_platform::{LedMode, Level};
+use picolet_device::led::{self, Show};
+use picolet_platform::Level;
 use picolet_store::settings::{Security, Settings};
 
 /// The LED's pin of the radio.
@@ -21,13 +22,24 @@ const MEASURE: Duration = Duration::from_secs(10);
 
 /// The LED, and what it is to show.
 struct Light {
-    mode: LedMode,
+    show: Show,
+    since: Instant,
     lit: bool,
     /// When it changes by itself.
     next: Option<Instant>,
 }
 
 impl Light {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            show: led::BOOTING,
+            since: now,
+            lit: true,
+            next: Some(now),
+        }
+    }
+
     /// Waits until the LED must change.
     async fn change(&mut self) {
         let by_itself = async {
@@ -36,20 +48,23 @@ impl Light {
                 None => core::future::pending().await,
             }
         };
-        let lit = match select(LED.wait(), by_itself).await {
-            Either::First(mode) => {
-                self.mode = mode;
-                mode != LedMode::Off
-            }
-            Either::Second(()) => !self.lit,
-        };
-        self.next = match self.mode {
-            LedMode::Blink { period_ms } => {
-                Some(Instant::now() + Duration::from_millis(u64::from(period_ms / 2).max(10)))
-            }
-            _ => None,
-        };
+        if let Either::First(show) = select(LED.wait(), by_itself).await {
+            (self.show, self.since) = (show, Instant::now());
+        }
+        // They start over after 49 days, and a flash may be a shorter one then.
+        let (lit, more) = led::at(self.show, self.since.elapsed().as_millis() as u32);
+        self.next = more.map(|millis| Instant::now() + Duration::from_millis(millis.into()));
         self.lit = lit;
+    }
+}
+
+/// Shows what is to be shown and does nothing else, for ever.
+#[embassy_executor::task]
+pub(super) async fn only_show(mut control: Control<'static>) -> ! {
+    let mut light = Light::new();
+    loop {
+        light.change().await;
+        control.gpio_set(LED_PIN, light.lit).await;
     }
 }
 
@@ -72,13 +87,11 @@ pub(super) async fn stay_joined(
     stack: Stack<'static>,
     settings: Settings<'static>,
 ) -> ! {
-    let mut light = Light {
-        mode: LedMode::Off,
-        lit: false,
-        next: None,
-    };
+    let mut light = Light::new();
     let mut pause = FIRST_PAUSE;
     loop {
+        // The driver does nothing else while it joins.
+        control.gpio_set(LED_PIN, true).await;
         let joined = with_timeout(JOIN, control.join(settings.ssid(), options(settings))).await;
         match joined {
             Ok(Ok(())) => {

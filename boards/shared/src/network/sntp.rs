@@ -81,13 +81,17 @@ async fn ask(stack: Stack<'static>, socket: &UdpSocket<'_>, name: &str) -> Optio
     // The way back took half of all.
     let now = UnixMicros(time + sent.elapsed().as_micros() / 2);
     let first = clock::source() != TimeSource::Synchronized;
-    clock::set(now, TimeSource::Synchronized);
-    if first {
-        let server = IpAddr::from(server);
+    let believed = clock::set(now, TimeSource::Synchronized);
+    let (server, seconds) = (IpAddr::from(server), now.seconds());
+    if !believed {
         log::line(
-            Level::Info,
-            format_args!("{} s since 1970, says {server}", now.seconds()),
+            Level::Warn,
+            format_args!("{seconds} s since 1970, says {server}: not believed, it was later before"),
         );
+        return None;
+    }
+    if first {
+        log::line(Level::Info, format_args!("{seconds} s since 1970, says {server}"));
     }
     Some(())
 }

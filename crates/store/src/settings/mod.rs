@@ -80,7 +80,9 @@ pub enum SettingsError {
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => f.write_str("there are no settings; make some with `picolet provision`"),
+            Self::Missing => f.write_str(
+                "there are no settings; send some with `picolet provision --serial`, or drag a file of `picolet provision -o` onto the board",
+            ),
             Self::Damaged => {
                 f.write_str("the settings are damaged; write them again with `picolet provision`")
             }

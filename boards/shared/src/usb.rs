@@ -1,0 +1,155 @@
+//! The console on USB: a serial port (CDC-ACM) that tells the log and takes settings.
+//!
+//! A host that is not there, or does not read, costs nothing: the port waits, and the ring goes on without it. What is
+//! typed is never told again, neither here nor in the log.
+
+use crate::flash::Part;
+use crate::{fault, log, machine};
+use core::convert::Infallible;
+use embassy_executor::Spawner;
+use embassy_futures::join::join3;
+use embassy_futures::select::{Either, select};
+use embassy_rp::peripherals::USB;
+use embassy_rp::usb::{Driver, InterruptHandler};
+use embassy_rp::{Peri, bind_interrupts};
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::signal::Signal;
+use embassy_time::{Duration, Timer};
+use embassy_usb::class::cdc_acm::{self, CdcAcmClass};
+use embassy_usb::driver::EndpointError;
+use embassy_usb::{Builder, Config};
+use heapless::String;
+use picolet_platform::Level;
+use picolet_store::serial::{Console, Then};
+use static_cell::StaticCell;
+
+bind_interrupts!(struct Interrupts {
+    USBCTRL_IRQ => InterruptHandler<USB>;
+});
+
+/// Raspberry Pi's numbers for a serial port of a board of theirs (their list of product identifiers).
+const VENDOR: u16 = 0x2e8a;
+const PRODUCT: u16 = 0x000a;
+
+/// Bytes of a packet on a full-speed bus.
+const PACKET: usize = 64;
+/// After a full packet a host waits for more before it tells a program.
+const SHORT: usize = PACKET - 1;
+
+/// How long a host may take for the last answer.
+const FAREWELL: Duration = Duration::from_millis(100);
+/// When a board starts over that was given settings, and whose host does not ask for it: the node must not go on with
+/// what is no longer in flash.
+const UNASKED: Duration = Duration::from_secs(2);
+
+type Sender = cdc_acm::Sender<'static, Driver<'static, USB>>;
+type Receiver = cdc_acm::Receiver<'static, Driver<'static, USB>>;
+
+/// What lives as long as the port.
+struct Buffers {
+    configuration: [u8; 96],
+    bos: [u8; 16],
+    control: [u8; 64],
+    state: cdc_acm::State<'static>,
+}
+
+/// Starts the port of the board of this kind with this number. Settings that come over it are written to their region,
+/// which is `settings` alone.
+#[inline(never)]
+pub(crate) fn spawn(
+    spawner: Spawner,
+    usb: Peri<'static, USB>,
+    unique: [u8; 8],
+    board: &'static str,
+    settings: Part,
+) {
+    static SERIAL: StaticCell<String<16>> = StaticCell::new();
+    let serial = SERIAL.init(machine::serial_number(unique));
+    spawner.spawn(run(usb, serial, board, settings).expect("this is spawned once"));
+}
+
+/// Runs it, for ever.
+#[embassy_executor::task]
+async fn run(usb: Peri<'static, USB>, serial: &'static str, board: &'static str, mut settings: Part) {
+    static BUFFERS: StaticCell<Buffers> = StaticCell::new();
+    let buffers = BUFFERS.init_with(|| Buffers {
+        configuration: [0; _],
+        bos: [0; _],
+        control: [0; _],
+        state: cdc_acm::State::new(),
+    });
+    let mut config = Config::new(VENDOR, PRODUCT);
+    config.manufacturer = Some("picolet");
+    config.product = Some("picolet node");
+    config.serial_number = Some(serial);
+    let mut builder = Builder::new(
+        Driver::new(usb, Interrupts),
+        config,
+        &mut buffers.configuration,
+        &mut buffers.bos,
+        &mut [],
+        &mut buffers.control,
+    );
+    let class = CdcAcmClass::new(&mut builder, &mut buffers.state, PACKET as u16);
+    let (mut sender, mut receiver) = class.split();
+    let mut device = builder.build();
+    let mut console = Console::new(board);
+    let written = Signal::new();
+    let serve = async {
+        loop {
+            sender.wait_connection().await;
+            // It ends when the host goes away.
+            let _ = talk(&mut sender, &mut receiver, &mut console, &mut settings, &written).await;
+        }
+    };
+    let restart = async {
+        written.wait().await;
+        Timer::after(UNASKED).await;
+        fault::restart()
+    };
+    join3(device.run(), serve, restart).await;
+}
+
+/// Tells the log and answers what is typed, until the host goes away.
+async fn talk(
+    sender: &mut Sender,
+    receiver: &mut Receiver,
+    console: &mut Console,
+    settings: &mut Part,
+    written: &Signal<NoopRawMutex, ()>,
+) -> Result<Infallible, EndpointError> {
+    let (mut cursor, mut line, mut packet) = (log::oldest(), log::Sent::new(), [0; PACKET]);
+    loop {
+        while log::next(&mut cursor, &mut line) {
+            send(sender, line.as_bytes()).await?;
+        }
+        let typed = match select(log::NEW_FOR_USB.wait(), receiver.read_packet(&mut packet)).await {
+            Either::First(()) => continue,
+            Either::Second(length) => &packet[..length?],
+        };
+        for byte in typed {
+            let Some(answer) = console.take(*byte, settings).await else {
+                continue;
+            };
+            if answer.then == Then::Written {
+                log::line(
+                    Level::Info,
+                    format_args!("there are new settings; they count after a restart"),
+                );
+                written.signal(());
+            }
+            send(sender, answer.line.as_bytes()).await?;
+            if answer.then == Then::Restart {
+                Timer::after(FAREWELL).await;
+                fault::restart();
+            }
+        }
+    }
+}
+
+async fn send(sender: &mut Sender, bytes: &[u8]) -> Result<(), EndpointError> {
+    for piece in bytes.chunks(SHORT) {
+        sender.write_packet(piece).await?;
+    }
+    Ok(())
+}
