@@ -52,7 +52,8 @@ pub(crate) struct Arguments {
     /// The network does not tell its name.
     #[arg(long)]
     hidden: bool,
-    /// The country whose rules the radio keeps, as DE or US. [default: what is allowed everywhere]
+    /// The country that the board is in, as DE or US. The boards' radio driver cannot be told yet, and keeps to what is allowed
+    /// everywhere.
     #[arg(long, value_name = "CODE")]
     country: Option<String>,
     /// The board's name for DHCP. [default: the node's name up to its first dot]
@@ -64,7 +65,7 @@ pub(crate) struct Arguments {
     /// The gateway beside a static address.
     #[arg(long, value_name = "IP", requires = "address")]
     gateway: Option<Ipv4Addr>,
-    /// A name server, in place of those that DHCP names. May repeat.
+    /// A name server, beside a static address. May repeat.
     #[arg(long, value_name = "IP")]
     dns: Vec<Ipv4Addr>,
     /// A time server. May repeat. [default: the API server's word]

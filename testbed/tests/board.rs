@@ -265,6 +265,17 @@ fn what_was_certain_once_is_kept_over_a_reset() {
     // The time is kept after a minute.
     bench.testbed.run_for(Duration::from_secs(70)).expect("it runs");
     assert!(bench.testbed.is_ready(NODE));
+    bench.expect_on_uart("stack at most ");
+    let figures = bench.uart.split("stack at most ").last().expect("figures");
+    let mut figures = figures
+        .split(|other: char| !other.is_ascii_digit())
+        .filter_map(|one| one.parse().ok());
+    let (used, whole): (u32, u32) = figures.next().zip(figures.next()).expect("two figures");
+    println!("stack at most {used} of {whole}");
+    assert!(
+        4 * used <= 3 * whole,
+        "a quarter of the stack is kept for longer certificates: {used} of {whole}"
+    );
 
     // A time server that lies by a day, though not by years.
     let day = 24 * 3600 * 1_000_000_000;
