@@ -362,12 +362,14 @@ impl Machine {
             self.launch = Launch::default();
             self.cores[1].reset(now);
             if !held {
-                let entry = if self.real_rom {
-                    u32::from_le_bytes(self.chip.rom[4..8].try_into().expect("four bytes"))
+                let word =
+                    |at: usize| u32::from_le_bytes(self.chip.rom[at..at + 4].try_into().expect("four bytes"));
+                let (sp, entry) = if self.real_rom {
+                    (word(0), word(4))
                 } else {
-                    rom::core_1_entry()
+                    (0, rom::core_1_entry())
                 };
-                self.cores[1].start(0, entry);
+                self.cores[1].start(sp, entry);
             }
         }
     }

@@ -50,6 +50,52 @@ fn the_blocks_do_what_the_driver_expects() {
 }
 
 #[test]
+fn registers_do_what_the_datasheet_says() {
+    let mut board = board("blocks");
+    board.set_pin_log(true);
+    let log = log_until(&mut board, "done", 400);
+    assert_eq!(
+        log,
+        "aliases: 1010\n\
+         resets: held 0, done false\n\
+         resets: released 0, then 9\n\
+         clocks: ref 12000 kHz\n\
+         clocks: sys 125000 kHz\n\
+         clocks: peri 125000 kHz\n\
+         clocks: usb 48000 kHz\n\
+         clocks: adc 48000 kHz\n\
+         clocks: rtc 46 kHz\n\
+         spinlock: 20, 0, held 1, then 0\n\
+         mailbox: data false, room true, read empty true, then false\n\
+         interpolator: sums [5, 10, 15], blend 125, clamp [10, 15, 20]\n\
+         dma: crc32 cbf43926\n\
+         dma: crc16 29b1\n\
+         dma: sum 1dd\n\
+         dma: paced 90 us, chained to 4 of 4\n\
+         uart: echo in 350 us, silence true, empty true\n\
+         pwm: wraps every 1000 us\n\
+         pio: edcba987\n\
+         done\n"
+    );
+    // the wave on GPIO2: 1250 cycles of 8 ns for each of its four steps
+    let mut changes: Vec<(u64, u32)> = Vec::new();
+    for (time, levels) in board.take_pin_log() {
+        let level = levels >> 2 & 1;
+        if changes.last().is_none_or(|last| last.1 != level) {
+            changes.push((time.as_nanos(), level));
+        }
+    }
+    let wave: Vec<(u64, u32)> = changes
+        .windows(2)
+        .map(|two| (two[1].0 - two[0].0, two[0].1))
+        .collect();
+    assert!(wave.len() > 20, "{wave:?}");
+    for step in &wave[1..] {
+        assert_eq!(step.0, if step.1 == 1 { 30_000 } else { 10_000 });
+    }
+}
+
+#[test]
 fn a_console_on_usb_answers() {
     let mut board = board("console");
     board.run_until(Time::from_millis(50));

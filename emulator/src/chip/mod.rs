@@ -867,7 +867,12 @@ impl Chip {
             self.attention = true;
         }
         match self.sio.read(core, offset, gpio, high, cycles) {
-            Some(value) => Ok(value),
+            Some(value) => {
+                if self.register_trace.is_some() {
+                    self.trace_register(core, address, value, false, cycles);
+                }
+                Ok(value)
+            }
             None if offset < 0x180 => {
                 self.not_modelled(address, None);
                 Ok(0)
@@ -885,6 +890,9 @@ impl Chip {
         cycles: u64,
     ) -> Result<(), Fault> {
         let offset = address & 0xfff_ffff;
+        if self.register_trace.is_some() {
+            self.trace_register(core, address, value, true, cycles);
+        }
         match self.sio.write(core, offset, value, cycles) {
             sio::Effect::None => {}
             sio::Effect::Pins => {
