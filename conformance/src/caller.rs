@@ -104,6 +104,30 @@ impl Caller {
         answer(request.send(body).with_context(|| format!("PUT {url}"))?)
     }
 
+    /// GET, or a POST without a body, with or without a bearer token.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub fn request(&self, method: &str, url: &str, token: Option<&str>) -> Result<Answer> {
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        let context = || format!("{method} {url}");
+        let answered = if method == "POST" {
+            let mut request = self.0.post(url);
+            if let Some(value) = &authorization {
+                request = request.header("Authorization", value);
+            }
+            request.send_empty()
+        } else {
+            let mut request = self.0.get(url);
+            if let Some(value) = &authorization {
+                request = request.header("Authorization", value);
+            }
+            request.call()
+        };
+        answer(answered.with_context(context)?)
+    }
+
     /// DELETE, which no path of a node allows.
     ///
     /// # Errors

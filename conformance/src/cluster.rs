@@ -151,7 +151,9 @@ impl Cluster {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
-    pub(crate) fn program(&self) -> &Path {
+    /// Returns the program under test.
+    #[must_use]
+    pub fn program(&self) -> &Path {
         &self.program
     }
 

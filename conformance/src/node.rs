@@ -27,6 +27,7 @@ pub struct NodeSetup<'a> {
     arguments: Vec<String>,
     flags_instead_of_kubeconfig: bool,
     server: Option<String>,
+    token: Option<String>,
 }
 
 /// A node that was started. Dropping it ends the process and leaves the Node object.
@@ -49,6 +50,7 @@ impl<'a> NodeSetup<'a> {
             arguments: Vec::new(),
             flags_instead_of_kubeconfig: false,
             server: None,
+            token: None,
         }
     }
 
@@ -82,6 +84,13 @@ impl<'a> NodeSetup<'a> {
     #[must_use]
     pub fn behind_proxy(mut self, server: &str) -> Self {
         self.server = Some(server.to_owned());
+        self
+    }
+
+    /// Joins with this bootstrap token, and has no certificate.
+    #[must_use]
+    pub fn joining(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
         self
     }
 
@@ -132,7 +141,12 @@ impl<'a> NodeSetup<'a> {
         let mut arguments = vec!["run".into(), "--node-name".into(), self.name.clone()];
         let state = control_plane.directory().join("state").join(&self.name);
         let mut set = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
-        if let Some(server) = self.server {
+        let joins = self.token.is_some();
+        if let Some(token) = self.token {
+            set("--server", control_plane.server_url());
+            set("--certificate-authority", authority.clone());
+            set("--token", token);
+        } else if let Some(server) = self.server {
             set("--server", server);
         } else if self.flags_instead_of_kubeconfig {
             set("--server", control_plane.server_url());
@@ -143,8 +157,10 @@ impl<'a> NodeSetup<'a> {
             set("--kubeconfig", text(&credentials.kubeconfig));
         }
         set("--node-ip", address.to_string());
-        set("--serving-certificate", text(&credentials.serving.certificate));
-        set("--serving-key", text(&credentials.serving.key));
+        if !joins {
+            set("--serving-certificate", text(&credentials.serving.certificate));
+            set("--serving-key", text(&credentials.serving.key));
+        }
         set("--client-ca-file", authority);
         set("--state-dir", text(&state));
         arguments.extend(self.arguments);
@@ -215,6 +231,20 @@ impl Node<'_> {
             );
         }
         Ok(())
+    }
+
+    /// Leaves an option and its value out when the program is started again.
+    pub fn forget_argument(&mut self, flag: &str) {
+        if let Some(at) = self.arguments.iter().position(|argument| argument == flag) {
+            self.arguments.drain(at..at + 2);
+        }
+    }
+
+    /// Returns the folder that outlives the program.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        let directory = self.case.cluster().control_plane().directory();
+        directory.join("state").join(&self.name)
     }
 
     /// Returns the node's name.

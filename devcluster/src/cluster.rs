@@ -1,5 +1,6 @@
 //! The cluster as Rust code sees it: a handle to share, with the operations that a client has.
 
+use crate::certificates::Sign;
 use crate::deletion::DeleteOptions;
 use crate::error::ApiError;
 use crate::faults::Faults;
@@ -31,6 +32,8 @@ pub struct Options {
     pub tokens: BTreeMap<String, Identity>,
     /// How long a node may leave its Lease alone before it is `Unknown` (`--node-monitor-grace-period`).
     pub node_grace: Duration,
+    /// How long the certificates are valid that the cluster signs (`--cluster-signing-duration`).
+    pub certificate_life: Duration,
     /// PEM of the cluster's certificate authority, for the ConfigMap `kube-root-ca.crt`.
     pub ca_pem: String,
 }
@@ -42,6 +45,7 @@ impl Default for Options {
             config_namespace: "default".into(),
             tokens: BTreeMap::new(),
             node_grace: Duration::from_secs(50),
+            certificate_life: Duration::from_secs(365 * 24 * 3600),
             ca_pem: String::new(),
         }
     }
@@ -152,6 +156,11 @@ impl<C: Clock> Cluster<C> {
     /// Says how kubelets are called.
     pub fn set_kubelets(&self, kubelets: Rc<dyn CallKubelet>) {
         *self.0.kubelets.borrow_mut() = Some(kubelets);
+    }
+
+    /// Has certificate requests signed that are approved.
+    pub fn set_signer(&self, signer: Rc<dyn Sign>) {
+        self.0.state.borrow_mut().signer = Some(signer);
     }
 
     fn by_admin<R>(&self, act: impl FnOnce(&mut State, &By<'_>) -> R) -> R {

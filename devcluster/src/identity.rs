@@ -33,6 +33,11 @@ impl Identity {
         Self::authenticated("kubernetes-admin", ["system:masters".into()])
     }
 
+    /// Somebody who has the bootstrap token of that id, the part before its dot.
+    pub fn bootstrapper(id: &str) -> Self {
+        Self::authenticated(format!("system:bootstrap:{id}"), ["system:bootstrappers".into()])
+    }
+
     /// The node `name`: common name `system:node:NAME`, organization `system:nodes`.
     pub fn node(name: &str) -> Self {
         Self::authenticated(format!("system:node:{name}"), ["system:nodes".into()])

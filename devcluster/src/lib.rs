@@ -16,6 +16,7 @@ mod admission;
 mod answer;
 mod api;
 mod authorization;
+mod certificates;
 mod cluster;
 mod defaults;
 mod deletion;
@@ -45,6 +46,7 @@ mod watch;
 #[cfg(feature = "host")]
 pub mod host;
 
+pub use certificates::{Sign, Wanted};
 pub use cluster::{CallKubelet, Cluster, Counters, KubeletAnswer, LocalFuture, Options, Pieces, Restart};
 pub use error::ApiError;
 pub use faults::{Fault, FaultKind, Faults, RandomFaults};

@@ -1,6 +1,7 @@
 //! Create, update, patch and bind: what happens to an object between the request and the store.
 
 use crate::admission;
+use crate::certificates::{self, Sign};
 use crate::cluster::Options;
 use crate::defaults;
 use crate::error::ApiError;
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) random: fastrand::Rng,
     pub(crate) faults: Faults,
     pub(crate) options: Options,
+    pub(crate) signer: Option<Rc<dyn Sign>>,
     pub(crate) requests: BTreeMap<(String, String, u16), u64>,
     pub(crate) events: u64,
 }
@@ -74,6 +76,7 @@ impl State {
             random: fastrand::Rng::with_seed(options.seed),
             faults: Faults::default(),
             options,
+            signer: None,
             requests: BTreeMap::new(),
             events: 0,
         }
@@ -223,6 +226,9 @@ impl State {
 
     pub(crate) fn write(&mut self, by: &By<'_>, resource: ResourceId, mut value: Value) -> Rc<Object> {
         defaults::always(resource, &mut value);
+        if resource.plural == "certificatesigningrequests" {
+            certificates::process(self, by, &mut value);
+        }
         if by.dry_run {
             return Rc::new(Object::new(resource, self.store.revision(), &mut value));
         }

@@ -122,6 +122,65 @@ fn parse(text: &str, folder: &Path, node: &str) -> Result<Access> {
     })
 }
 
+/// How a person reaches a cluster. Certificates and keys are PEM.
+pub(crate) struct Person {
+    pub(crate) server: String,
+    pub(crate) certificate_authority: Vec<u8>,
+    pub(crate) client_certificate: Option<Vec<u8>>,
+    pub(crate) client_key: Option<Vec<u8>>,
+    pub(crate) token: Option<String>,
+}
+
+/// Reads the current context of the kubeconfig at `path`, for somebody with a certificate of any kind or a token.
+pub(crate) fn read_person(path: &Path) -> Result<Person> {
+    let read = || {
+        let text = std::fs::read_to_string(path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let config: Config = serde_yaml_ng::from_str(&text).context("this is no kubeconfig")?;
+        let context = find(
+            &config.contexts,
+            &config.current_context,
+            "context",
+            "current-context",
+        )?;
+        let cluster = find(&config.clusters, &context.cluster, "cluster", "the context")?;
+        let user = find(&config.users, &context.user, "user", "the context")?;
+        let part = |what: &str, path: &Option<PathBuf>, data: &Option<String>| match (path, data) {
+            (_, Some(data)) => STANDARD
+                .decode(data.trim())
+                .map(Some)
+                .map_err(|error| anyhow!("{what}-data is no base64: {error}")),
+            (Some(path), None) => std::fs::read(folder.join(path))
+                .map(Some)
+                .with_context(|| format!("{what}: {}", path.display())),
+            (None, None) => Ok(None),
+        };
+        let person = Person {
+            server: cluster.server.clone(),
+            certificate_authority: part(
+                "certificate-authority",
+                &cluster.certificate_authority,
+                &cluster.certificate_authority_data,
+            )?
+            .context("there is neither certificate-authority nor certificate-authority-data")?,
+            client_certificate: part(
+                "client-certificate",
+                &user.client_certificate,
+                &user.client_certificate_data,
+            )?,
+            client_key: part("client-key", &user.client_key, &user.client_key_data)?,
+            token: user.token.clone(),
+        };
+        if person.client_certificate.is_none() && person.token.is_none() {
+            bail!(
+                "the user has neither a certificate nor a token (a plugin's is not asked for): use kubectl certificate approve NAME, or another kubeconfig"
+            );
+        }
+        Ok(person)
+    };
+    read().with_context(|| format!("--kubeconfig {}", path.display()))
+}
+
 fn find<'a, T>(list: &'a [Named<T>], name: &str, kind: &str, by: &str) -> Result<&'a T> {
     let found = list.iter().find(|named| named.name == name);
     found

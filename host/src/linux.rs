@@ -13,7 +13,9 @@ use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -294,9 +296,18 @@ impl System for Linux {
     }
 }
 
+/// Where the node of that name keeps who it is to the API server.
+pub(crate) fn client_identity(state: &Path, node: &str) -> PathBuf {
+    path_of(state, node, Record::ClientIdentity)
+}
+
+fn path_of(state: &Path, node: &str, record: Record) -> PathBuf {
+    state.join(format!("{node}.{record:?}"))
+}
+
 impl Linux {
     fn record_path(&self, record: Record) -> Option<PathBuf> {
-        Some(self.state.as_ref()?.join(format!("{}.{record:?}", self.node)))
+        Some(path_of(self.state.as_ref()?, &self.node, record))
     }
 }
 
@@ -311,9 +322,14 @@ impl Records for Linux {
         let Some(path) = self.record_path(record) else {
             return Ok(());
         };
-        // A rename is old or new, never neither.
-        let draft = path.with_extension("new");
-        fs::write(&draft, value)
+        // A rename is old or new, never neither. Some of them are secret.
+        let mut draft = path.clone().into_os_string();
+        draft.push(".new");
+        let mut options = fs::OpenOptions::new();
+        options.create(true).truncate(true).write(true).mode(0o600);
+        options
+            .open(&draft)
+            .and_then(|mut file| file.write_all(value).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&draft, &path))
             .map_err(|_| RecordError::Io)
     }

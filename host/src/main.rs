@@ -3,7 +3,9 @@
 //! Nothing of Kubernetes is decided here: this is the wiring of the agent in `crates/kubelet` to an operating system,
 //! and words for a person.
 
+mod approve;
 mod clock;
+mod cluster;
 mod demo;
 mod devcluster;
 mod emulate;
@@ -33,6 +35,8 @@ struct Arguments {
 enum Verb {
     /// Run nodes of a cluster in this process.
     Run(Box<run::Arguments>),
+    /// Approve the certificates that picolets ask for to serve `kubectl logs` and metrics.
+    Approve(approve::Arguments),
     /// Show the main job: an in-memory cluster, a node, and a ConfigMap that drives it.
     Demo(demo::Arguments),
     /// Run a small in-memory Kubernetes API, for development and tests.
@@ -51,6 +55,7 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Approve(arguments) => approve::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Devcluster(arguments) => devcluster::run(arguments),
         Verb::Emulate(arguments) => return emulate::run(&arguments),

@@ -4,10 +4,14 @@ use crate::clock::WallClock;
 use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures, Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Identities, IdentityError, Lifetime, Network,
+    NetworkFigures, Purpose, Subject, Undated,
 };
-use picolet_tls::{Acceptor, Clients, Connector, Identity, SetupError, TlsError, TlsStream};
-use std::cell::Cell;
+use picolet_tls::x509::{CertificateInfo, CertificateRequest};
+use picolet_tls::{
+    Acceptor, Clients, Connector, Identity, Keyring, KeyringError, SetupError, TlsError, TlsStream,
+};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -107,23 +111,27 @@ impl Write for Stream {
 
 /// The port at which a node is called.
 pub(crate) struct Inbound {
-    listener: TcpListener,
-    acceptor: Acceptor,
+    address: SocketAddr,
+    /// Opened as soon as there is a certificate to show.
+    listener: OnceCell<TcpListener>,
+    acceptor: RefCell<Option<Acceptor>>,
+    /// Who may vouch for callers.
+    clients: Vec<Vec<u8>>,
+    clock: WallClock,
     /// Lab mode's port, in the clear and for reading only.
     read_only: Option<TcpListener>,
 }
 
 impl Inbound {
-    /// Opens the kubelet port at `address`, and lab mode's beside it.
+    /// Opens the kubelet port at `address`, if there is an identity, and lab mode's beside it.
     pub(crate) async fn open(
         address: SocketAddr,
-        identity: &Identity,
+        identity: Option<&Identity>,
         client_authorities: &[Vec<u8>],
         clock: WallClock,
         read_only_port: Option<u16>,
     ) -> anyhow::Result<Self> {
         use anyhow::Context;
-        let acceptor = Acceptor::new(identity, Clients::Optional(client_authorities), clock)?;
         let bind = |address: SocketAddr| async move {
             TcpListener::bind(address)
                 .await
@@ -133,11 +141,38 @@ impl Inbound {
             Some(port) => Some(bind(SocketAddr::new(address.ip(), port)).await?),
             None => None,
         };
-        Ok(Self {
-            listener: bind(address).await?,
-            acceptor,
+        let inbound = Self {
+            address,
+            listener: OnceCell::new(),
+            acceptor: RefCell::new(None),
+            clients: client_authorities.to_vec(),
+            clock,
             read_only,
-        })
+        };
+        if let Some(identity) = identity {
+            let _ = inbound.listener.set(bind(address).await?);
+            inbound.show(identity)?;
+        }
+        Ok(inbound)
+    }
+
+    /// Shows this to callers from now on.
+    fn show(&self, identity: &Identity) -> Result<(), SetupError> {
+        let clients = Clients::Optional(&self.clients);
+        let acceptor = Acceptor::new(identity, clients, self.clock.clone())?;
+        *self.acceptor.borrow_mut() = Some(acceptor);
+        Ok(())
+    }
+
+    /// The port, opened now if it is not.
+    fn listener(&self) -> std::io::Result<&TcpListener> {
+        if let Some(listener) = self.listener.get() {
+            return Ok(listener);
+        }
+        let listener = std::net::TcpListener::bind(self.address)?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        Ok(self.listener.get_or_init(|| listener))
     }
 }
 
@@ -147,7 +182,13 @@ pub(crate) struct Tokio {
     servers: Vec<Server>,
     /// Which of them is in use.
     server: Cell<usize>,
-    connector: Option<Connector>,
+    connector: RefCell<Option<Connector>>,
+    /// What the connector is made of.
+    authorities: Vec<Vec<u8>>,
+    clock: WallClock,
+    /// What the node got by itself.
+    client: Keyring,
+    serving: Keyring,
     inbound: Option<Inbound>,
     address: IpAddr,
     figures: Cell<NetworkFigures>,
@@ -165,14 +206,18 @@ impl Tokio {
         address: IpAddr,
     ) -> Result<Self, SetupError> {
         let connector = match servers.iter().any(|server| server.tls) {
-            true => Some(Connector::new(authorities, identity, clock)?),
+            true => Some(Connector::new(authorities, identity, clock.clone())?),
             false => None,
         };
         Ok(Self {
             node: node.to_owned(),
             servers,
             server: Cell::new(0),
-            connector,
+            connector: RefCell::new(connector),
+            authorities: authorities.to_vec(),
+            clock,
+            client: Keyring::default(),
+            serving: Keyring::default(),
             inbound,
             address,
             figures: Cell::default(),
@@ -203,8 +248,33 @@ impl Tokio {
     }
 
     /// What is needed for TLS with that server, if it speaks TLS.
-    fn connector(&self, server: &Server) -> Option<&Connector> {
-        self.connector.as_ref().filter(|_| server.tls)
+    fn connector(&self, server: &Server) -> Option<Connector> {
+        self.connector.borrow().clone().filter(|_| server.tls)
+    }
+
+    fn keyring(&self, purpose: Purpose) -> &Keyring {
+        match purpose {
+            Purpose::Client => &self.client,
+            Purpose::Serving => &self.serving,
+        }
+    }
+
+    /// Has what is on the key ring count from now on.
+    fn use_keyring(&self, purpose: Purpose) -> Result<(), SetupError> {
+        let identity = self.keyring(purpose).identity();
+        match purpose {
+            Purpose::Client => {
+                let identity = identity.as_ref();
+                let connector = Connector::new(&self.authorities, identity, self.clock.clone())?;
+                *self.connector.borrow_mut() = Some(connector);
+            }
+            Purpose::Serving => {
+                if let (Some(inbound), Some(identity)) = (&self.inbound, &identity) {
+                    inbound.show(identity)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn failed(&self, server: &Server, socket: FromTokio<TcpStream>, error: TlsError) -> DialError {
@@ -279,6 +349,18 @@ impl Tokio {
     }
 }
 
+/// Who a verified certificate speaks for. One without a name speaks for nobody.
+fn credential(certificate: Option<&[u8]>) -> Credential {
+    let info = certificate.and_then(|der| CertificateInfo::from_der(der).ok());
+    info.and_then(|info| {
+        Some(Credential::Certificate(Subject {
+            user: info.common_name?.into(),
+            groups: info.organizations.into_iter().map(Into::into).collect(),
+        }))
+    })
+    .unwrap_or(Credential::None)
+}
+
 /// Small messages at once, and a peer that is gone is noticed.
 fn tune(socket: &TcpStream) {
     // Neither is worth failing for.
@@ -308,6 +390,71 @@ async fn hang_up(socket: FromTokio<TcpStream>) {
     let _ = timeout(FAREWELL, farewell).await;
 }
 
+fn user(node: &str) -> String {
+    format!("system:node:{node}")
+}
+
+fn identity_error(error: KeyringError) -> IdentityError {
+    match error {
+        KeyringError::Entropy => IdentityError::Entropy,
+        KeyringError::Request => IdentityError::Name,
+        KeyringError::NotAsked => IdentityError::NotAsked,
+        KeyringError::Malformed => IdentityError::Malformed,
+        KeyringError::OtherKey => IdentityError::OtherKey,
+        KeyringError::OtherName => IdentityError::OtherNode,
+    }
+}
+
+impl Identities for Tokio {
+    fn request(
+        &self,
+        purpose: Purpose,
+        node: &str,
+        address: Option<IpAddr>,
+    ) -> Result<String, IdentityError> {
+        let serving = purpose == Purpose::Serving;
+        let request = CertificateRequest {
+            organization: "system:nodes",
+            common_name: &user(node),
+            dns_names: if serving { &[node] } else { &[] },
+            ip_addresses: if serving { address.as_slice() } else { &[] },
+        };
+        self.keyring(purpose).request(&request).map_err(identity_error)
+    }
+
+    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let record = self.keyring(purpose).adopt(&user(node), chain);
+        let mut record = record.map_err(identity_error)?;
+        self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)?;
+        Ok(std::mem::take(&mut *record))
+    }
+
+    fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
+        let restored = self.keyring(purpose).restore(&user(node), record);
+        restored.map_err(identity_error)?;
+        self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)
+    }
+
+    fn discard(&self, purpose: Purpose) {
+        self.keyring(purpose).discard();
+        if purpose == Purpose::Client && self.use_keyring(purpose).is_err() {
+            tracing::error!(node = &*self.node, "the certificate authority cannot be used");
+        }
+    }
+
+    fn lifetime(&self, purpose: Purpose) -> Option<Lifetime> {
+        let (not_before, not_after) = self.keyring(purpose).lifetime()?;
+        Some(Lifetime {
+            not_before,
+            not_after,
+        })
+    }
+
+    fn serves(&self, address: IpAddr) -> bool {
+        self.serving.covers(address)
+    }
+}
+
 impl Network for Tokio {
     type Outbound = Stream;
     type Inbound = Stream;
@@ -325,6 +472,12 @@ impl Network for Tokio {
         let Some(inbound) = &self.inbound else {
             return std::future::pending().await;
         };
+        let secure = async {
+            if inbound.acceptor.borrow().is_none() {
+                return Err(std::io::ErrorKind::NotConnected.into());
+            }
+            inbound.listener()?.accept().await
+        };
         let read_only = async {
             match &inbound.read_only {
                 Some(listener) => listener.accept().await,
@@ -332,7 +485,7 @@ impl Network for Tokio {
             }
         };
         let (accepted, secure) = tokio::select! {
-            accepted = inbound.listener.accept() => (accepted, true),
+            accepted = secure => (accepted, true),
             accepted = read_only => (accepted, false),
         };
         // Out of file descriptors, say: whoever waits for this may try again.
@@ -346,15 +499,13 @@ impl Network for Tokio {
                 peer: peer.ip(),
             });
         }
-        match timeout(HANDSHAKE, inbound.acceptor.shake(&mut socket)).await {
+        let acceptor = inbound.acceptor.borrow().clone();
+        let acceptor = acceptor.ok_or(AcceptError::NotListening)?;
+        match timeout(HANDSHAKE, acceptor.shake(&mut socket)).await {
             Ok(Ok(handshake)) => {
                 let stream = handshake.over(socket);
                 self.count(|figures| figures.handshakes_server += 1);
-                let credential = if stream.peer_certificate().is_some() {
-                    Credential::Certificate
-                } else {
-                    Credential::None
-                };
+                let credential = credential(stream.peer_certificate());
                 Ok(Accepted {
                     stream: Stream::Tls(stream),
                     credential,

@@ -56,6 +56,8 @@ impl Node {
                 capacity: Capacity::default(),
                 reported_port: Some(listen.port()),
                 static_tokens: Vec::new(),
+                anonymous_health: false,
+                join: None,
                 limits: Limits::default(),
                 built: built(),
             },
@@ -110,6 +112,11 @@ impl Node {
                 .context("the certificate authority")?,
         };
         let inbound = match &self.serving {
+            None if self.settings.join.is_some() => {
+                let clients = certificates_from_pem(&self.client_authorities).context("--client-ca-file")?;
+                let read_only = self.lab_mode.then_some(READ_ONLY_PORT);
+                Some(Inbound::open(self.listen, None, &clients, clock.clone(), read_only).await?)
+            }
             None => {
                 tracing::warn!(
                     node = name,
@@ -122,7 +129,7 @@ impl Node {
                     Identity::from_pem(certificate, key).context("the serving certificate and key")?;
                 let clients = certificates_from_pem(&self.client_authorities).context("--client-ca-file")?;
                 let read_only = self.lab_mode.then_some(READ_ONLY_PORT);
-                Some(Inbound::open(self.listen, &identity, &clients, clock.clone(), read_only).await?)
+                Some(Inbound::open(self.listen, Some(&identity), &clients, clock.clone(), read_only).await?)
             }
         };
         let network = Tokio::new(

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use picolet_kube::selector::Taint;
 use picolet_kube::{Quantity, Timestamp};
-use picolet_kubelet::{Capacity, Limits, Settings, StaticToken};
+use picolet_kubelet::{Capacity, Join, Limits, Settings, StaticToken};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +33,11 @@ pub(crate) struct Arguments {
     /// Its key (PEM, P-256).
     #[arg(long, value_name = "FILE", requires = "client_certificate")]
     client_key: Option<PathBuf>,
+    /// Join the cluster with this bootstrap token, abcdef.0123456789abcdef: keys are made here, and certificates asked for and
+    /// renewed. Needed once; from then on the node has what is in --state-dir.
+    #[arg(long, value_name = "TOKEN", env = "PICOLET_TOKEN", hide_env_values = true, value_parser = bootstrap_token,
+        requires = "state_dir", conflicts_with_all = ["kubeconfig", "client_certificate", "serving_certificate"])]
+    token: Option<String>,
 
     /// The node's name. With --count, the first of the names: pico-1 is followed by pico-2.
     #[arg(long, value_name = "NAME")]
@@ -59,6 +64,10 @@ pub(crate) struct Arguments {
     /// Bearer tokens for the kubelet API: lines of TOKEN,USER.
     #[arg(long, value_name = "FILE")]
     static_token_file: Option<PathBuf>,
+
+    /// Let anybody read /healthz of the kubelet API, as load balancers want it.
+    #[arg(long)]
+    anonymous_health: bool,
 
     /// Taints to register with, KEY[=VALUE]:EFFECT, separated by commas; "" for none.
     #[arg(
@@ -93,6 +102,9 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
+  One node that joins the cluster by itself:
+    picolet run --server https://192.0.2.10:6443 --certificate-authority ca.crt --state-dir /var/lib/picolet \\
+      --token abcdef.0123456789abcdef --node-ip 192.0.2.20
   One node:
     picolet run --kubeconfig kubelet.conf --node-name pico-1 --node-ip 127.0.77.1 \\
       --serving-certificate kubelet.crt --serving-key kubelet.key
@@ -154,6 +166,18 @@ pub(crate) fn run_nodes(nodes: Vec<Node>) -> Result<()> {
 }
 
 impl Arguments {
+    /// Whether the node of that name gets its certificates by itself: it has a token, or has had one.
+    fn joins(&self, name: &str) -> bool {
+        let kept = self
+            .state_dir
+            .as_ref()
+            .map(|state| crate::linux::client_identity(state, name));
+        self.token.is_some()
+            || self.kubeconfig.is_none()
+                && self.client_certificate.is_none()
+                && kept.is_some_and(|kept| kept.exists())
+    }
+
     /// The `n`-th node.
     fn node(&self, n: u32) -> Result<Node> {
         let hostname = || {
@@ -185,11 +209,14 @@ impl Arguments {
                         .unwrap_or_default(),
                     client_key: optional("client-key", &self.client_key)?.unwrap_or_default(),
                 };
-                if secure && (access.certificate_authority.is_empty() || access.client_certificate.is_empty())
+                let joins = self.joins(&name);
+                if secure
+                    && (access.certificate_authority.is_empty()
+                        || access.client_certificate.is_empty() && !joins)
                 {
                     bail!(
-                        "an https:// server needs --certificate-authority, --client-certificate and --client-key: \
-                         a node shows who it is, and verifies whom it talks to"
+                        "an https:// server needs --certificate-authority, and --client-certificate with --client-key, or \
+                         --token with --state-dir: a node shows who it is, and verifies whom it talks to"
                     );
                 }
                 access
@@ -212,12 +239,16 @@ impl Arguments {
         };
         Ok(Node {
             settings: Settings {
-                node_name: name.into(),
+                node_name: name.as_str().into(),
                 config_namespace: self.config_namespace.as_str().into(),
                 taints: taints(&self.register_with_taints)?,
                 capacity: capacity(&self.capacity)?,
                 reported_port: (!self.hide_port).then_some(self.port),
                 static_tokens,
+                anonymous_health: self.anonymous_health,
+                join: self.joins(&name).then(|| Join {
+                    token: self.token.as_deref().map(Into::into),
+                }),
                 limits: Limits::default(),
                 built: built(),
             },
@@ -231,6 +262,19 @@ impl Arguments {
             clock: self.clock,
             nodes: self.count,
         })
+    }
+}
+
+/// A token as kubeadm makes them. What is wrong with one is said without showing it.
+fn bootstrap_token(text: &str) -> Result<String, &'static str> {
+    let letters = |part: &str, length| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    match text.split_once('.') {
+        Some((id, secret)) if letters(id, 6) && letters(secret, 16) => Ok(text.to_owned()),
+        _ => Err(
+            "a bootstrap token is 6 lower-case letters and digits, a dot, and 16 more: kubeadm token create prints one",
+        ),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod check;
+mod conformance;
 mod control_plane;
 mod demo;
 mod ec;
@@ -33,6 +34,9 @@ enum Verb {
     Demo(demo::Arguments),
     /// Every test, the ones against a real control plane included, with a summary at the end.
     Test(test::Arguments),
+    /// Tables that the conformance run checks, printed.
+    #[command(subcommand)]
+    Conformance(conformance::Verb),
     /// A real Kubernetes control plane, built from Go modules, to develop against.
     #[command(subcommand)]
     ControlPlane(control_plane::Verb),
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Check => check::run(),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Conformance(verb) => conformance::run(&verb),
         Verb::ControlPlane(verb) => control_plane::run(&verb),
         Verb::Image(arguments) => image::run(&arguments),
         Verb::Patch => picolet_image::patch::run().map(drop),

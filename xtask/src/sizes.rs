@@ -67,7 +67,12 @@ impl fmt::Display for Sizes {
 
 /// Builds a binary of the workspace `boards/` as it is shipped, where it is, and returns its ELF file.
 pub(crate) fn build(package: &str, binary: &str, target: &str) -> Result<PathBuf> {
-    picolet_image::build::build(package, binary, target, Place::Here)
+    build_with(package, binary, target, "")
+}
+
+/// The same with cargo features of the package.
+pub(crate) fn build_with(package: &str, binary: &str, target: &str, features: &str) -> Result<PathBuf> {
+    picolet_image::build::build_with(package, binary, target, features, Place::Here)
 }
 
 /// Prints the sizes of the link tests for both boards.

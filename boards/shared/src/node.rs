@@ -48,6 +48,8 @@ fn agent_settings(settings: Settings<'static>) -> picolet_kubelet::Settings {
         capacity: Capacity::default(),
         reported_port: (!settings.hide_port()).then_some(PORT),
         static_tokens: settings.static_tokens().map(token).collect(),
+        anonymous_health: false,
+        join: None,
         limits: LIMITS,
         built: Timestamp::from_seconds(clock::BUILT),
     }

@@ -6,8 +6,10 @@
 //! flashes. The essential ones run always; `PICOLET_LONG_TESTS=1` adds all but those that only Linux has, which are named with
 //! the reason below.
 
+mod access;
 mod configuration;
 mod deployment;
+mod joining;
 mod lifecycle;
 mod outage;
 mod pods;
@@ -125,6 +127,8 @@ fn cases() -> impl Iterator<Item = (String, &'static Entry, bool)> {
         ("lifecycle", lifecycle::CASES),
         ("pods", pods::CASES),
         ("serving", serving::CASES),
+        ("access", access::CASES),
+        ("joining", joining::CASES),
         ("deployment", deployment::CASES),
         ("writes", writes::CASES),
         ("outage", outage::CASES),

@@ -113,15 +113,41 @@ fn static_tokens(case: &Case<'_>) -> Result<()> {
         .control_plane()
         .directory()
         .join("static-tokens.csv");
-    std::fs::write(&file, "a-long-and-random-token,prometheus,1\n")?;
+    std::fs::write(&file, "a-long-and-random-token,prometheus\n")?;
     let file = file.to_str().context("not UTF-8")?;
     let node = case
         .node()
         .arguments(["--static-token-file", file])
         .start_ready()?;
     let caller = Caller::new(case.cluster().control_plane().pki().certificate_authority(), None)?;
+    // A token is a name; what it may do is the cluster's to say.
     let answer = caller.get_with_token(&node.url("/metrics"), "a-long-and-random-token")?;
-    ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
+    ensure!(answer.status == 403, "{} {}", answer.status, answer.body);
+    let role = [
+        "create",
+        "clusterrole",
+        "static-token",
+        "--verb=get",
+        "--resource=nodes/metrics",
+    ];
+    case.kubectl().run(role)?;
+    let binding = [
+        "create",
+        "clusterrolebinding",
+        "static-token",
+        "--clusterrole=static-token",
+        "--user=prometheus",
+    ];
+    case.kubectl().run(binding)?;
+    // A refusal is kept for 30 s.
+    until(
+        Duration::from_secs(45),
+        "the static token may read metrics",
+        || {
+            let answer = caller.get_with_token(&node.url("/metrics"), "a-long-and-random-token")?;
+            Ok((answer.status == 200).then_some(()))
+        },
+    )?;
     for token in ["a-long-and-random-toke", "a-long-and-random-token2", ""] {
         let answer = caller.get_with_token(&node.url("/metrics"), token)?;
         ensure!(

@@ -47,6 +47,9 @@ rules:
 - level: Metadata
 ";
 
+/// Sets how long the certificates live that the cluster signs, such as `10m`.
+pub const SIGNING_DURATION: &str = "PICOLET_SIGNING_DURATION";
+
 /// A command line that is written flag by flag.
 struct Flags(Command);
 
@@ -147,7 +150,9 @@ pub(crate) fn controller_manager(
     address: IpAddr,
     ports: Ports,
 ) -> Command {
+    let signing_duration = std::env::var(SIGNING_DURATION).unwrap_or_else(|_| "8760h".into());
     Flags::of(&binaries.kube_controller_manager)
+        .set("cluster-signing-duration", signing_duration)
         .file("kubeconfig", &files.controller_manager_kubeconfig)
         .file("authentication-kubeconfig", &files.controller_manager_kubeconfig)
         .file("authorization-kubeconfig", &files.controller_manager_kubeconfig)

@@ -18,6 +18,7 @@ mod process;
 mod run_directory;
 
 pub use binaries::{Binaries, BuildError};
+pub use components::SIGNING_DURATION;
 pub use control_plane::{ControlPlane, NodeCredentials, Options};
 pub use kubectl::{Kubectl, KubectlError};
 pub use network::Place;

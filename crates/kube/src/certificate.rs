@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 const CERTIFICATE: Field = Field(32);
 const CONDITION_TYPE: Field = Field(33);
 const CONDITION_MESSAGE: Field = Field(34);
+const CONDITION: Field = Field(35);
 
 /// The longest certificate that is taken, in base64 of PEM: three certificates of an RSA-4096 CA.
 pub const CERTIFICATE_BYTES: usize = 12 * 1024;
@@ -86,6 +87,7 @@ pub struct CertificateSigningRequest {
     pub certificate: Vec<u8>,
     too_long: bool,
     condition: Box<str>,
+    message: Box<str>,
     collector: Collector,
 }
 
@@ -106,18 +108,23 @@ impl Sink for CertificateSigningRequest {
         if self.metadata.value(field, value) {
             return;
         }
-        match (field, &*self.condition) {
-            (CONDITION_TYPE, _) => {
-                self.condition = keep(value);
-                match (value, &self.decision) {
-                    (Some("Approved"), Decision::Pending) => self.decision = Decision::Approved,
-                    (Some("Denied"), _) => self.decision = Decision::Denied(Box::default()),
-                    (Some("Failed"), _) => self.decision = Decision::Failed(Box::default()),
-                    _ => {}
-                }
-            }
-            (CONDITION_MESSAGE, "Denied") => self.decision = Decision::Denied(keep(value)),
-            (CONDITION_MESSAGE, "Failed") => self.decision = Decision::Failed(keep(value)),
+        match field {
+            CONDITION_TYPE => self.condition = keep(value),
+            CONDITION_MESSAGE => self.message = keep(value),
+            _ => {}
+        }
+    }
+
+    /// A condition is whole: its type and its message come in any order.
+    fn leave(&mut self, field: Field) {
+        if field != CONDITION {
+            return;
+        }
+        let message = core::mem::take(&mut self.message);
+        match (&*core::mem::take(&mut self.condition), &self.decision) {
+            ("Approved", Decision::Pending) => self.decision = Decision::Approved,
+            ("Denied", _) => self.decision = Decision::Denied(message),
+            ("Failed", _) => self.decision = Decision::Failed(message),
             _ => {}
         }
     }
@@ -132,10 +139,13 @@ impl Object for CertificateSigningRequest {
                 ("certificate", Shape::Value(CERTIFICATE)),
                 (
                     "conditions",
-                    Shape::List(&Shape::Object(&[
-                        ("type", Shape::Value(CONDITION_TYPE)),
-                        ("message", Shape::Value(CONDITION_MESSAGE)),
-                    ])),
+                    Shape::List(&Shape::Group(
+                        CONDITION,
+                        &Shape::Object(&[
+                            ("type", Shape::Value(CONDITION_TYPE)),
+                            ("message", Shape::Value(CONDITION_MESSAGE)),
+                        ]),
+                    )),
                 ),
             ]),
         ),

@@ -8,6 +8,7 @@ use crate::led::Director;
 use crate::metrics::Metrics;
 use crate::pods::{Pods, Runtime};
 use crate::settings::Settings;
+use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
@@ -32,6 +33,10 @@ pub struct Agent<P, N: Network, R> {
     pub(crate) pods: RefCell<Pods>,
     pub(crate) led: RefCell<Director>,
     pub(crate) events: RefCell<Events>,
+    #[cfg(feature = "identity")]
+    pub(crate) certificates: RefCell<crate::identity::Certificates>,
+    /// The token that requests carry as long as the node has no certificate.
+    pub(crate) bootstrap: RefCell<Option<Rc<str>>>,
     pub(crate) metrics: Metrics,
     /// The latest time that was certain: no clock is below it.
     pub(crate) time_floor: Cell<Timestamp>,
@@ -69,6 +74,9 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             pods: RefCell::default(),
             led: RefCell::default(),
             events: RefCell::default(),
+            #[cfg(feature = "identity")]
+            certificates: RefCell::default(),
+            bootstrap: RefCell::default(),
             metrics: Metrics::default(),
             signals: Signals::default(),
         }
@@ -76,14 +84,21 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
 
     /// Runs the node for ever: everything side by side, on the thread that polls it.
     pub async fn run(&self) {
-        use embassy_futures::join::{join, join4};
+        use embassy_futures::join::{join, join4, join5};
         let cluster = async {
             crate::time::learn(self).await;
-            join4(
+            #[cfg(feature = "identity")]
+            apart(crate::identity::join_cluster(self)).await;
+            #[cfg(feature = "identity")]
+            let certificates = apart(crate::identity::keep(self));
+            #[cfg(not(feature = "identity"))]
+            let certificates = core::future::ready(());
+            join5(
                 apart(crate::lease::run(self)),
                 apart(crate::status::run(self)),
                 apart(crate::configuration::run(self)),
                 apart(crate::pods::run(self)),
+                certificates,
             )
             .await
         };

@@ -7,6 +7,7 @@ use crate::agent::Agent;
 use crate::metrics::count;
 use crate::pods::Runtime;
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -49,6 +50,8 @@ pub(crate) enum ApiError {
     Timeout,
     /// By the server's own clock its certificate is not valid.
     Dates(Box<Dates>),
+    /// The node's name is that of another machine.
+    NameTaken,
     /// The server refused.
     Status(Box<Status>),
 }
@@ -89,6 +92,9 @@ impl fmt::Display for ApiError {
                 dates.not_before.time(),
                 dates.not_after.time()
             ),
+            Self::NameTaken => f.write_str(
+                "another machine has this name (its machine id differs): start with another --node-name, or, if that machine is gone for good, kubectl delete node",
+            ),
             Self::Status(status) if status.message.is_empty() => write!(f, "HTTP {}", u32::from(status.code)),
             Self::Status(status) => write!(f, "{} (HTTP {})", status.message, u32::from(status.code)),
         }
@@ -104,6 +110,8 @@ pub(crate) struct Connection<S> {
     consumed: usize,
     body: Option<Body>,
     close: bool,
+    /// Who we are where no certificate says so.
+    bearer: Option<Rc<str>>,
 }
 
 impl<S: Read + Write> Connection<S> {
@@ -114,6 +122,7 @@ impl<S: Read + Write> Connection<S> {
             consumed: 0,
             body: None,
             close: false,
+            bearer: None,
         }
     }
 
@@ -121,6 +130,10 @@ impl<S: Read + Write> Connection<S> {
     pub(crate) async fn send(&mut self, host: &str, request: &Request<'_>) -> Result<ResponseHead, ApiError> {
         let mut head = String::with_capacity(256);
         write_head(&mut head, host, USER_AGENT, request);
+        if let Some(token) = &self.bearer {
+            head.truncate(head.len() - 2); // the empty line that ends it
+            head.extend(["Authorization: Bearer ", token, "\r\n\r\n"]);
+        }
         // One after the other: a copy of both together would be the largest allocation of the agent.
         for part in [head.as_str(), request.body] {
             self.stream
@@ -253,12 +266,38 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     pub(crate) async fn dial(&self) -> Result<Connection<N::Outbound>, ApiError> {
         let dial = async { self.network.dial().await.map_err(ApiError::Dial) };
         let Dialled { stream, .. } = within(&self.platform, DIAL_TIMEOUT, dial).await?;
-        Ok(Connection::new(stream))
+        let mut connection = Connection::new(stream);
+        connection.bearer = self.bootstrap.borrow().clone();
+        Ok(connection)
+    }
+
+    /// Ends the connection for requests, once nobody uses it: the next shows the certificate of then.
+    #[cfg(feature = "identity")]
+    pub(crate) async fn hang_up(&self) {
+        self.client.lock().await.connection = None;
     }
 
     /// Makes a request and hands the body of its answer to `read`, piece by piece. Only a success is `Ok`.
-    async fn call(&self, request: &Request<'_>, read: &mut dyn FnMut(&[u8])) -> Result<(), ApiError> {
-        let mut client = self.client.lock().await;
+    /// Where others have the connection for longer than `patience`, it is made on one of its own.
+    async fn call(
+        &self,
+        patience: Option<Duration>,
+        request: &Request<'_>,
+        read: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ApiError> {
+        let mut shared = match patience {
+            None => Some(self.client.lock().await),
+            Some(patience) => match select(self.client.lock(), self.platform.sleep(patience)).await {
+                Either::First(client) => Some(client),
+                Either::Second(()) => None,
+            },
+        };
+        // On the heap, since it is rarely there.
+        let mut own = None;
+        let client = match &mut shared {
+            Some(client) => &mut **client,
+            None => &mut **own.insert(Box::new(Client::default())),
+        };
         let pause = client.pause_until.saturating_sub(self.platform.uptime());
         if !pause.is_zero() {
             self.platform.sleep(pause).await;
@@ -341,23 +380,34 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         request: Request<'_>,
         object: &mut T,
     ) -> impl Future<Output = Result<(), ApiError>> {
-        self.request(request, Some((T::SHAPE, object)))
+        self.request(None, request, Some((T::SHAPE, object)))
+    }
+
+    /// The same for what cannot wait longer than `patience` for the requests of others.
+    pub(crate) fn get_soon<T: Object>(
+        &self,
+        patience: Duration,
+        request: Request<'_>,
+        object: &mut T,
+    ) -> impl Future<Output = Result<(), ApiError>> {
+        self.request(Some(patience), request, Some((T::SHAPE, object)))
     }
 
     /// Makes a request of whose answer only the success counts.
     pub(crate) fn post(&self, request: Request<'_>) -> impl Future<Output = Result<(), ApiError>> {
-        self.request(request, None)
+        self.request(None, request, None)
     }
 
     /// The same for any type, so that it is compiled once.
     async fn request(
         &self,
+        patience: Option<Duration>,
         request: Request<'_>,
         mut into: Option<(&'static Shape, &mut dyn Sink)>,
     ) -> Result<(), ApiError> {
         let mut decoder = into.as_ref().map(|(shape, _)| Decoder::new(shape));
         let (mut valid, mut whole) = (true, false);
-        self.call(&request, &mut |piece| {
+        self.call(patience, &request, &mut |piece| {
             if let (Some(decoder), Some((_, object))) = (&mut decoder, &mut into) {
                 valid &= decoder.feed(piece, object, &mut |_| whole = true).is_ok();
             }

@@ -20,6 +20,8 @@ mod client;
 pub mod configuration;
 mod events;
 mod fingerprint;
+#[cfg(feature = "identity")]
+mod identity;
 mod lease;
 mod led;
 mod metrics;
@@ -34,4 +36,4 @@ mod time;
 mod watch;
 
 pub use agent::Agent;
-pub use settings::{Capacity, Limits, Settings, StaticToken, VERSION};
+pub use settings::{Capacity, Join, Limits, Settings, StaticToken, VERSION};

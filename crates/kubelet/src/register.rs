@@ -111,6 +111,11 @@ async fn adopt<P: Platform, N: Network, R: Runtime>(
 ) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
     let machine = agent.platform.machine();
+    // Whoever has a bootstrap token gets a certificate for any name: one that is taken must not be had by accident.
+    let taken = !found.machine_id.is_empty() && &*found.machine_id != machine.machine_id;
+    if taken && agent.settings.join.is_some() {
+        return Err(ApiError::NameTaken);
+    }
     if !found.boot_id.is_empty() && &*found.boot_id != machine.boot_id {
         agent.event(
             Reference::node(name),

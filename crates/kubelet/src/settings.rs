@@ -24,10 +24,28 @@ pub struct Settings {
     pub reported_port: Option<u16>,
     /// Bearer tokens that are accepted at the kubelet API.
     pub static_tokens: Vec<StaticToken>,
+    /// Whether `/healthz` of the kubelet API may be read without a credential.
+    pub anonymous_health: bool,
+    /// Whether and how the node gets its certificates by itself; `None` where they were given to it.
+    pub join: Option<Join>,
     /// What callers of the kubelet API may use up.
     pub limits: Limits,
     /// The date of the commit that this was built from: no clock is ever below it.
     pub built: Timestamp,
+}
+
+/// How a node gets its certificates.
+#[derive(Clone)]
+pub struct Join {
+    /// The bootstrap token. Not needed while the certificate that the node kept is valid.
+    pub token: Option<Box<str>>,
+}
+
+/// Never shows the secret.
+impl core::fmt::Debug for Join {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Join")
+    }
 }
 
 /// A bearer token and whose it is.

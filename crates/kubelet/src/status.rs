@@ -272,7 +272,12 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
     let mut runtime = heapless::String::<48>::new();
     let _ = write!(runtime, "{}", agent.runtime.version());
 
-    let mut conditions = heapless::Vec::<ConditionReport<'_>, 8>::new();
+    #[cfg(feature = "identity")]
+    let mut certificates_text = String::new();
+    #[cfg(feature = "identity")]
+    let certificates = agent.describe_certificates(&mut certificates_text);
+
+    let mut conditions = heapless::Vec::<ConditionReport<'_>, 9>::new();
     let mut add = |kind: &'static str, status: Truth, reason, message| {
         let known = node
             .conditions
@@ -348,6 +353,10 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
         (Truth::True, "ConfigurationApplied")
     };
     add("ConfigurationApplied", truth, reason, &configuration_text);
+    #[cfg(feature = "identity")]
+    if let Some((valid, reason)) = certificates {
+        add("CertificatesValid", valid.into(), reason, &certificates_text);
+    }
     if let Some(dbm) = signal {
         let good = dbm >= -75;
         add(

@@ -8,9 +8,12 @@
 //! hardware: those are in `boards/` and in `host/`.
 #![no_std]
 
+extern crate alloc;
+
 mod clock;
 mod duration;
 mod entropy;
+mod identities;
 mod log;
 mod memory;
 mod network;
@@ -22,9 +25,12 @@ mod system;
 pub use clock::{Clock, TimeSource, UnixMicros};
 pub use duration::Duration;
 pub use entropy::Entropy;
+pub use identities::{Identities, IdentityError, Lifetime, Purpose};
 pub use log::{Level, Log};
 pub use memory::{HeapFigures, Memory};
-pub use network::{AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures, Undated};
+pub use network::{
+    AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures, Subject, Undated,
+};
 pub use pins::{Led, LedMode, PinError, PinMode, PinReading, PinSet, Pins};
 pub use records::{LONGEST_RECORD, Record, RecordError, Records};
 pub use sensors::Sensors;

@@ -3,6 +3,9 @@
 //! TCP, TLS, addresses and certificates are the wiring's business; the agent only sees streams, and who is at the
 //! other end. One implementation serves one node.
 
+use crate::identities::Identities;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::future::Future;
 use embedded_io_async::{Read, Write};
@@ -58,13 +61,22 @@ impl fmt::Display for DialError {
 
 impl core::error::Error for DialError {}
 
+/// Who a verified client certificate speaks for, in Kubernetes' sense.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The user: the subject's common name.
+    pub user: Box<str>,
+    /// The groups: the subject's organizations.
+    pub groups: Vec<Box<str>>,
+}
+
 /// What a caller of the kubelet API showed when its connection was set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
-    /// Nothing.
+    /// Nothing, or a certificate that names nobody.
     None,
     /// A client certificate that was verified against the client CA.
-    Certificate,
+    Certificate(Subject),
     /// The connection came in on the read-only port of lab mode.
     ReadOnlyPort,
 }
@@ -113,7 +125,7 @@ pub struct NetworkFigures {
 }
 
 /// How a node reaches its API server and is reached.
-pub trait Network {
+pub trait Network: Identities {
     /// A stream to the API server.
     type Outbound: Read + Write;
     /// A stream from a caller of the kubelet API.

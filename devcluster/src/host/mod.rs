@@ -62,7 +62,7 @@ impl Default for HostOptions {
 /// A cluster that is up. It is gone when this is dropped. What can be done with it from Rust is [`Cluster`]'s.
 pub struct DevCluster {
     cluster: Cluster<SystemClock>,
-    pki: Pki,
+    pki: Rc<Pki>,
     admin: Certified,
     address: SocketAddr,
     plain_http: bool,
@@ -75,7 +75,7 @@ impl DevCluster {
     /// # Errors
     /// When the address is taken, or the system has no randomness.
     pub async fn start(options: HostOptions) -> Result<Self> {
-        let pki = Pki::new()?;
+        let pki = Rc::new(Pki::new()?);
         let clock = SystemClock::new();
         let listener = TcpListener::bind(options.address)
             .await
@@ -88,6 +88,7 @@ impl DevCluster {
                 ..options.cluster.clone()
             },
         );
+        cluster.set_signer(pki.clone());
         let connector = pki.kubelet_connector(unix_seconds)?;
         cluster.set_kubelets(Rc::new(Kubelets::new(Tcp, clock, connector)));
         let acceptor = if options.plain_http {

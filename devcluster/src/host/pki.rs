@@ -1,10 +1,12 @@
 //! The cluster's certificate authority, and the certificates of its members.
 
+use crate::certificates::{Sign, Wanted};
 use anyhow::{Context, Result, anyhow};
 use picolet_tls::{Acceptor, Clients, Connector, P256Key, Time};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyUsagePurpose, PublicKeyData, SanType, SignatureAlgorithm, SigningKey,
+    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, PublicKeyData, SanType,
+    SignatureAlgorithm, SigningKey,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use time::{Duration, OffsetDateTime};
@@ -192,6 +194,43 @@ impl Pki {
         Connector::new(&roots, Some(&client.identity()?), time).context("cannot set up TLS towards kubelets")
     }
 
+    /// Signs a node's request: whoever it names must be `system:node:…` of `system:nodes`.
+    fn sign_request(&self, wanted: &Wanted<'_>) -> Result<String, String> {
+        let mut request = CertificateSigningRequestParams::from_pem(wanted.request)
+            .map_err(|error| format!("the request cannot be read: {error}"))?;
+        let params = &mut request.params;
+        let name = |kind: DnType| match params.distinguished_name.get(&kind) {
+            Some(DnValue::Utf8String(text)) => text.clone(),
+            Some(DnValue::PrintableString(text)) => text.as_str().to_owned(),
+            _ => String::new(),
+        };
+        let (user, group) = (name(DnType::CommonName), name(DnType::OrganizationName));
+        if group != "system:nodes" || !user.starts_with("system:node:") {
+            return Err("subject organization is not system:nodes, or common name no system:node:".into());
+        }
+        if !wanted.user.is_empty() && wanted.user != user {
+            return Err(format!("{} cannot have a certificate for {user}", wanted.user));
+        }
+        if wanted.serving == params.subject_alt_names.is_empty() {
+            return Err("a serving certificate needs names or addresses, and a client's has none".into());
+        }
+        let now = OffsetDateTime::from_unix_timestamp_nanos(i128::from(wanted.now.0) * 1000)
+            .map_err(|error| error.to_string())?;
+        // As the signer backdates (`--cluster-signing-duration` counts from now).
+        params.not_before = now - Duration::minutes(5);
+        params.not_after = now + Duration::seconds(i64::try_from(wanted.life.as_secs()).unwrap_or(i64::MAX));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![if wanted.serving {
+            ExtendedKeyUsagePurpose::ServerAuth
+        } else {
+            ExtendedKeyUsagePurpose::ClientAuth
+        }];
+        let certificate = request
+            .signed_by(&self.issuer)
+            .map_err(|error| format!("it cannot be signed: {error}"))?;
+        Ok(certificate.pem())
+    }
+
     fn serve(
         &self,
         params: &mut CertificateParams,
@@ -217,6 +256,12 @@ impl Pki {
             .signed_by(&key, &self.issuer)
             .with_context(|| format!("cannot make a certificate for {whose}"))?;
         Ok(Certified::new(&certificate, &key))
+    }
+}
+
+impl Sign for Pki {
+    fn sign(&self, wanted: &Wanted<'_>) -> Result<String, String> {
+        self.sign_request(wanted)
     }
 }
 

@@ -38,6 +38,20 @@ pub enum Place {
 /// # Errors
 /// cargo does not succeed.
 pub fn build(package: &str, binary: &str, target: &str, place: Place) -> Result<PathBuf> {
+    build_with(package, binary, target, "", place)
+}
+
+/// As [`build`], with cargo features of the package.
+///
+/// # Errors
+/// cargo does not succeed.
+pub fn build_with(
+    package: &str,
+    binary: &str,
+    target: &str,
+    features: &str,
+    place: Place,
+) -> Result<PathBuf> {
     let root = match place {
         Place::Here => crate::workspace().to_owned(),
         Place::Reproducible => copy_of(crate::workspace())?,
@@ -66,6 +80,8 @@ pub fn build(package: &str, binary: &str, target: &str, place: Place) -> Result<
         package,
         "--bin",
         binary,
+        "--features",
+        features,
         "--target",
         target,
         "--config",

@@ -3,6 +3,11 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "identity")]
+extern crate alloc;
+
+#[cfg(feature = "identity")]
+use alloc::{string::String, vec::Vec};
 use core::convert::Infallible;
 use core::fmt::{self, Write as _};
 use core::future::{Future, pending};
@@ -14,12 +19,15 @@ use embassy_futures::block_on;
 use embedded_io_async::{ErrorType, Read, Write};
 use link_test::{Nowhere, input, output, start};
 use picolet_kubelet::pods::NoRuntime;
-use picolet_kubelet::{Agent, Capacity, Limits, Settings};
+use picolet_kubelet::{Agent, Capacity, Join, Limits, Settings};
 use picolet_platform::{
-    AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Entropy, HeapFigures, Led,
+    AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Entropy, HeapFigures, Identities, Led,
     LedMode, Level, Log, Machine, Memory, Network, NetworkFigures, PinError, PinMode, PinReading, PinSet,
-    Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource, Undated, UnixMicros,
+    Pins, Record, RecordError, Records, ResetReason, Sensors, Subject, System, TimeSource, Undated,
+    UnixMicros,
 };
+#[cfg(feature = "identity")]
+use picolet_platform::{IdentityError, Lifetime, Purpose};
 
 // A driver's functions are too large to be compiled into each place that calls them; so are these not to be.
 #[inline(never)]
@@ -211,6 +219,56 @@ impl Write for Wire {
     }
 }
 
+#[cfg(not(feature = "identity"))]
+impl Identities for Ether {}
+
+#[cfg(feature = "identity")]
+impl Identities for Ether {
+    fn request(&self, purpose: Purpose, node: &str, _: Option<IpAddr>) -> Result<String, IdentityError> {
+        black_box((purpose, node));
+        match input() {
+            0 => Err(IdentityError::Name),
+            1 => Err(IdentityError::Entropy),
+            _ => Ok(black_box("request").into()),
+        }
+    }
+
+    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        black_box((purpose, node));
+        match input() {
+            0 => Err(IdentityError::OtherKey),
+            1 => Err(IdentityError::OtherNode),
+            _ => Ok(chain.into()),
+        }
+    }
+
+    fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
+        black_box((purpose, node, record));
+        if input() > 0 {
+            Ok(())
+        } else {
+            Err(IdentityError::Malformed)
+        }
+    }
+
+    fn discard(&self, purpose: Purpose) {
+        black_box(purpose);
+    }
+
+    fn lifetime(&self, purpose: Purpose) -> Option<Lifetime> {
+        black_box(purpose);
+        (input() > 0).then(|| Lifetime {
+            not_before: u64::from(number()),
+            not_after: u64::from(number()),
+        })
+    }
+
+    fn serves(&self, address: IpAddr) -> bool {
+        black_box(address);
+        input() > 0
+    }
+}
+
 impl Network for Ether {
     type Outbound = Wire;
     type Inbound = Wire;
@@ -237,7 +295,10 @@ impl Network for Ether {
     async fn accept(&self) -> Result<Accepted<Wire>, AcceptError> {
         if input() > 0 {
             let credential = if input() > 0 {
-                Credential::Certificate
+                Credential::Certificate(Subject {
+                    user: black_box("user").into(),
+                    groups: Default::default(),
+                })
             } else {
                 Credential::None
             };
@@ -279,6 +340,10 @@ async fn agent() {
         capacity: Capacity::default(),
         reported_port: Some(10250),
         static_tokens: Default::default(),
+        anonymous_health: input() > 0,
+        join: cfg!(feature = "identity").then(|| Join {
+            token: (input() > 0).then(|| black_box("token").into()),
+        }),
         limits: Limits {
             connections: 2,
             ..Limits::default()

@@ -13,9 +13,11 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Level, Network, NetworkFigures, Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Level, Network, NetworkFigures,
+    Subject, Undated,
 };
 use picolet_store::settings::{Server, Settings};
+use picolet_tls::x509::CertificateInfo;
 use picolet_tls::{Acceptor, Clients, Connector, Identity, P256Key, SetupError, TlsError, TlsStream};
 
 /// How long one server may take to answer, its handshake included.
@@ -250,6 +252,21 @@ async fn dated() {
     }
 }
 
+/// Who a verified certificate speaks for. One without a name speaks for nobody.
+fn credential(certificate: Option<&[u8]>) -> Credential {
+    let info = certificate.and_then(|der| CertificateInfo::from_der(der).ok());
+    info.and_then(|info| {
+        Some(Credential::Certificate(Subject {
+            user: info.common_name?.into(),
+            groups: info.organizations.into_iter().map(Into::into).collect(),
+        }))
+    })
+    .unwrap_or(Credential::None)
+}
+
+// Certificates are the settings'.
+impl Identities for Api {}
+
 impl Network for Api {
     type Outbound = Stream;
     type Inbound = Stream;
@@ -308,10 +325,7 @@ impl Network for Api {
         match with_timeout(HANDSHAKE, acceptor.accept(socket)).await {
             Ok(Ok(stream)) => {
                 self.count(|figures| figures.handshakes_server += 1);
-                let credential = match stream.peer_certificate() {
-                    Some(_) => Credential::Certificate,
-                    None => Credential::None,
-                };
+                let credential = credential(stream.peer_certificate());
                 Ok(Accepted {
                     stream: Stream::Tls(stream),
                     credential,

@@ -1,27 +1,41 @@
 //! Who calls, and what they may do.
 //!
 //! A caller is known by a client certificate of the cluster's CA or by a bearer token; nobody else learns more than
-//! that they are nobody. Kubernetes' own table says which part of a node a path belongs to
-//! (`pkg/kubelet/server/auth.go`), so that access can be granted to that part alone. No secret is ever written
-//! anywhere from here.
+//! that they are nobody. What somebody may do the cluster's own authorizers say, and Kubernetes' own table which part of a
+//! node a path belongs to (`pkg/kubelet/server/auth.go`), so that access can be granted to that part alone. No secret is
+//! ever written anywhere from here.
 
 use crate::address::Address;
 use crate::agent::Agent;
+use crate::client::ApiError;
+use crate::pods::Runtime;
 use crate::server::http::Method;
+use crate::server::reviews::{Reviews, User};
 use crate::server::routes::Route;
 use crate::settings::Settings;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
-use picolet_platform::{Credential, Network};
+use picolet_platform::{Network, Platform};
 use subtle::ConstantTimeEq;
 
+/// What is known of a caller when its connection is there.
+pub(super) enum Shown {
+    Nothing,
+    /// A certificate of the client CA.
+    User(Rc<User>),
+    /// The read-only port of lab mode.
+    ReadOnlyPort,
+}
+
 /// Who calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Identity<'a> {
-    /// Somebody with a certificate of the client CA.
-    Certificate,
-    /// The holder of a static token, by name.
-    Token(&'a str),
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// Whom a certificate or a token names.
+    User(Rc<User>),
+    /// Nobody, where nobody has to be anybody.
+    Anonymous,
     /// Anybody, on the read-only port of lab mode.
     ReadOnlyPort,
 }
@@ -29,45 +43,53 @@ pub(super) enum Identity<'a> {
 /// A caller as the log shows it: `192.0.2.7`, `prometheus@192.0.2.7`.
 pub(super) struct Caller<'a> {
     pub(super) peer: IpAddr,
-    pub(super) identity: Option<Identity<'a>>,
+    pub(super) identity: Option<&'a Identity>,
 }
 
 impl fmt::Display for Caller<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.identity {
-            Some(Identity::Certificate) => f.write_str("certificate@")?,
-            Some(Identity::Token(user)) => write!(f, "{user}@")?,
-            Some(Identity::ReadOnlyPort) | None => {}
+        if let Some(Identity::User(user)) = self.identity {
+            write!(f, "{user}@")?;
         }
         Address(self.peer).fmt(f)
     }
 }
 
-/// Finds out who calls. `None` is nobody: 401.
-pub(super) fn authenticate<'a>(
-    settings: &'a Settings,
-    credential: Credential,
+/// Finds out who calls as far as nobody has to be asked.
+pub(super) fn recognize(
+    settings: &Settings,
+    shown: &Shown,
     token: Option<&str>,
-) -> Option<Identity<'a>> {
-    match credential {
-        Credential::Certificate => return Some(Identity::Certificate),
-        Credential::ReadOnlyPort => return Some(Identity::ReadOnlyPort),
-        Credential::None => {}
+    method: Method,
+    route: Route,
+) -> Option<Identity> {
+    match shown {
+        Shown::User(user) => return Some(Identity::User(user.clone())),
+        Shown::ReadOnlyPort => return Some(Identity::ReadOnlyPort),
+        Shown::Nothing => {}
     }
-    let token = token.filter(|token| !token.is_empty())?;
+    let Some(token) = token else {
+        let open = settings.anonymous_health && route == Route::Healthz && method.reads();
+        return open.then_some(Identity::Anonymous);
+    };
     // All are compared, each in a time that tells nothing but its length.
     let mut found = None;
-    for known in &settings.static_tokens {
+    for known in settings
+        .static_tokens
+        .iter()
+        .filter(|known| !known.token.is_empty())
+    {
         if bool::from(known.token.as_bytes().ct_eq(token.as_bytes())) {
-            found = Some(Identity::Token(&known.user));
+            found = Some(&known.user);
         }
     }
-    found
+    found.map(|user| Identity::User(Rc::new(User::new(user, "", Vec::new()))))
 }
 
 /// Which subresources of `nodes` a path belongs to; access to one of them is enough (
-/// `GetRequestAttributes` of Kubernetes 1.36).
-const SUBRESOURCES: [(&str, &[&str]); 10] = [
+/// `GetRequestAttributes` of Kubernetes 1.36). What is read below `/pico` are figures; its commands are nobody's who may only
+/// read them.
+const SUBRESOURCES: [(&str, &[&str]); 12] = [
     ("/pods", &["pods", "proxy"]),
     ("/healthz", &["healthz", "proxy"]),
     ("/configz", &["configz", "proxy"]),
@@ -78,6 +100,8 @@ const SUBRESOURCES: [(&str, &[&str]); 10] = [
     ("/checkpoint", &["checkpoint"]),
     ("/statusz", &["statusz"]),
     ("/flagz", &["configz"]),
+    ("/pico/command", &["proxy"]),
+    ("/pico", &["metrics"]),
 ];
 
 /// The subresources of `nodes` that `path` belongs to, the narrowest first.
@@ -103,37 +127,45 @@ pub(super) const fn verb(method: Method) -> &'static str {
     }
 }
 
-/// Whether `identity` may do this. Whoever the cluster's CA or the settings vouch for may do everything, as with a
-/// kubelet whose authorization mode is `AlwaysAllow`; this is where the API server is asked instead.
-pub(super) async fn authorize<P, N: Network, R>(
-    _agent: &Agent<P, N, R>,
-    identity: Identity<'_>,
+/// Whether `identity` may do this, which one of the subresources is enough for.
+///
+/// # Errors
+/// When it is not known and the API server does not say; and of which subresource.
+pub(super) async fn authorize<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    reviews: &Reviews,
+    identity: &Identity,
     verb: &str,
     route: Route,
-    _subresources: &[&str],
-) -> bool {
-    match identity {
-        Identity::Certificate | Identity::Token(_) => true,
-        Identity::ReadOnlyPort => verb == "get" && (route.is_public_in_lab_mode() || route == Route::Other),
+    subresources: &[&'static str],
+) -> Result<bool, (ApiError, &'static str)> {
+    let user = match identity {
+        Identity::User(user) => user,
+        Identity::ReadOnlyPort => {
+            return Ok(verb == "get" && (route.is_public_in_lab_mode() || route == Route::Other));
+        }
+        Identity::Anonymous => return Ok(verb == "get" && route == Route::Healthz),
+    };
+    for subresource in subresources {
+        let allowed = reviews.allows(agent, user, verb, subresource).await;
+        if allowed.map_err(|error| (error, *subresource))? {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }
 
 /// What somebody is told who may not: as a kubelet says it.
 pub(super) struct Forbidden<'a> {
-    pub(super) identity: Identity<'a>,
+    pub(super) identity: &'a Identity,
     pub(super) verb: &'static str,
     pub(super) subresources: &'static [&'static str],
 }
 
 impl fmt::Display for Forbidden<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let user = match self.identity {
-            Identity::ReadOnlyPort => {
-                return f
-                    .write_str("the read-only port serves /healthz, /metrics, /pods and /spec to be read");
-            }
-            Identity::Certificate => "certificate",
-            Identity::Token(user) => user,
+        let Identity::User(user) = self.identity else {
+            return f.write_str("the read-only port serves /healthz, /metrics, /pods and /spec to be read");
         };
         write!(
             f,
@@ -155,6 +187,10 @@ mod tests {
     use crate::testing::settings;
     use std::string::ToString;
 
+    fn named(name: &str) -> Identity {
+        Identity::User(Rc::new(User::new(name, "", Vec::new())))
+    }
+
     #[test]
     fn who_is_somebody() {
         let mut settings = settings();
@@ -167,26 +203,33 @@ mod tests {
                 token: "other".into(),
                 user: "ops".into()
             },
+            StaticToken {
+                token: "".into(),
+                user: "nobody".into(),
+            },
         ];
-        let token = |token| authenticate(&settings, Credential::None, token);
-        assert_eq!(token(Some("s3cret")), Some(Identity::Token("prometheus")));
-        assert_eq!(token(Some("other")), Some(Identity::Token("ops")));
+        let recognize = |settings: &Settings, token, method, route| {
+            recognize(settings, &Shown::Nothing, token, method, route)
+        };
+        let token = |token| recognize(&settings, token, Method::Get, Route::Pods);
+        assert_eq!(token(Some("s3cret")), Some(named("prometheus")));
+        assert_eq!(token(Some("other")), Some(named("ops")));
         for wrong in [None, Some(""), Some("s3cre"), Some("s3crets"), Some("S3cret")] {
             assert_eq!(token(wrong), None, "{wrong:?}");
         }
-        assert_eq!(
-            authenticate(&settings, Credential::Certificate, None),
-            Some(Identity::Certificate)
-        );
-        settings.static_tokens.push(StaticToken {
-            token: "".into(),
-            user: "nobody".into(),
-        });
-        assert_eq!(
-            authenticate(&settings, Credential::None, Some("")),
-            None,
-            "an empty token is none"
-        );
+        assert_eq!(recognize(&settings, None, Method::Get, Route::Healthz), None);
+        settings.anonymous_health = true;
+        for (token, method, route, known) in [
+            (None, Method::Get, Route::Healthz, true),
+            (None, Method::Head, Route::Healthz, true),
+            (None, Method::Post, Route::Healthz, false),
+            (None, Method::Get, Route::Livez, false),
+            (None, Method::Get, Route::Pods, false),
+            (Some("wrong"), Method::Get, Route::Healthz, false),
+        ] {
+            let found = recognize(&settings, token, method, route);
+            assert_eq!(found, known.then_some(Identity::Anonymous), "{token:?} {route:?}");
+        }
     }
 
     #[test]
@@ -207,7 +250,10 @@ mod tests {
             ("/flagz", &["configz"]),
             ("/readyz", &["proxy"]),
             ("/containerLogs/a/b/c", &["proxy"]),
+            ("/pico/status", &["metrics"]),
+            ("/pico/memory", &["metrics"]),
             ("/pico/command", &["proxy"]),
+            ("/picolet", &["proxy"]),
         ] {
             assert_eq!(subresources(path), expected, "{path}");
         }
@@ -216,7 +262,7 @@ mod tests {
     #[test]
     fn a_refusal_says_what_it_would_take() {
         let forbidden = Forbidden {
-            identity: Identity::Token("ops"),
+            identity: &named("ops"),
             verb: "get",
             subresources: subresources("/pods"),
         };

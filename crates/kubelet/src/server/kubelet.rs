@@ -149,8 +149,9 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
             concat!(
                 r#"{{"kubeletconfig":{{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","#,
                 r#""enableServer":true,"port":{},"tlsMinVersion":"VersionTLS13","#,
-                r#""authentication":{{"webhook":{{"enabled":false}},"anonymous":{{"enabled":false}}}},"#,
-                r#""authorization":{{"mode":"AlwaysAllow"}},"registerNode":true,"registerWithTaints":{},"#,
+                r#""authentication":{{"webhook":{{"enabled":true,"cacheTTL":"2m0s"}},"anonymous":{{"enabled":false}}}},"#,
+                r#""authorization":{{"mode":"Webhook","webhook":{{"cacheAuthorizedTTL":"5m0s","cacheUnauthorizedTTL":"30s"}}}},"#,
+                r#""registerNode":true,"registerWithTaints":{},"#,
                 r#""nodeStatusUpdateFrequency":"10s","nodeStatusReportFrequency":"5m0s","#,
                 r#""nodeLeaseDurationSeconds":40,"configMapAndSecretChangeDetectionStrategy":"Watch","maxPods":{}}}}}"#
             ),

@@ -13,7 +13,7 @@ use alloc::string::String;
 use core::cell::Cell;
 use core::fmt::{self, Display, Write as _};
 use picolet_kube::Timestamp;
-use picolet_platform::{Duration, Network, Platform};
+use picolet_platform::{Duration, Network, Platform, Purpose};
 
 /// Counters of requests that are written at once.
 const REQUESTS_AT_ONCE: usize = 8;
@@ -245,6 +245,20 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
             "process_start_time_seconds gauge Start time of the process since the Unix epoch.",
             self.started().micros(),
         );
+        for (purpose, family) in [
+            (
+                Purpose::Client,
+                "kubelet_certificate_manager_client_expiration_seconds gauge When the client certificate ends, since the Unix epoch.",
+            ),
+            (
+                Purpose::Serving,
+                "kubelet_certificate_manager_server_expiration_seconds gauge When the serving certificate ends, since the Unix epoch.",
+            ),
+        ] {
+            if let Some(lifetime) = agent.network.lifetime(purpose) {
+                w.whole(family, lifetime.not_after);
+            }
+        }
         w.family("picolet_build_info gauge The version that runs. The value is always 1.");
         let machine = agent.platform.machine();
         w.count(

@@ -15,6 +15,7 @@ mod metrics;
 pub mod pico;
 mod rate;
 mod response;
+mod reviews;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -26,8 +27,9 @@ use crate::metrics::{Histogram, count};
 use crate::pods::Runtime;
 use crate::settings::Limits;
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
-use auth::{Caller, Identity};
+use auth::{Caller, Identity, Shown};
 use core::cell::{Cell, RefCell};
 use core::future::{Future, poll_fn};
 use core::net::IpAddr;
@@ -38,9 +40,10 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embedded_io_async::{Read, Write};
 use http::{Head, Method, RequestError};
-use picolet_platform::{AcceptError, Accepted, Credential, Duration, Network, Platform};
+use picolet_platform::{AcceptError, Accepted, Credential, Duration, Level, Network, Platform};
 use rate::Rate;
 use response::Answer;
+use reviews::{Reviews, User};
 use routes::Route;
 
 /// How long a port that is not open is left alone.
@@ -95,6 +98,7 @@ struct Server<'a, P, N: Network, R> {
     agent: &'a Agent<P, N, R>,
     slots: Box<[Slot]>,
     rate: Rate,
+    reviews: Reviews,
     /// As many as there are routes and codes at most.
     requests: RefCell<Vec<Requests>>,
     duration: Histogram,
@@ -104,14 +108,13 @@ struct Server<'a, P, N: Network, R> {
 }
 
 /// What is known of a request once it is answered.
-#[derive(Clone, Copy)]
-struct Caught<'a> {
+struct Caught {
     head: Option<Head>,
     route: Route,
-    identity: Option<Identity<'a>>,
+    identity: Option<Identity>,
 }
 
-impl Caught<'_> {
+impl Caught {
     /// One whose head could not be read.
     const UNREADABLE: Self = Self {
         head: None,
@@ -123,7 +126,7 @@ impl Caught<'_> {
 /// A connection, and what was received on it and not yet used.
 struct Connection<S> {
     stream: S,
-    credential: Credential,
+    shown: Shown,
     peer: IpAddr,
     received: Vec<u8>,
 }
@@ -135,7 +138,11 @@ impl<S: Read + Write> Connection<S> {
     fn new(accepted: Accepted<S>) -> Self {
         Self {
             stream: accepted.stream,
-            credential: accepted.credential,
+            shown: match &accepted.credential {
+                Credential::None => Shown::Nothing,
+                Credential::Certificate(subject) => Shown::User(Rc::new(User::of(subject))),
+                Credential::ReadOnlyPort => Shown::ReadOnlyPort,
+            },
             peer: accepted.peer,
             received: Vec::new(),
         }
@@ -216,6 +223,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
             agent,
             slots: (0..workers).map(|_| Slot::default()).collect(),
             rate: Rate::default(),
+            reviews: Reviews::default(),
             requests: RefCell::default(),
             duration: Histogram::default(),
             evicted: Cell::new(0),
@@ -295,14 +303,13 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
             Either::First(Ok(head)) => {
                 let received = &connection.received;
                 let route = routes::find(head.method, head.path(received)).route;
-                let identity =
-                    auth::authenticate(&self.agent.settings, connection.credential, head.token(received));
-                let caught = Caught {
+                let mut caught = Caught {
                     head: Some(head),
                     route,
-                    identity,
+                    identity: None,
                 };
-                let refusal = apart(self.refuse(&head, route, identity, connection)).await;
+                let refusal =
+                    apart(self.refuse(&head, route, &mut caught.identity, connection, deadline)).await;
                 let answer = match refusal {
                     Some(refusal) => refusal,
                     None => {
@@ -389,11 +396,15 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         &self,
         head: &Head,
         route: Route,
-        identity: Option<Identity<'a>>,
+        identity: &mut Option<Identity>,
         connection: &Connection<N::Inbound>,
+        deadline: Duration,
     ) -> Option<Answer<'static>> {
         let pico = is_pico(head, connection);
         let now = self.agent.platform.uptime();
+        let token = head.token(&connection.received).filter(|token| !token.is_empty());
+        let settings = &self.agent.settings;
+        *identity = auth::recognize(settings, &connection.shown, token, head.method, route);
         if let Err(seconds) = self.rate.take(connection.peer, now, &self.agent.settings.limits) {
             return Some(
                 Answer::error(pico, 429, &"too many requests from this address").retry_after(seconds),
@@ -402,21 +413,19 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         if let Some(error) = head.error {
             return Some(refuse(pico, error));
         }
-        let Some(identity) = identity else {
-            return Some(Answer::error(pico, 401, &"Unauthorized"));
-        };
-        let path = head.path(&connection.received);
-        let (verb, subresources) = (auth::verb(head.method), auth::subresources(path));
-        if !auth::authorize(self.agent, identity, verb, route, subresources).await {
-            return Some(Answer::error(
-                pico,
-                403,
-                &auth::Forbidden {
-                    identity,
-                    verb,
-                    subresources,
-                },
-            ));
+        // On the heap, so that a worker that waits for a request does not pay for it.
+        let asked = Box::pin(self.review(head, route, identity, token, connection, pico));
+        let asked = self.until(deadline, asked);
+        match asked.await {
+            Either::First(None) => {}
+            Either::First(refusal) => return refusal,
+            Either::Second(()) => {
+                return Some(Answer::error(
+                    pico,
+                    500,
+                    &"the API server did not say in time who may do this",
+                ));
+            }
         }
         if let Some(allow) = routes::find(head.method, head.path(&connection.received)).allow {
             let mut answer = Answer::error(pico, 405, &format_args!("the methods here are {allow}"));
@@ -428,6 +437,60 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
             return Some(Answer::error(pico, 503, &"the node is short of memory").retry_after(10));
         }
         None
+    }
+
+    /// Asks the cluster who calls, where that is not known, and what they may do.
+    async fn review(
+        &self,
+        head: &Head,
+        route: Route,
+        identity: &mut Option<Identity>,
+        token: Option<&str>,
+        connection: &Connection<N::Inbound>,
+        pico: bool,
+    ) -> Option<Answer<'static>> {
+        if let (None, Some(token)) = (&identity, token) {
+            match self.reviews.holder(self.agent, token).await {
+                Ok(user) => *identity = user.map(Identity::User),
+                Err(error) => self.agent.platform.log(
+                    Level::Warn,
+                    format_args!("the API server did not say whose token a caller has: {error}"),
+                ),
+            }
+        }
+        let Some(identity) = identity else {
+            return Some(Answer::error(pico, 401, &"Unauthorized"));
+        };
+        let path = head.path(&connection.received);
+        let (verb, subresources) = (auth::verb(head.method), auth::subresources(path));
+        match auth::authorize(self.agent, &self.reviews, identity, verb, route, subresources).await {
+            Ok(true) => None,
+            Ok(false) => Some(Answer::error(
+                pico,
+                403,
+                &auth::Forbidden {
+                    identity,
+                    verb,
+                    subresources,
+                },
+            )),
+            Err((error, subresource)) => {
+                let Identity::User(user) = identity else {
+                    return None; // nobody is asked about the others
+                };
+                self.agent.platform.log(
+                    Level::Warn,
+                    format_args!("the API server did not say what {user} may do: {error}"),
+                );
+                Some(Answer::error(
+                    pico,
+                    500,
+                    &format_args!(
+                        "Authorization error (user={user}, verb={verb}, resource=nodes, subresource={subresource})"
+                    ),
+                ))
+            }
+        }
     }
 
     /// Answers a request that is whole.
@@ -465,7 +528,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
     }
 
     /// Counts a request and writes its line to the log.
-    fn note(&self, peer: IpAddr, caught: &Caught<'_>, code: u16, since: Duration) {
+    fn note(&self, peer: IpAddr, caught: &Caught, code: u16, since: Duration) {
         let took = self.agent.platform.uptime().saturating_sub(since);
         self.duration.record(took);
         let route = caught.route;
@@ -484,7 +547,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         drop(requests);
         let caller = Caller {
             peer,
-            identity: caught.identity,
+            identity: caught.identity.as_ref(),
         };
         let millis = took.as_millis();
         self.agent

@@ -4,10 +4,12 @@
 //! whatever the test does to it. A test of an hour takes no time and comes out the same each time.
 
 mod machine;
+mod server;
 mod time;
 mod wires;
 
 pub(crate) use machine::Machine;
+pub(crate) use server::answer_requests;
 pub(crate) use time::Time;
 pub(crate) use wires::{End, Wires};
 
@@ -32,6 +34,8 @@ pub(crate) fn settings() -> Settings {
         capacity: Capacity::default(),
         reported_port: Some(10250),
         static_tokens: Vec::new(),
+        anonymous_health: false,
+        join: None,
         limits: Limits::default(),
         built: Timestamp::from_seconds(1_790_000_000),
     }
@@ -40,6 +44,10 @@ pub(crate) fn settings() -> Settings {
 /// An agent with `settings`, and the time that it lives in.
 pub(crate) fn agent(settings: Settings) -> (TestAgent, Time) {
     let time = Time::default();
-    let agent = Agent::new(settings, Machine::new(time.clone()), Wires::default(), NoRuntime);
-    (agent, time)
+    (agent_at(settings, &time), time)
+}
+
+/// An agent that lives in that time.
+pub(crate) fn agent_at(settings: Settings, time: &Time) -> TestAgent {
+    Agent::new(settings, Machine::new(time.clone()), Wires::default(), NoRuntime)
 }

@@ -7,10 +7,15 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::task::{Poll, Waker};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures, Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Identities, IdentityError, Lifetime, Network,
+    NetworkFigures, Purpose, Undated,
 };
+use picolet_tls::Keyring;
+use picolet_tls::x509::CertificateRequest;
 use std::collections::VecDeque;
+use std::format;
 use std::rc::Rc;
+use std::string::String;
 use std::vec::Vec;
 
 /// The other end is gone.
@@ -154,6 +159,7 @@ pub(crate) struct Wires {
     pub(crate) address: Cell<Option<IpAddr>>,
     pub(crate) rssi_dbm: Cell<Option<i8>>,
     pub(crate) figures: Cell<NetworkFigures>,
+    rings: [Keyring; 2],
 }
 
 impl Default for Wires {
@@ -169,6 +175,7 @@ impl Default for Wires {
             address: Cell::new(Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 15)))),
             rssi_dbm: Cell::new(Some(-61)),
             figures: Cell::default(),
+            rings: Default::default(),
         }
     }
 }
@@ -192,6 +199,61 @@ impl Wires {
     /// Waits until the node dials its API server, and returns the server's end.
     pub(crate) async fn served(&self) -> End {
         self.dialled.wait(|| self.servers.borrow_mut().pop_front()).await
+    }
+}
+
+impl Wires {
+    fn ring(&self, purpose: Purpose) -> &Keyring {
+        &self.rings[purpose as usize]
+    }
+}
+
+/// Real keys and certificates, which nobody is shown.
+impl Identities for Wires {
+    fn request(
+        &self,
+        purpose: Purpose,
+        node: &str,
+        address: Option<IpAddr>,
+    ) -> Result<String, IdentityError> {
+        let serving = purpose == Purpose::Serving;
+        let request = CertificateRequest {
+            organization: "system:nodes",
+            common_name: &format!("system:node:{node}"),
+            dns_names: if serving { &[node] } else { &[] },
+            ip_addresses: if serving { address.as_slice() } else { &[] },
+        };
+        self.ring(purpose)
+            .request(&request)
+            .map_err(|_| IdentityError::Name)
+    }
+
+    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let adopted = self.ring(purpose).adopt(&format!("system:node:{node}"), chain);
+        adopted
+            .map(|record| record.to_vec())
+            .map_err(|_| IdentityError::Malformed)
+    }
+
+    fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
+        let restored = self.ring(purpose).restore(&format!("system:node:{node}"), record);
+        restored.map_err(|_| IdentityError::Malformed)
+    }
+
+    fn discard(&self, purpose: Purpose) {
+        self.ring(purpose).discard();
+    }
+
+    fn lifetime(&self, purpose: Purpose) -> Option<Lifetime> {
+        let (not_before, not_after) = self.ring(purpose).lifetime()?;
+        Some(Lifetime {
+            not_before,
+            not_after,
+        })
+    }
+
+    fn serves(&self, address: IpAddr) -> bool {
+        self.ring(Purpose::Serving).covers(address)
     }
 }
 

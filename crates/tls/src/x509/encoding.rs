@@ -60,6 +60,14 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The first value of `der`, its tag and length included, and what is behind it.
+pub(crate) fn split(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut reader = SliceReader::new(der).ok()?;
+    let header = Header::decode(&mut reader).ok()?;
+    reader.read_slice(header.length()).ok()?;
+    der.split_at_checked(usize::try_from(reader.position()).ok()?)
+}
+
 /// Tags as they are written.
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const BIT_STRING: u8 = 0x03;

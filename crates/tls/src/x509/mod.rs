@@ -7,6 +7,8 @@ mod encoding;
 mod pem;
 mod request;
 
+pub(crate) use encoding::split;
+
 pub use certificate::{CertificateInfo, MalformedCertificate};
 pub use pem::{certificates_from_pem, pem};
 pub use request::{CertificateRequest, RequestError};

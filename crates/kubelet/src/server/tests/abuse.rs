@@ -12,7 +12,7 @@ fn raw(request: &str) -> Option<(u16, bool)> {
     with_agent(
         |_| {},
         async |agent, _| {
-            let mut caller = Caller::new(agent, Credential::Certificate);
+            let mut caller = Caller::new(agent, certificate());
             caller.send(request).await;
             let reply = caller.reply().await?;
             Some((reply.code, reply.head.contains("Connection: close")))
@@ -168,7 +168,7 @@ fn whoever_is_slow_is_told_so() {
         with_agent(
             |_| {},
             async |agent, time| {
-                let mut caller = Caller::new(agent, Credential::Certificate);
+                let mut caller = Caller::new(agent, certificate());
                 let started = time.now();
                 caller.send(begin).await;
                 let reply = loop {
@@ -191,7 +191,7 @@ fn whoever_is_idle_is_left_without_a_word() {
     with_agent(
         |_| {},
         async |agent, time| {
-            let mut caller = Caller::new(agent, Credential::Certificate);
+            let mut caller = Caller::new(agent, certificate());
             assert_eq!(caller.get("/livez").await.code, 200);
             let since = time.now();
             assert!(caller.ended().await);
@@ -206,7 +206,7 @@ fn whoever_does_not_read_is_left() {
         |_| {},
         async |agent, time| {
             let mut greedy: Vec<Caller> = (0..CONNECTIONS)
-                .map(|_| Caller::new(agent, Credential::Certificate))
+                .map(|_| Caller::new(agent, certificate()))
                 .collect();
             for caller in &mut greedy {
                 // More answers than fit on the way, none of them read.
@@ -215,7 +215,7 @@ fn whoever_does_not_read_is_left() {
                     .await;
             }
             time.sleep(Duration::from_secs(31)).await;
-            let mut caller = Caller::new(agent, Credential::Certificate);
+            let mut caller = Caller::new(agent, certificate());
             assert_eq!(caller.get("/livez").await.code, 200);
         },
     );
@@ -228,7 +228,7 @@ fn the_connection_that_was_idle_longest_makes_room() {
         async |agent, time| {
             let mut callers = Vec::new();
             for _ in 0..CONNECTIONS {
-                let mut caller = Caller::new(agent, Credential::Certificate);
+                let mut caller = Caller::new(agent, certificate());
                 assert_eq!(caller.get("/livez").await.code, 200);
                 callers.push(caller);
                 time.sleep(Duration::from_secs(1)).await;
@@ -238,7 +238,7 @@ fn the_connection_that_was_idle_longest_makes_room() {
                 200,
                 "the first was heard last"
             );
-            let mut new = Caller::new(agent, Credential::Certificate);
+            let mut new = Caller::new(agent, certificate());
             let metrics = new.get("/metrics").await.body;
             assert!(
                 metrics.contains("picolet_server_connections_evicted_total 1\n"),
@@ -258,14 +258,12 @@ fn where_all_are_busy_one_more_is_turned_away() {
     with_agent(
         |settings| settings.limits.connections = 2,
         async |agent, time| {
-            let mut busy: Vec<Caller> = (0..2)
-                .map(|_| Caller::new(agent, Credential::Certificate))
-                .collect();
+            let mut busy: Vec<Caller> = (0..2).map(|_| Caller::new(agent, certificate())).collect();
             for caller in &mut busy {
                 caller.send("GET /livez HT").await;
             }
             time.sleep(Duration::from_millis(1)).await;
-            let mut new = Caller::new(agent, Credential::Certificate);
+            let mut new = Caller::new(agent, certificate());
             let reply = new.reply().await.expect("an answer");
             assert_eq!(reply.code, 503);
             assert!(
@@ -276,7 +274,7 @@ fn where_all_are_busy_one_more_is_turned_away() {
                 assert_eq!(caller.reply().await.map(|reply| reply.code), Some(200));
             }
             assert!(new.ended().await);
-            let mut later = Caller::new(agent, Credential::Certificate);
+            let mut later = Caller::new(agent, certificate());
             let metrics = later.get("/metrics").await.body;
             assert!(
                 metrics.contains("picolet_server_connections_refused_total 1\n"),
@@ -294,7 +292,7 @@ fn a_rate_for_each_caller() {
             settings.limits.burst = 3;
         },
         async |agent, time| {
-            let mut caller = Caller::new(agent, Credential::Certificate);
+            let mut caller = Caller::new(agent, certificate());
             for _ in 0..3 {
                 assert_eq!(caller.get("/livez").await.code, 200);
             }
@@ -336,7 +334,7 @@ fn a_port_that_is_not_open_is_tried_again() {
             agent.network.listening.set(false);
             time.sleep(Duration::from_secs(10)).await;
             agent.network.listening.set(true);
-            let mut caller = Caller::new(agent, Credential::Certificate);
+            let mut caller = Caller::new(agent, certificate());
             assert_eq!(caller.get("/livez").await.code, 200);
         },
     );
@@ -347,7 +345,7 @@ fn garbage(pieces: &[Vec<u8>]) -> Vec<u8> {
     with_agent(
         |_| {},
         async |agent, time| {
-            let mut caller = Caller::new(agent, Credential::Certificate);
+            let mut caller = Caller::new(agent, certificate());
             let started = time.now();
             for piece in pieces {
                 if caller.end.write_all(piece).await.is_err() {

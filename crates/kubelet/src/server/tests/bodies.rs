@@ -54,7 +54,7 @@ fn every_path() {
             },
             async |agent, time| {
                 live(agent, time).await;
-                let mut caller = Caller::new(agent, Credential::Certificate);
+                let mut caller = Caller::new(agent, certificate());
                 let reply = caller.get(path).await;
                 let head = caller.ask("HEAD", path, "").await;
                 assert_eq!((head.code, &*head.body), (reply.code, ""), "HEAD {path}");
@@ -115,7 +115,7 @@ fn readiness() {
     with_agent(
         |_| {},
         async |agent, time| {
-            let mut caller = Caller::new(agent, Credential::Certificate);
+            let mut caller = Caller::new(agent, certificate());
             let never = caller.get("/readyz").await;
             assert_eq!(never.code, 503);
             assert!(
@@ -348,7 +348,7 @@ fn a_reboot_is_answered_first() {
     with_agent(
         |_| {},
         async |agent, time| {
-            let mut caller = Caller::new(agent, Credential::Certificate);
+            let mut caller = Caller::new(agent, certificate());
             let reply = caller
                 .ask("POST", "/pico/command", r#"{"command":"reboot"}"#)
                 .await;
@@ -465,7 +465,7 @@ fn one_line_a_request() {
     with_agent(
         |_| {},
         async |agent, _| {
-            let mut caller = Caller::new(agent, Credential::Certificate);
+            let mut caller = Caller::new(agent, certificate());
             caller.get("/healthz?verbose=1").await;
             caller.get("/containerLogs/secret/names/here").await;
             caller.get("/%0a[INFO]%20forged").await;
@@ -479,9 +479,9 @@ fn one_line_a_request() {
             assert_eq!(
                 log(agent),
                 [
-                    "Info endpoint=/healthz client=certificate@192.0.2.7 status=200 duration_ms=0",
-                    "Info endpoint=/containerLogs client=certificate@192.0.2.7 status=404 duration_ms=0",
-                    "Info endpoint=other client=certificate@192.0.2.7 status=404 duration_ms=0",
+                    "Info endpoint=/healthz client=admin@192.0.2.7 status=200 duration_ms=0",
+                    "Info endpoint=/containerLogs client=admin@192.0.2.7 status=404 duration_ms=0",
+                    "Info endpoint=other client=admin@192.0.2.7 status=404 duration_ms=0",
                     "Info endpoint=/metrics client=prometheus@192.0.2.7 status=200 duration_ms=0",
                     "Info endpoint=other client=192.0.2.7 status=400 duration_ms=0",
                 ]
@@ -562,7 +562,7 @@ fn the_processor_is_never_idle_to_the_last_digit() {
                 used: 0,
                 peak: 0,
             });
-            let mut caller = Caller::new(agent, Credential::Certificate);
+            let mut caller = Caller::new(agent, certificate());
             let body = caller.get("/metrics/resource").await.body;
             assert!(
                 body.contains("node_cpu_usage_seconds_total 0.000001 1795348800000\n"),

@@ -1,14 +1,16 @@
 //! The kubelet API over connections in memory.
 
 mod abuse;
+mod access;
 mod bodies;
 
 use crate::settings::{Settings, StaticToken};
-use crate::testing::{End, TestAgent, Time, agent, settings};
+use crate::testing::{End, TestAgent, Time, agent, answer_requests, settings};
 use core::net::{IpAddr, Ipv4Addr};
+use embassy_futures::join::join;
 use embedded_io_async::{Read, Write};
 use picolet_kube::http::parse_head;
-use picolet_platform::Credential;
+use picolet_platform::{Credential, Subject};
 use std::string::String;
 use std::vec::Vec;
 
@@ -103,6 +105,27 @@ impl Caller {
     }
 }
 
+/// What a caller has whom the cluster lets do everything.
+fn certificate() -> Credential {
+    named("admin", &["ops"])
+}
+
+fn named(user: &str, groups: &[&str]) -> Credential {
+    Credential::Certificate(Subject {
+        user: user.into(),
+        groups: groups.iter().map(|group| (*group).into()).collect(),
+    })
+}
+
+/// An API server that knows no token and lets everybody do everything.
+fn trusting(path: &str, _: &str) -> Option<(u16, String)> {
+    let status = match path {
+        "/apis/authorization.k8s.io/v1/subjectaccessreviews" => r#"{"allowed":true}"#,
+        _ => r#"{"authenticated":false}"#,
+    };
+    Some((201, std::format!(r#"{{"status":{status}}}"#)))
+}
+
 /// Asks one node with ordinary settings whatever `test` asks.
 fn with_agent<T>(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(&TestAgent, &Time) -> T) -> T {
     let mut settings = settings();
@@ -114,14 +137,15 @@ fn with_agent<T>(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(&Tes
     settings.limits.burst = 1000;
     change(&mut settings);
     let (agent, time) = agent(settings);
-    time.run(super::run(&agent), test(&agent, &time))
+    let node = join(super::run(&agent), answer_requests(&agent, &trusting));
+    time.run(node, test(&agent, &time))
 }
 
 /// The same with one caller who has a certificate.
 fn with_caller<T>(test: impl AsyncFnOnce(&TestAgent, &mut Caller) -> T) -> T {
     with_agent(
         |_| {},
-        async |agent, _| test(agent, &mut Caller::new(agent, Credential::Certificate)).await,
+        async |agent, _| test(agent, &mut Caller::new(agent, certificate())).await,
     )
 }
 

@@ -1,0 +1,303 @@
+//! A machine that has a bootstrap token and nothing else.
+
+use std::fs;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use picolet_conformance::{Case, Node, deployment, until};
+use picolet_controlplane::{Place, Process, SIGNING_DURATION};
+use serde_json::json;
+
+use crate::{Entry, beside};
+
+pub(crate) const CASES: &[Entry] = &[
+    beside("from_a_token_to_logs", from_a_token_to_logs),
+    beside("refusals", refusals),
+    beside("rights_of_deploy", rights_of_deploy),
+    beside("a_name_that_is_taken", a_name_that_is_taken),
+    beside("renewals", renewals),
+];
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn approve(case: &Case<'_>, node: &str) -> Result<Output> {
+    Command::new(case.cluster().program())
+        .args(["approve", node, "--kubeconfig"])
+        .arg(case.cluster().control_plane().admin_kubeconfig())
+        .output()
+        .context("cannot run picolet approve")
+}
+
+fn wait_certificates(node: &Node<'_>, status: &str, words: &str) -> Result<()> {
+    let what = format!("CertificatesValid is {status}: {words}");
+    until(LIMIT, &what, || {
+        let condition = node.condition("CertificatesValid")?;
+        Ok(condition
+            .filter(|condition| condition["status"] == status)
+            .filter(|condition| {
+                condition["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(words))
+            })
+            .map(drop))
+    })
+}
+
+fn wait_log(node: &Node<'_>, words: &str) -> Result<()> {
+    until(LIMIT, &format!("the log says: {words}"), || {
+        Ok(node.log().contains(words).then_some(()))
+    })
+    .with_context(|| node.log())
+}
+
+fn is_open(node: &Node<'_>) -> bool {
+    TcpStream::connect((node.address(), 10250)).is_ok()
+}
+
+fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
+    let token = case.cluster().control_plane().bootstrap_token().to_owned();
+    let mut node = case.node().joining(&token).start_ready()?;
+    let name = node.name().to_owned();
+    wait_certificates(&node, "False", &format!("picolet approve {name}"))?;
+    wait_log(
+        &node,
+        &format!("the kubelet port is closed until its certificate is approved: picolet approve {name}"),
+    )?;
+    ensure!(!is_open(&node), "the kubelet port is open without a certificate");
+
+    let approved = approve(case, &name)?;
+    let said = String::from_utf8_lossy(&approved.stdout).into_owned();
+    ensure!(approved.status.success(), "{approved:?}");
+    ensure!(
+        said.contains(&node.address().to_string()) && said.contains(": approved"),
+        "{said}"
+    );
+    wait_certificates(&node, "True", "serving certificate until")?;
+    until(LIMIT, "the kubelet port is open", || {
+        Ok(is_open(&node).then_some(()))
+    })?;
+    let answer = node.get("/pods")?;
+    ensure!(answer.status == 200, "{answer:?}");
+    let metrics = node.get("/metrics")?.body;
+    for side in ["client", "server"] {
+        let family = format!("kubelet_certificate_manager_{side}_expiration_seconds ");
+        ensure!(metrics.contains(&family), "no {family}");
+    }
+    if case.cluster().control_plane().place() != Place::Loopback {
+        let path = format!("/api/v1/nodes/{name}/proxy/metrics");
+        let proxied = case.kubectl().run(["get", "--raw", &path])?;
+        ensure!(proxied.contains("kubelet_node_name"), "{proxied}");
+    }
+    let again = approve(case, &name)?;
+    ensure!(
+        !again.status.success() && String::from_utf8_lossy(&again.stderr).contains("no request"),
+        "{again:?}"
+    );
+
+    // Nobody else on this machine can read the keys, and the log has no secret.
+    for record in ["ClientIdentity", "ServingIdentity"] {
+        let path = node.state().join(format!("{name}.{record}"));
+        let mode = fs::metadata(&path)
+            .with_context(|| path.display().to_string())?
+            .permissions();
+        ensure!(mode.mode() & 0o777 == 0o600, "{record}: {:o}", mode.mode());
+    }
+    ensure!(!node.log().contains(&token), "the log shows the token");
+
+    // From now on no token is needed, and nothing is asked for.
+    let requests = || case.kubectl().run(["get", "csr", "--output=name"]);
+    let before = requests()?.lines().filter(|line| line.contains(&name)).count();
+    node.stop()?;
+    node.forget_argument("--token");
+    node.start()?;
+    until(LIMIT, "it serves after a restart", || {
+        Ok(node
+            .get("/pods")
+            .is_ok_and(|answer| answer.status == 200)
+            .then_some(()))
+    })
+    .with_context(|| node.log())?;
+    let after = requests()?.lines().filter(|line| line.contains(&name)).count();
+    ensure!(before == 2 && after == 2, "{before} requests, then {after}");
+    Ok(())
+}
+
+/// Makes a bootstrap token; its group is `system:bootstrappers:GROUP`.
+fn make_token(case: &Case<'_>, id: &str, group: &str, expires: Option<&str>) -> Result<String> {
+    let secret = "0123456789abcdef";
+    let mut data = json!({"token-id": id, "token-secret": secret, "usage-bootstrap-authentication": "true",
+        "auth-extra-groups": format!("system:bootstrappers:{group}")});
+    if let Some(expires) = expires {
+        data["expiration"] = expires.into();
+    }
+    let object = json!({"apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
+        "metadata": {"name": format!("bootstrap-token-{id}"), "namespace": "kube-system"}, "stringData": data});
+    case.kubectl().apply(&object.to_string())?;
+    Ok(format!("{id}.{secret}"))
+}
+
+fn refusals(case: &Case<'_>) -> Result<()> {
+    let words = "the bootstrap token is wrong or has expired";
+    let wrong = case
+        .node_named("wrong")
+        .joining("aaaaaa.0123456789abcdef")
+        .start()?;
+    let expired = make_token(
+        case,
+        "bbbbbb",
+        "kubeadm:default-node-token",
+        Some("2020-01-01T00:00:00Z"),
+    )?;
+    let expired = case.node_named("expired").joining(&expired).start()?;
+    wait_log(&wrong, words)?;
+    wait_log(&expired, words)?;
+    for node in [&wrong, &expired] {
+        ensure!(!is_open(node), "the kubelet port is open");
+        ensure!(node.object().is_err(), "{} became a node", node.name());
+        ensure!(
+            !node.log().contains("0123456789abcdef"),
+            "the log shows the token"
+        );
+    }
+    // Nothing is locked out: as soon as the token is good the next try succeeds.
+    make_token(case, "aaaaaa", "kubeadm:default-node-token", None)?;
+    wrong
+        .wait_ready(Duration::from_secs(90))
+        .with_context(|| wrong.log())?;
+    Ok(())
+}
+
+fn rights_of_deploy(case: &Case<'_>) -> Result<()> {
+    let token = make_token(case, "cccccc", "picolet", None)?;
+    let node = case.node().joining(&token).start()?;
+    wait_log(&node, "apply deploy/bootstrap.yaml")?;
+    case.apply_deployment("default", "bootstrap.yaml")?;
+    node.wait_ready(Duration::from_secs(90))
+        .with_context(|| node.log())?;
+
+    // The approver, with no more rights than its own.
+    let kubectl = case.kubectl();
+    kubectl.run(["create", "namespace", "picolet-system"])?;
+    case.apply_deployment("picolet-system", "approver.yaml")?;
+    let account = kubectl.run([
+        "create",
+        "token",
+        "picolet-approver",
+        "--namespace=picolet-system",
+    ])?;
+    let control_plane = case.cluster().control_plane();
+    let kubeconfig = control_plane.directory().join("approver.kubeconfig");
+    let text = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": control_plane.server_url(),
+            "certificate-authority": control_plane.pki().certificate_authority()}}],
+        "users": [{"name": "c", "user": {"token": account.trim()}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}]});
+    fs::write(&kubeconfig, text.to_string())?;
+    let mut command = Command::new(case.cluster().program());
+    command
+        .args(["approve", node.name(), "--watch", "--kubeconfig"])
+        .arg(&kubeconfig);
+    let log = control_plane.directory().join("log/approver.log");
+    let approver = Process::start("approver", command, &log)?;
+    wait_certificates(&node, "True", "serving certificate until")
+        .with_context(|| read(&log))
+        .with_context(|| node.log())?;
+    ensure!(read(&log).contains(": approved"), "{}", read(&log));
+    drop(approver);
+    ensure!(deployment("prometheus-rbac.yaml").is_file());
+    case.apply_deployment("default", "prometheus-rbac.yaml")?;
+    Ok(())
+}
+
+/// Takes as long as a certificate lives, so it is run by hand: PICOLET_SIGNING_DURATION=10m.
+fn renewals(case: &Case<'_>) -> Result<()> {
+    if std::env::var_os(SIGNING_DURATION).is_none() {
+        return Ok(());
+    }
+    let control_plane = case.cluster().control_plane();
+    let node = case
+        .node()
+        .joining(control_plane.bootstrap_token())
+        .start_ready()?;
+    let mut command = Command::new(case.cluster().program());
+    command
+        .args(["approve", node.name(), "--watch", "--kubeconfig"])
+        .arg(control_plane.admin_kubeconfig());
+    let _approver = Process::start(
+        "approver",
+        command,
+        &control_plane.directory().join("log/renewals.log"),
+    )?;
+    wait_certificates(&node, "True", "serving certificate until")?;
+    let ends = |metrics: &str, side: &str| {
+        let family = format!("kubelet_certificate_manager_{side}_expiration_seconds ");
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(family.as_str()));
+        line.and_then(|line| line.parse::<u64>().ok())
+            .context("no such metric")
+    };
+    let first = node.get("/metrics")?.body;
+    let first = [ends(&first, "client")?, ends(&first, "server")?];
+    println!("the first certificates end at {first:?}");
+    let begun = std::time::Instant::now();
+    let mut renewed = [None; 2];
+    until(Duration::from_secs(900), "both certificates are renewed", || {
+        // On a new connection each time: whatever certificate counts by now.
+        let answer = node.get("/metrics")?;
+        ensure!(answer.status == 200, "{answer:?}");
+        let ready = node.condition("Ready")?.context("no Ready")?;
+        ensure!(ready["status"] == "True", "{ready}");
+        for (index, side) in ["client", "server"].into_iter().enumerate() {
+            if ends(&answer.body, side)? > first[index] && renewed[index].is_none() {
+                println!("the {side} certificate was renewed after {:?}", begun.elapsed());
+                renewed[index] = Some(begun.elapsed());
+            }
+        }
+        Ok(renewed.iter().all(Option::is_some).then_some(()))
+    })
+    .with_context(|| node.log())?;
+    // Beyond the end of the first ones.
+    std::thread::sleep(Duration::from_secs(620).saturating_sub(begun.elapsed()));
+    ensure!(node.get("/pods")?.status == 200, "it no longer serves");
+    let log = node.log();
+    ensure!(!log.contains("Lease was not renewed"), "{log}");
+    Ok(())
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn a_name_that_is_taken(case: &Case<'_>) -> Result<()> {
+    let setup = case.node();
+    let name = setup.name().to_owned();
+    let kubectl = case.kubectl();
+    kubectl.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}).to_string())?;
+    let status = json!({"status": {"nodeInfo": {"machineID": "another-machine"}}}).to_string();
+    kubectl.run([
+        "patch",
+        "node",
+        &name,
+        "--subresource=status",
+        "--type=merge",
+        "--patch",
+        &status,
+    ])?;
+    let token = case.cluster().control_plane().bootstrap_token().to_owned();
+    let node = setup.joining(&token).start()?;
+    wait_log(&node, "another machine has this name")?;
+    let info = node.object()?["status"]["nodeInfo"].clone();
+    ensure!(
+        info["machineID"] == "another-machine",
+        "the other machine's Node was written to: {info}"
+    );
+    // Its remedy.
+    kubectl.run(["delete", "node", &name])?;
+    node.wait_ready(LIMIT).with_context(|| node.log())?;
+    Ok(())
+}

@@ -1,0 +1,472 @@
+//! The node's own certificates: asked for with a bootstrap token, kept, and renewed before they end.
+//!
+//! As a kubelet does it (`pkg/kubelet/certificate/bootstrap`, `k8s.io/client-go/util/certificate/certificate_manager.go`): the
+//! client certificate first, without which the node is nobody; the serving certificate once the node is registered, since
+//! whoever approves it looks at the Node's addresses. Until it is there the kubelet port stays closed, and the node says so.
+//!
+//! No key is ever seen here but inside the record that is kept for the next start.
+
+use crate::agent::Agent;
+use crate::backoff::Backoff;
+use crate::client::ApiError;
+use crate::pods::Runtime;
+use crate::watch::{self, Store};
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use base64ct::{Base64, Encoding};
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use embassy_futures::join::join;
+use embassy_futures::select::{Either3, select3};
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::signal::Signal;
+use picolet_kube::Timestamp;
+use picolet_kube::certificate::{self, CertificateSigningRequest, Decision, Signer};
+use picolet_kube::request::{Request, Resource, Selection, Verb};
+use picolet_platform::{Duration, IdentityError, LONGEST_RECORD, Level, Network, Platform, Purpose, Record};
+
+/// How often certificates are looked at: the address may have changed, or the clock.
+const LOOK: Duration = Duration::from_secs(10);
+/// After a failure, and the longest that is waited after many.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What is known of the node's certificates, for the condition `CertificatesValid`.
+#[derive(Default)]
+pub(crate) struct Certificates {
+    /// Why there is no certificate for the purpose, or no new one: in words, with the remedy.
+    trouble: [Option<Box<str>>; 2],
+}
+
+impl Certificates {
+    fn tell(&mut self, purpose: Purpose, trouble: Option<Box<str>>) -> bool {
+        let place = &mut self.trouble[purpose as usize];
+        let changed = *place != trouble;
+        *place = trouble;
+        changed
+    }
+
+    /// Why something is missing.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.iter().flatten().next().map(|words| &**words)
+    }
+}
+
+/// Why there is no certificate.
+enum Failure {
+    Api(ApiError),
+    Identity(IdentityError),
+    Denied(Box<str>),
+    Failed(Box<str>),
+    /// What came is no base64, or is missing.
+    Answer,
+    /// The request is gone, or asked for what is no longer wanted.
+    Outdated,
+}
+
+impl Failure {
+    fn write(&self, purpose: Purpose, out: &mut String) {
+        let remedy = match (self, purpose) {
+            (Self::Api(error), Purpose::Client) if error.code() == 401 => {
+                ": the bootstrap token is wrong or has expired; make a new one (kubeadm token create) and start with it"
+            }
+            (Self::Api(error), _) if error.code() == 403 => {
+                ": apply deploy/bootstrap.yaml, which lets its group ask for certificates"
+            }
+            (Self::Denied(_), _) => ": another is asked for later",
+            _ => "",
+        };
+        let _ = fmt::write(
+            out,
+            format_args!("no {} certificate: {self}{remedy}", purpose.as_str()),
+        );
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Api(error) => error.fmt(f),
+            Self::Identity(error) => error.fmt(f),
+            Self::Denied(why) => write!(f, "the request was denied: {why}"),
+            Self::Failed(why) => write!(f, "the request was approved, and could not be signed: {why}"),
+            Self::Answer => f.write_str("the signer's answer is no certificate"),
+            Self::Outdated => f.write_str("the request is gone"),
+        }
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        Self::Identity(error)
+    }
+}
+
+const fn record(purpose: Purpose) -> Record {
+    match purpose {
+        Purpose::Client => Record::ClientIdentity,
+        Purpose::Serving => Record::ServingIdentity,
+    }
+}
+
+/// Completes once the node has a client certificate: the one that it kept, or one that it is given for its token.
+pub(crate) async fn join_cluster<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+    let Some(join) = &agent.settings.join else {
+        return;
+    };
+    restore(agent, Purpose::Client).await;
+    restore(agent, Purpose::Serving).await;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    while !is_valid(agent, Purpose::Client) {
+        // One that has ended would only be refused.
+        agent.network.discard(Purpose::Client);
+        let Some(token) = &join.token else {
+            say(
+                agent,
+                Purpose::Client,
+                "no client certificate that is valid, and no bootstrap token to ask for one: start with --token".into(),
+            );
+            agent.platform.sleep(LONGEST_PAUSE).await;
+            continue;
+        };
+        agent.bootstrap.replace(Some(Rc::from(&**token)));
+        let obtained = Box::pin(obtain(agent, Purpose::Client)).await;
+        agent.bootstrap.replace(None);
+        agent.hang_up().await;
+        match obtained {
+            Ok(()) => {}
+            Err(failure) => {
+                complain(agent, Purpose::Client, &failure);
+                backoff.wait(&agent.platform).await;
+            }
+        }
+    }
+}
+
+/// Keeps both certificates valid, for ever.
+pub(crate) async fn keep<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+    if agent.settings.join.is_some() {
+        join(
+            keep_one(agent, Purpose::Client),
+            keep_one(agent, Purpose::Serving),
+        )
+        .await;
+    }
+}
+
+async fn keep_one<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose) {
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    // For which certificate, by its end, and when.
+    let mut due = (0, Timestamp::default());
+    loop {
+        // Whoever approves compares with the Node.
+        let registered = !agent.node.borrow().metadata.uid.is_empty();
+        let lifetime = agent.network.lifetime(purpose);
+        if let Some(lifetime) = lifetime.filter(|lifetime| lifetime.not_after != due.0) {
+            due = (
+                lifetime.not_after,
+                rotation(lifetime.not_before, lifetime.not_after, random(agent)),
+            );
+        }
+        let wanted = registered
+            && match purpose {
+                Purpose::Client => agent.now() >= due.1,
+                Purpose::Serving => {
+                    let address = agent.network.address();
+                    address.is_some_and(|address| {
+                        lifetime.is_none() || agent.now() >= due.1 || !agent.network.serves(address)
+                    })
+                }
+            };
+        if !wanted {
+            agent.platform.sleep(LOOK).await;
+            continue;
+        }
+        match Box::pin(obtain(agent, purpose)).await {
+            Ok(()) => {
+                backoff.reset();
+                if purpose == Purpose::Client {
+                    agent.hang_up().await;
+                }
+            }
+            Err(Failure::Outdated) => backoff.wait(&agent.platform).await,
+            Err(failure) => {
+                complain(agent, purpose, &failure);
+                if purpose == Purpose::Client && !is_valid(agent, purpose) {
+                    join_cluster(agent).await;
+                }
+                backoff.wait(&agent.platform).await;
+            }
+        }
+    }
+}
+
+/// When a certificate is renewed: after 70 to 90 % of its life, `random` of 65536 parts of the way
+/// (`nextRotationDeadline`).
+fn rotation(not_before: u64, not_after: u64, random: u16) -> Timestamp {
+    let life = u128::from(not_after.saturating_sub(not_before));
+    let share = life * (7 * 65536 + 2 * u128::from(random)) / 655_360;
+    Timestamp::from_seconds(not_before + share as u64)
+}
+
+fn random<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> u16 {
+    let mut random = [0; 2];
+    agent.platform.fill(&mut random);
+    u16::from_le_bytes(random)
+}
+
+fn is_valid<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose) -> bool {
+    let lifetime = agent.network.lifetime(purpose);
+    lifetime.is_some_and(|lifetime| agent.now().seconds() < lifetime.not_after)
+}
+
+/// Uses what was kept when the node ran before.
+async fn restore<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose) {
+    if agent.network.lifetime(purpose).is_some() {
+        return;
+    }
+    let mut kept = Box::new([0; LONGEST_RECORD]);
+    if let Some(length) = agent.platform.load(record(purpose), &mut kept[..]).await {
+        let name = &agent.settings.node_name;
+        let restored = agent.network.restore(purpose, name, &kept[..length]);
+        if let Err(error) = restored {
+            agent.platform.log(
+                Level::Warn,
+                format_args!("the {} certificate that was kept: {error}", purpose.as_str()),
+            );
+        }
+    }
+    wipe(&mut kept[..]);
+}
+
+/// Has the node's new certificate issued, and uses it from then on. Takes as long as it takes to be approved.
+async fn obtain<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    purpose: Purpose,
+) -> Result<(), Failure> {
+    let name = &*agent.settings.node_name;
+    let address = agent.network.address();
+    let request = agent.network.request(purpose, name, address)?;
+    let (body, mut made) = {
+        let encoded = Base64::encode_string(request.as_bytes());
+        let mut prefix = String::from(name);
+        prefix.extend(["-", purpose.as_str(), "-"]);
+        let signer = match purpose {
+            Purpose::Client => Signer::Client,
+            Purpose::Serving => Signer::Serving,
+        };
+        let mut body = String::with_capacity(encoded.len() + 384);
+        certificate::write(&mut body, &prefix, signer, &encoded);
+        (body, CertificateSigningRequest::default())
+    };
+    let resource = Resource::CertificateSigningRequests;
+    let asked = Request {
+        resource,
+        verb: Verb::Create,
+        body: &body,
+    };
+    agent.get(asked, &mut made).await?;
+    drop((body, request));
+    let request_name = made.metadata.name;
+    pending(agent, purpose, &request_name);
+    let answer = Answer::default();
+    let selection = Selection::Name(&request_name);
+    let followed = watch::run(agent, resource, selection, &answer, &|_| {});
+    // A certificate for an address that is no longer ours would be of no use.
+    let moved = async {
+        while purpose == Purpose::Client || agent.network.address() == address {
+            agent.platform.sleep(LOOK).await;
+        }
+    };
+    match select3(followed, answer.ready.wait(), moved).await {
+        Either3::Second(()) => {}
+        Either3::First(()) | Either3::Third(()) => return Err(Failure::Outdated),
+    }
+    if answer.gone.get() {
+        return Err(Failure::Outdated);
+    }
+    let mut chain = match answer.decision.take() {
+        Decision::Denied(why) => return Err(Failure::Denied(why)),
+        Decision::Failed(why) => return Err(Failure::Failed(why)),
+        Decision::Pending | Decision::Approved => answer.certificate.take(),
+    };
+    let chain = Base64::decode_in_place(&mut chain).map_err(|_| Failure::Answer)?;
+    let mut kept = agent.network.adopt(purpose, name, chain)?;
+    let stored = agent.platform.store(record(purpose), &kept).await;
+    wipe(&mut kept);
+    if let Err(error) = stored {
+        agent.platform.log(
+            Level::Error,
+            format_args!(
+                "the {} certificate is not kept over a restart: {error}",
+                purpose.as_str()
+            ),
+        );
+    }
+    let until = agent
+        .network
+        .lifetime(purpose)
+        .map_or(0, |lifetime| lifetime.not_after);
+    agent.platform.log(
+        Level::Info,
+        format_args!(
+            "a new {} certificate, valid until {}",
+            purpose.as_str(),
+            Timestamp::from_seconds(until).time()
+        ),
+    );
+    agent.certificates.borrow_mut().tell(purpose, None);
+    agent.signals.status.signal(());
+    Ok(())
+}
+
+/// Says what has to be done that a request is approved. What is renewed in good time is not worth a word.
+fn pending<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose, request: &str) {
+    if is_valid(agent, purpose) && purpose == Purpose::Client {
+        return;
+    }
+    let name = &*agent.settings.node_name;
+    let mut words = String::new();
+    let _ = match purpose {
+        Purpose::Client => fmt::write(
+            &mut words,
+            format_args!(
+                "the client certificate waits for approval: kubectl certificate approve {request}, or once for all boards kubectl apply -f deploy/bootstrap.yaml"
+            ),
+        ),
+        Purpose::Serving if is_valid(agent, purpose) => fmt::write(
+            &mut words,
+            format_args!("the new serving certificate waits for approval: picolet approve {name}"),
+        ),
+        Purpose::Serving => fmt::write(
+            &mut words,
+            format_args!(
+                "the kubelet port is closed until its certificate is approved: picolet approve {name}, or kubectl certificate approve {request}"
+            ),
+        ),
+    };
+    say(agent, purpose, words);
+}
+
+fn complain<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    purpose: Purpose,
+    failure: &Failure,
+) {
+    let mut words = String::new();
+    failure.write(purpose, &mut words);
+    say(agent, purpose, words);
+}
+
+/// Logs what is the matter, unless it was said before, and has the status tell it.
+fn say<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose, words: String) {
+    let level = if is_valid(agent, purpose) {
+        Level::Info
+    } else {
+        Level::Warn
+    };
+    let changed = agent
+        .certificates
+        .borrow_mut()
+        .tell(purpose, Some(words.as_str().into()));
+    if changed {
+        agent.platform.log(level, format_args!("{words}"));
+        agent.signals.status.signal(());
+    }
+}
+
+/// Overwrites a secret.
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    core::hint::black_box(bytes);
+}
+
+/// What became of a request, as the watch tells it.
+#[derive(Default)]
+struct Answer {
+    ready: Signal<NoopRawMutex, ()>,
+    decision: RefCell<Decision>,
+    certificate: RefCell<Vec<u8>>,
+    gone: Cell<bool>,
+    listed: Cell<bool>,
+}
+
+impl Store for Answer {
+    type Object = CertificateSigningRequest;
+
+    fn reader(&self) -> CertificateSigningRequest {
+        CertificateSigningRequest::default()
+    }
+
+    fn list_begins(&self) {
+        self.listed.set(false);
+    }
+
+    fn applied(&self, request: &mut CertificateSigningRequest) {
+        self.listed.set(true);
+        let issued = !request.certificate.is_empty();
+        if issued || matches!(request.decision, Decision::Denied(_) | Decision::Failed(_)) {
+            self.decision.replace(core::mem::take(&mut request.decision));
+            self.certificate
+                .replace(core::mem::take(&mut request.certificate));
+            self.ready.signal(());
+        }
+    }
+
+    fn deleted(&self, _: &mut CertificateSigningRequest) {
+        self.gone.set(true);
+        self.ready.signal(());
+    }
+
+    fn list_ends(&self) {
+        if !self.listed.get() {
+            self.gone.set(true);
+            self.ready.signal(());
+        }
+    }
+}
+
+impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+    /// The condition `CertificatesValid`: whether it is, its reason, and words. `None` where others see to certificates.
+    pub(crate) fn describe_certificates(&self, words: &mut String) -> Option<(bool, &'static str)> {
+        self.settings.join.as_ref()?;
+        let certificates = self.certificates.borrow();
+        if let Some(trouble) = certificates.trouble() {
+            words.push_str(trouble);
+            let usable = is_valid(self, Purpose::Client) && is_valid(self, Purpose::Serving);
+            return Some((
+                usable,
+                if usable {
+                    "RenewalPending"
+                } else {
+                    "CertificateMissing"
+                },
+            ));
+        }
+        for (index, purpose) in [Purpose::Client, Purpose::Serving].into_iter().enumerate() {
+            let Some(lifetime) = self.network.lifetime(purpose) else {
+                words.clear();
+                words.push_str("the serving certificate is about to be asked for");
+                return Some((false, "CertificateMissing"));
+            };
+            let before = if index == 0 { "" } else { ", " };
+            let until = Timestamp::from_seconds(lifetime.not_after);
+            let _ = fmt::write(
+                words,
+                format_args!("{before}{} certificate until {}", purpose.as_str(), until.time()),
+            );
+        }
+        Some((true, "CertificatesValid"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,352 @@
+//! A node that gets its certificates by itself, beside an in-memory cluster that really signs them, in time that jumps.
+
+use super::*;
+use crate::settings::{Join, Settings};
+use crate::testing::{START, TestAgent, Time, agent, settings};
+use embassy_futures::join::{join4, join5};
+use picolet_devcluster::host::Pki;
+use picolet_devcluster::{Cluster, Identity, Options, serve_connection};
+use picolet_platform::{Clock, Duration, Identities, TimeSource, UnixMicros};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::format;
+use std::string::ToString;
+
+const TOKEN: &str = "abcdef.0123456789abcdef";
+/// What certificates of ten minutes are valid for: they are signed as if it had been five minutes earlier.
+const LIFE: u64 = 900;
+
+/// The cluster's clock: the node's.
+struct ClusterClock(Time);
+
+impl Clock for ClusterClock {
+    fn uptime(&self) -> Duration {
+        self.0.now()
+    }
+
+    fn now(&self) -> Option<UnixMicros> {
+        Some(UnixMicros(START.micros() + self.0.now().as_micros()))
+    }
+
+    fn time_source(&self) -> TimeSource {
+        TimeSource::Synchronized
+    }
+
+    fn set_now(&self, _: UnixMicros) {}
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
+        self.0.sleep(duration)
+    }
+}
+
+fn cluster(time: &Time) -> Cluster<ClusterClock> {
+    let options = Options {
+        tokens: BTreeMap::from([(TOKEN.to_string(), Identity::bootstrapper("abcdef"))]),
+        certificate_life: Duration::from_secs(600),
+        ..Options::default()
+    };
+    let start = time::OffsetDateTime::from_unix_timestamp(START.seconds() as i64).expect("a time");
+    let cluster = Cluster::new(ClusterClock(time.clone()), options);
+    cluster.set_signer(Rc::new(Pki::at(start).expect("an authority")));
+    cluster
+}
+
+fn joining(token: Option<&str>) -> Settings {
+    Settings {
+        join: Some(Join {
+            token: token.map(Into::into),
+        }),
+        ..settings()
+    }
+}
+
+/// Serves what the node dials, as whom the certificate names that it has at that moment.
+async fn serve(agent: &TestAgent, cluster: &Cluster<ClusterClock>) {
+    let one = || async {
+        loop {
+            let mut end = agent.network.served().await;
+            let valid = agent.network.lifetime(Purpose::Client).is_some_and(|lifetime| {
+                (lifetime.not_before..=lifetime.not_after).contains(&agent.now().seconds())
+            });
+            let identity = valid.then(|| Identity::node("pico-1"));
+            let _ = serve_connection(cluster, &mut end, identity).await;
+        }
+    };
+    join4(
+        join(one(), one()),
+        join(one(), one()),
+        join(one(), one()),
+        join(one(), one()),
+    )
+    .await;
+}
+
+fn requests(cluster: &Cluster<ClusterClock>, purpose: Purpose) -> Vec<Value> {
+    let all = cluster
+        .list("certificatesigningrequests", "", "", "")
+        .expect("a list");
+    let prefix = format!("pico-1-{}-", purpose.as_str());
+    let of = all.into_iter();
+    of.filter(|request| {
+        request["metadata"]["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with(&prefix))
+    })
+    .collect()
+}
+
+fn decide(cluster: &Cluster<ClusterClock>, kind: &str) {
+    for request in requests(cluster, Purpose::Serving) {
+        if request["status"]["conditions"].is_null() {
+            let name = request["metadata"]["name"].as_str().expect("a name");
+            let patch = json!({"status": {"conditions": [{"type": kind, "status": "True", "reason": "Test", "message": "so it was decided"}]}});
+            cluster
+                .patch("certificatesigningrequests/approval", "", name, &patch)
+                .expect("decided");
+        }
+    }
+}
+
+fn condition(cluster: &Cluster<ClusterClock>) -> (String, String) {
+    let node = cluster.get("nodes", "", "pico-1").unwrap_or_default();
+    let conditions = node["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let found = conditions.iter().find(|one| one["type"] == "CertificatesValid");
+    let text = |field: &str| {
+        found
+            .and_then(|one| one[field].as_str())
+            .unwrap_or_default()
+            .to_string()
+    };
+    (text("status"), text("message"))
+}
+
+fn is_ready(cluster: &Cluster<ClusterClock>) -> bool {
+    let node = cluster.get("nodes", "", "pico-1").unwrap_or_default();
+    let conditions = node["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    conditions
+        .iter()
+        .any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+fn run<T>(
+    time: &Time,
+    agent: &TestAgent,
+    cluster: &Cluster<ClusterClock>,
+    approves: bool,
+    test: impl Future<Output = T>,
+) -> T {
+    let approver = async {
+        loop {
+            time.sleep(Duration::from_secs(3)).await;
+            if approves {
+                decide(cluster, "Approved");
+            }
+        }
+    };
+    let node = join5(
+        agent.run(),
+        serve(agent, cluster),
+        cluster.run_controllers(),
+        approver,
+        core::future::pending::<()>(),
+    );
+    time.run(node, test)
+}
+
+async fn until(time: &Time, limit: u64, what: &str, holds: impl Fn() -> bool) {
+    let end = time.now() + Duration::from_secs(limit);
+    while !holds() {
+        assert!(time.now() < end, "not within {limit} s: {what}");
+        time.sleep(Duration::from_millis(500)).await;
+    }
+}
+
+#[test]
+fn an_hour_of_certificates_of_ten_minutes() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, true, async {
+        until(&time, 12, "it is Ready", || is_ready(&cluster)).await;
+        until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
+        let purposes = [Purpose::Client, Purpose::Serving];
+        let mut held = purposes.map(|purpose| agent.network.lifetime(purpose).expect("a certificate"));
+        let mut renewals = [0; 2];
+        let end = time.now() + Duration::from_secs(3600);
+        while time.now() < end {
+            time.sleep(Duration::from_secs(1)).await;
+            let now = agent.now().seconds();
+            for (index, purpose) in purposes.into_iter().enumerate() {
+                let lifetime = agent.network.lifetime(purpose).expect("never without");
+                let before = core::mem::replace(&mut held[index], lifetime);
+                if before == lifetime {
+                    assert!(now < lifetime.not_after, "{purpose:?} ended");
+                    continue;
+                }
+                renewals[index] += 1;
+                let life = now - before.not_before;
+                // Looked at every 10 s, approved every 3.
+                let window = LIFE * 7 / 10..=LIFE * 9 / 10 + 15;
+                assert!(
+                    window.contains(&life),
+                    "{purpose:?} was renewed after {life} s of {LIFE}"
+                );
+            }
+            let lease = cluster
+                .get("leases", "kube-node-lease", "pico-1")
+                .expect("a Lease");
+            let renewed = lease["spec"]["renewTime"].as_str().and_then(Timestamp::parse);
+            let age = now - renewed.expect("a time").seconds();
+            assert!(age <= 15, "the Lease is {age} s old");
+            assert!(is_ready(&cluster));
+        }
+        assert!(
+            renewals.iter().all(|count| (6..=11).contains(count)),
+            "{renewals:?}"
+        );
+        for ((verb, resource, code), count) in cluster.counters().requests {
+            assert!(
+                !matches!(code, 401 | 403),
+                "{verb} {resource}: {code}, {count} times"
+            );
+        }
+        let serials: std::collections::BTreeSet<_> = purposes
+            .iter()
+            .flat_map(|purpose| requests(&cluster, *purpose))
+            .map(|request| request["spec"]["request"].to_string())
+            .collect();
+        assert_eq!(serials.len(), renewals[0] + renewals[1] + 2, "a key for each");
+    });
+}
+
+#[test]
+fn the_port_waits_for_approval_in_words() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, false, async {
+        until(&time, 12, "it is Ready", || is_ready(&cluster)).await;
+        until(&time, 30, "it says what is missing", || {
+            condition(&cluster).1.starts_with("the kubelet port is closed")
+        })
+        .await;
+        let (_, words) = condition(&cluster);
+        assert!(
+            words.starts_with("the kubelet port is closed until its certificate is approved: picolet approve pico-1, or kubectl certificate approve pico-1-serving-"),
+            "{words}"
+        );
+        time.sleep(Duration::from_secs(120)).await;
+        assert_eq!(requests(&cluster, Purpose::Serving).len(), 1, "one is enough");
+        // Another address: what was asked for is of no use.
+        agent
+            .network
+            .address
+            .set(Some("192.0.2.99".parse().expect("an address")));
+        until(&time, 60, "it asks anew", || {
+            requests(&cluster, Purpose::Serving).len() == 2
+        })
+        .await;
+        decide(&cluster, "Denied");
+        until(&time, 60, "it says so", || {
+            condition(&cluster).1.contains("was denied: so it was decided")
+        })
+        .await;
+        until(&time, 60, "it asks again", || {
+            requests(&cluster, Purpose::Serving).len() == 3
+        })
+        .await;
+        decide(&cluster, "Approved");
+        until(&time, 30, "it has one", || condition(&cluster).0 == "True").await;
+        assert!(agent.network.serves("192.0.2.99".parse().expect("an address")));
+        // And once it is there, a new address asks for a new one at once.
+        agent
+            .network
+            .address
+            .set(Some("192.0.2.100".parse().expect("an address")));
+        until(&time, 30, "it asks for the new address", || {
+            requests(&cluster, Purpose::Serving).len() == 4
+        })
+        .await;
+    });
+}
+
+#[test]
+fn what_is_kept_counts_until_it_ends() {
+    let (first, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &first, &cluster, true, async {
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+    });
+    let records = first.platform.records.borrow().clone();
+    drop(first);
+    let start = |token| {
+        let agent = crate::testing::agent_at(joining(token), &time);
+        *agent.platform.records.borrow_mut() = records.clone();
+        agent
+    };
+    let again = start(None);
+    run(&time, &again, &cluster, true, async {
+        time.sleep(Duration::from_secs(60)).await;
+        assert!(again.network.lifetime(Purpose::Serving).is_some());
+        assert_eq!(requests(&cluster, Purpose::Client).len(), 1);
+        assert_eq!(requests(&cluster, Purpose::Serving).len(), 1);
+    });
+    drop(again);
+    // Switched off for longer than a certificate lives.
+    time.alone(time.sleep(Duration::from_secs(1000)));
+    let late = start(None);
+    run(&time, &late, &cluster, true, async {
+        time.sleep(Duration::from_secs(30)).await;
+        let log = late.platform.lines.borrow().join("\n");
+        assert!(
+            log.contains("no client certificate that is valid, and no bootstrap token"),
+            "{log}"
+        );
+    });
+    drop(late);
+    let joined = start(Some(TOKEN));
+    run(&time, &joined, &cluster, true, async {
+        until(&time, 90, "it is a node again", || {
+            requests(&cluster, Purpose::Client).len() == 2
+                && condition(&cluster).0 == "True"
+                && is_ready(&cluster)
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_wrong_token_is_told_and_tried_again() {
+    let (agent, time) = agent(joining(Some("aaaaaa.0123456789abcdef")));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, true, async {
+        time.sleep(Duration::from_secs(600)).await;
+        let log = agent.platform.lines.borrow().join("\n");
+        assert_eq!(
+            log.matches("the bootstrap token is wrong or has expired").count(),
+            1,
+            "{log}"
+        );
+        assert!(!log.contains("0123456789abcdef"), "{log}");
+        let tries = cluster
+            .counters()
+            .requests("create", "certificatesigningrequests");
+        assert!(tries <= 30, "{tries} tries in ten minutes");
+    });
+}
+
+#[test]
+fn renewed_between_70_and_90_per_cent() {
+    for (random, after) in [(0, 700), (32768, 800), (u16::MAX, 899)] {
+        assert_eq!(rotation(1000, 2000, random).seconds(), 1000 + after);
+    }
+    assert_eq!(
+        rotation(2000, 1000, 7).seconds(),
+        2000,
+        "a life that ends before it begins"
+    );
+}

@@ -1,0 +1,268 @@
+//! Who may do what, by the word of an API server.
+
+use super::*;
+use core::cell::{Cell, RefCell};
+use picolet_kube::request::{Request, Resource, Verb};
+use picolet_platform::Duration;
+use std::format;
+use std::string::ToString;
+
+/// What the API server is asked: `token TOKEN` or `USER VERB SUBRESOURCE`.
+fn question(path: &str, body: &str) -> String {
+    let field = |name: &str| {
+        let from = body.split_once(&format!("\"{name}\":\""))?.1;
+        Some(from.split_once('"')?.0.to_string())
+    };
+    let text = |name| field(name).unwrap_or_default();
+    match path.rsplit('/').next() {
+        Some("tokenreviews") => format!("token {}", text("token")),
+        _ => {
+            assert_eq!(text("name"), "pico-1");
+            assert_eq!(text("resource"), "nodes");
+            assert!(body.contains("\"system:authenticated\""), "{body}");
+            format!("{} {} {}", text("user"), text("verb"), text("subresource"))
+        }
+    }
+}
+
+/// Runs `test` beside a node whose API server knows the tokens `sa` and `none`, and allows what is in `allowed`. What it was
+/// asked is kept.
+fn with_cluster<T>(
+    allowed: &[&str],
+    up: &Cell<bool>,
+    test: impl AsyncFnOnce(&TestAgent, &Time, &RefCell<Vec<String>>) -> T,
+) -> T {
+    let asked = RefCell::new(Vec::new());
+    let answers = |path: &str, body: &str| {
+        if !up.get() {
+            return Some((503, String::new()));
+        }
+        let question = question(path, body);
+        let status = match &*question {
+            "token sa" => r#"{"authenticated":true,"user":{"username":"system:serviceaccount:x:prometheus","uid":"7","groups":["system:serviceaccounts"]}}"#.to_string(),
+            "token nameless" => r#"{"authenticated":true,"user":{}}"#.to_string(),
+            token if token.starts_with("token ") => r#"{"user":{},"error":"unknown"}"#.to_string(),
+            access => format!(r#"{{"allowed":{}}}"#, allowed.contains(&access)),
+        };
+        asked.borrow_mut().push(question);
+        Some((201, format!(r#"{{"status":{status}}}"#)))
+    };
+    let mut settings = settings();
+    settings.limits.requests_per_second = 1000;
+    settings.limits.burst = 1000;
+    let (agent, time) = agent(settings);
+    let node = join(super::super::run(&agent), answer_requests(&agent, &answers));
+    time.run(node, test(&agent, &time, &asked))
+}
+
+async fn get(agent: &TestAgent, credential: Credential, token: &str, path: &str) -> Reply {
+    let mut caller = Caller::new(agent, credential);
+    let authorization = match token {
+        "" => String::new(),
+        token => format!("Authorization: Bearer {token}\r\n"),
+    };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{authorization}\r\n");
+    caller.send(&request).await;
+    caller.reply().await.expect("an answer")
+}
+
+fn taken(asked: &RefCell<Vec<String>>) -> Vec<String> {
+    asked.borrow_mut().split_off(0)
+}
+
+#[test]
+fn a_certificate_is_a_name_and_not_a_right() {
+    with_cluster(
+        &["reader get pods", "proxy get proxy"],
+        &Cell::new(true),
+        async |agent, _, asked| {
+            assert_eq!(get(agent, named("reader", &[]), "", "/pods").await.code, 200);
+            assert_eq!(taken(asked), ["reader get pods"]);
+            // The fine-grained right first, then the one for everything.
+            assert_eq!(get(agent, named("proxy", &[]), "", "/pods").await.code, 200);
+            assert_eq!(taken(asked), ["proxy get pods", "proxy get proxy"]);
+            let refused = get(agent, named("reader", &[]), "", "/metrics").await;
+            assert_eq!(refused.code, 403);
+            assert!(
+                refused
+                    .body
+                    .contains("Forbidden (user=reader, verb=get, resource=nodes, subresource(s)=[metrics])"),
+                "{}",
+                refused.body
+            );
+            assert_eq!(taken(asked), ["reader get metrics"]);
+            // Known by now, whoever asks: nothing is asked twice.
+            for (user, path, code) in [
+                ("reader", "/pods/", 200),
+                ("proxy", "/pods", 200),
+                ("reader", "/metrics/resource", 403),
+            ] {
+                assert_eq!(
+                    get(agent, named(user, &[]), "", path).await.code,
+                    code,
+                    "{user} {path}"
+                );
+            }
+            assert_eq!(taken(asked), [""; 0]);
+            // The same name in another group is somebody else.
+            assert_eq!(get(agent, named("reader", &["ops"]), "", "/pods").await.code, 200);
+            assert_eq!(taken(asked), ["reader get pods"]);
+        },
+    );
+}
+
+#[test]
+fn a_token_is_whose_the_cluster_says() {
+    let allowed = ["system:serviceaccount:x:prometheus get metrics"];
+    with_cluster(&allowed, &Cell::new(true), async |agent, _, asked| {
+        assert_eq!(get(agent, Credential::None, "sa", "/metrics").await.code, 200);
+        assert_eq!(taken(asked), ["token sa", allowed[0]]);
+        assert_eq!(get(agent, Credential::None, "sa", "/metrics").await.code, 200);
+        assert_eq!(
+            get(agent, Credential::None, "sa", "/stats/summary").await.code,
+            403
+        );
+        assert_eq!(taken(asked), ["system:serviceaccount:x:prometheus get stats"]);
+        for token in ["made-up", "nameless"] {
+            assert_eq!(get(agent, Credential::None, token, "/metrics").await.code, 401);
+            assert_eq!(get(agent, Credential::None, token, "/metrics").await.code, 401);
+            assert_eq!(taken(asked), [format!("token {token}")]);
+        }
+        assert_eq!(get(agent, Credential::None, "", "/metrics").await.code, 401);
+        assert_eq!(taken(asked), [""; 0]);
+        let log = log(agent).join("\n");
+        assert!(
+            log.contains("client=system:serviceaccount:x:prometheus@192.0.2.7 status=200"),
+            "{log}"
+        );
+        assert!(!log.contains("made-up") && !log.contains("client=sa"), "{log}");
+    });
+}
+
+#[test]
+fn answers_are_kept_as_long_as_a_kubelet_keeps_them() {
+    let allowed = [
+        "reader get pods",
+        "system:serviceaccount:x:prometheus get metrics",
+    ];
+    with_cluster(&allowed, &Cell::new(true), async |agent, time, asked| {
+        let round = async || {
+            get(agent, named("reader", &[]), "", "/pods").await;
+            get(agent, named("reader", &[]), "", "/metrics").await;
+            get(agent, Credential::None, "sa", "/metrics").await;
+            taken(asked)
+        };
+        let (denied, token) = ("reader get metrics", "token sa");
+        assert_eq!(round().await, [allowed[0], denied, token, allowed[1]]);
+        time.sleep(Duration::from_secs(29)).await;
+        assert_eq!(round().await, [""; 0]);
+        time.sleep(Duration::from_secs(2)).await; // 31 s
+        assert_eq!(round().await, [denied]);
+        time.sleep(Duration::from_secs(90)).await; // 121 s
+        assert_eq!(round().await, [denied, token]);
+        time.sleep(Duration::from_secs(178)).await; // 299 s
+        assert_eq!(round().await, [denied, token]);
+        time.sleep(Duration::from_secs(2)).await; // 301 s
+        assert_eq!(round().await, [allowed[0], allowed[1]]);
+    });
+}
+
+#[test]
+fn without_the_api_server_only_what_is_known_counts() {
+    let up = Cell::new(true);
+    with_cluster(
+        &["reader get pods", "reader get metrics"],
+        &up,
+        async |agent, time, _| {
+            assert_eq!(get(agent, named("reader", &[]), "", "/pods").await.code, 200);
+            assert_eq!(get(agent, Credential::None, "sa", "/pods").await.code, 403);
+            up.set(false);
+            assert_eq!(get(agent, named("reader", &[]), "", "/pods").await.code, 200);
+            let unknown = get(agent, named("reader", &[]), "", "/metrics").await;
+            assert_eq!(unknown.code, 500);
+            assert!(
+                unknown.body.contains(
+                    "Authorization error (user=reader, verb=get, resource=nodes, subresource=metrics)"
+                ),
+                "{}",
+                unknown.body
+            );
+            assert_eq!(get(agent, Credential::None, "other", "/pods").await.code, 401);
+            time.sleep(Duration::from_secs(301)).await;
+            assert_eq!(
+                get(agent, named("reader", &[]), "", "/pods").await.code,
+                500,
+                "no longer known"
+            );
+            up.set(true);
+            time.sleep(Duration::from_secs(2)).await;
+            assert_eq!(get(agent, named("reader", &[]), "", "/pods").await.code, 200);
+        },
+    );
+}
+
+/// A review has a connection of its own where somebody else's request takes long, and an end where its own does.
+#[test]
+fn a_review_waits_for_nobody() {
+    let hangs = Cell::new(true);
+    let answers = |path: &str, body: &str| match path {
+        "/api/v1/nodes" => None,
+        _ if hangs.get() => None,
+        _ => trusting(path, body),
+    };
+    let mut settings = settings();
+    settings.limits.request_timeout = Duration::from_secs(5);
+    let (agent, time) = agent(settings);
+    let node = join(super::super::run(&agent), answer_requests(&agent, &answers));
+    let slow = async {
+        let mut node = picolet_kube::node::Node::default();
+        let request = Request {
+            resource: Resource::Nodes,
+            verb: Verb::Create,
+            body: "{}",
+        };
+        let answer = agent.get(request, &mut node).await;
+        assert!(answer.is_err(), "nobody answers this");
+    };
+    let test = async {
+        time.sleep(Duration::from_millis(1)).await;
+        hangs.set(false);
+        let begun = time.now();
+        assert_eq!(get(&agent, certificate(), "", "/pods").await.code, 200);
+        assert!(
+            time.now() - begun < Duration::from_secs(1),
+            "{:?}",
+            time.now() - begun
+        );
+        hangs.set(true);
+        let begun = time.now();
+        assert_eq!(get(&agent, certificate(), "", "/metrics").await.code, 500);
+        assert!(
+            time.now() - begun < Duration::from_secs(6),
+            "{:?}",
+            time.now() - begun
+        );
+    };
+    time.run(join(node, slow), test);
+}
+
+#[test]
+fn health_alone_may_be_open() {
+    for open in [false, true] {
+        with_agent(
+            |settings| settings.anonymous_health = open,
+            async |agent, _| {
+                for path in ["/healthz", "/healthz?verbose=1", "/livez", "/pods", "/metrics"] {
+                    let code = get(agent, Credential::None, "", path).await.code;
+                    let expected = if open && path.starts_with("/healthz") {
+                        200
+                    } else {
+                        401
+                    };
+                    assert_eq!(code, expected, "{path}");
+                }
+                assert_eq!(get(agent, Credential::None, "wrong", "/healthz").await.code, 401);
+            },
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! A key and its certificate, asked for, kept and replaced: what a node needs that gets its identity by itself.
+//!
+//! One ring is for one purpose. Nothing here decides when a certificate is asked for, or of whom.
+
+use crate::error::SetupError;
+use crate::identity::{Identity, P256Key};
+use crate::x509::{CertificateInfo, CertificateRequest, certificates_from_pem, pem, split};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::fmt;
+use core::net::IpAddr;
+use zeroize::Zeroizing;
+
+/// A key in use with its certificates, and one that waits for its own.
+#[derive(Default)]
+pub struct Keyring {
+    held: RefCell<Option<Held>>,
+    waiting: RefCell<Option<P256Key>>,
+}
+
+struct Held {
+    identity: Identity,
+    info: CertificateInfo,
+}
+
+/// Why a key was not made, or a certificate not taken. What was in use is still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyringError {
+    /// There is no randomness.
+    Entropy,
+    /// The names cannot be asked for.
+    Request,
+    /// No key waits for a certificate.
+    NotAsked,
+    /// A certificate or a key is malformed, or there is none.
+    Malformed,
+    /// The certificate belongs to another key.
+    OtherKey,
+    /// The certificate names somebody else.
+    OtherName,
+}
+
+impl fmt::Display for KeyringError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Entropy => "there is no randomness",
+            Self::Request => "these names cannot be put into a certificate request",
+            Self::NotAsked => "no key waits for a certificate",
+            Self::Malformed => "the key or the certificate is malformed",
+            Self::OtherKey => "the certificate belongs to another key",
+            Self::OtherName => "the certificate names somebody else",
+        })
+    }
+}
+
+impl core::error::Error for KeyringError {}
+
+impl From<SetupError> for KeyringError {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::KeyMismatch => Self::OtherKey,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+impl Keyring {
+    /// Makes a key and the request for its certificate, in PEM. The key of an earlier request is forgotten.
+    ///
+    /// # Errors
+    /// [`KeyringError::Entropy`] or [`KeyringError::Request`].
+    pub fn request(&self, names: &CertificateRequest<'_>) -> Result<String, KeyringError> {
+        let key = P256Key::generate().map_err(|_| KeyringError::Entropy)?;
+        let request = names.to_der(&key).map_err(|_| KeyringError::Request)?;
+        *self.waiting.borrow_mut() = Some(key);
+        Ok(pem("CERTIFICATE REQUEST", &request))
+    }
+
+    /// Uses the certificates (PEM, the own one first) that were issued for the key that waits. Returns key and
+    /// certificates as a record: PKCS#8, then the certificates, all DER, one behind the other.
+    ///
+    /// # Errors
+    /// All but [`KeyringError::Entropy`] and [`KeyringError::Request`]. The key still waits.
+    pub fn adopt(&self, common_name: &str, chain: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+        let chain = certificates_from_pem(chain)?;
+        let waiting = self.waiting.borrow();
+        let key = waiting.as_ref().ok_or(KeyringError::NotAsked)?;
+        let mut record = Zeroizing::new(Vec::new());
+        record.reserve_exact(128 + chain.iter().map(Vec::len).sum::<usize>());
+        record.extend_from_slice(&key.to_pkcs8());
+        chain.iter().for_each(|der| record.extend_from_slice(der));
+        self.hold(common_name, chain, key)?;
+        drop(waiting);
+        *self.waiting.borrow_mut() = None;
+        Ok(record)
+    }
+
+    /// Uses what was kept of [`Keyring::adopt`].
+    ///
+    /// # Errors
+    /// As [`Keyring::adopt`], but never [`KeyringError::NotAsked`].
+    pub fn restore(&self, common_name: &str, record: &[u8]) -> Result<(), KeyringError> {
+        let (key, mut rest) = split(record).ok_or(KeyringError::Malformed)?;
+        let key = P256Key::from_der(key)?;
+        let mut chain = Vec::new();
+        while !rest.is_empty() {
+            let (certificate, behind) = split(rest).ok_or(KeyringError::Malformed)?;
+            chain.push(certificate.to_vec());
+            rest = behind;
+        }
+        self.hold(common_name, chain, &key)
+    }
+
+    fn hold(&self, common_name: &str, chain: Vec<Vec<u8>>, key: &P256Key) -> Result<(), KeyringError> {
+        let own = chain.first().ok_or(KeyringError::Malformed)?;
+        let info = CertificateInfo::from_der(own).map_err(|_| KeyringError::Malformed)?;
+        if info.common_name.as_deref() != Some(common_name) {
+            return Err(KeyringError::OtherName);
+        }
+        let identity = Identity::new(chain, key)?;
+        *self.held.borrow_mut() = Some(Held { identity, info });
+        Ok(())
+    }
+
+    /// Uses nothing any more.
+    pub fn discard(&self) {
+        *self.held.borrow_mut() = None;
+    }
+
+    /// What is in use.
+    pub fn identity(&self) -> Option<Identity> {
+        self.held.borrow().as_ref().map(|held| held.identity.clone())
+    }
+
+    /// From when until when the certificate in use is valid, in Unix seconds.
+    pub fn lifetime(&self) -> Option<(u64, u64)> {
+        let held = self.held.borrow();
+        held.as_ref()
+            .map(|held| (held.info.not_before, held.info.not_after))
+    }
+
+    /// Whether the certificate in use is for `address`.
+    pub fn covers(&self, address: IpAddr) -> bool {
+        let held = self.held.borrow();
+        held.as_ref()
+            .is_some_and(|held| held.info.ip_addresses.contains(&address))
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use rcgen::{CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
+
+    const NAME: &str = "system:node:pico-1";
+
+    fn authority() -> Issuer<'static, KeyPair> {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Issuer::new(parameters, KeyPair::generate().unwrap())
+    }
+
+    fn request(ring: &Keyring, common_name: &str) -> String {
+        ring.request(&CertificateRequest {
+            organization: "system:nodes",
+            common_name,
+            dns_names: &["pico-1"],
+            ip_addresses: &["10.0.0.5".parse().unwrap()],
+        })
+        .unwrap()
+    }
+
+    fn sign(request: &str) -> String {
+        let request = CertificateSigningRequestParams::from_pem(request).unwrap();
+        request.signed_by(&authority()).unwrap().pem()
+    }
+
+    #[test]
+    fn asked_adopted_and_restored() {
+        let ring = Keyring::default();
+        assert_eq!(ring.adopt(NAME, b"").unwrap_err(), KeyringError::Malformed);
+        let certificate = sign(&request(&ring, NAME));
+        let record = ring.adopt(NAME, certificate.as_bytes()).unwrap();
+        assert!(ring.covers("10.0.0.5".parse().unwrap()) && !ring.covers("10.0.0.6".parse().unwrap()));
+        assert_eq!(
+            ring.adopt(NAME, certificate.as_bytes()).unwrap_err(),
+            KeyringError::NotAsked,
+            "a key is for one certificate"
+        );
+        let again = Keyring::default();
+        again.restore(NAME, &record).unwrap();
+        assert_eq!(again.lifetime(), ring.lifetime());
+        assert_eq!(
+            again.identity().unwrap().certificate(),
+            ring.identity().unwrap().certificate()
+        );
+        assert_eq!(
+            again.restore("system:node:pico-2", &record),
+            Err(KeyringError::OtherName)
+        );
+        assert!(again.identity().is_some(), "a failure changes nothing");
+        for end in 0..record.len() {
+            assert!(Keyring::default().restore(NAME, &record[..end]).is_err(), "{end}");
+        }
+        ring.discard();
+        assert!(ring.identity().is_none() && ring.lifetime().is_none());
+    }
+
+    #[test]
+    fn takes_nobody_elses_certificate() {
+        let (ring, other) = (Keyring::default(), Keyring::default());
+        let mine = sign(&request(&ring, NAME));
+        let theirs = sign(&request(&other, NAME));
+        assert_eq!(
+            ring.adopt(NAME, theirs.as_bytes()).unwrap_err(),
+            KeyringError::OtherKey
+        );
+        let named = sign(&request(&other, "system:node:pico-2"));
+        assert_eq!(
+            other.adopt(NAME, named.as_bytes()).unwrap_err(),
+            KeyringError::OtherName
+        );
+        ring.adopt(NAME, mine.as_bytes()).unwrap();
+        // A new request forgets the key of the one before.
+        let before = sign(&request(&ring, NAME));
+        request(&ring, NAME);
+        assert_eq!(
+            ring.adopt(NAME, before.as_bytes()).unwrap_err(),
+            KeyringError::OtherKey
+        );
+        let keys: vec::Vec<_> = (0..3).map(|_| request(&ring, NAME)).collect();
+        assert!(
+            keys[0] != keys[1] && keys[1] != keys[2],
+            "each request has a key of its own"
+        );
+    }
+}

@@ -1,0 +1,27 @@
+//! `cargo xtask conformance`: what the conformance run has to show besides that it passes.
+
+use anyhow::{Context, Result, ensure};
+use std::process::Command;
+
+/// What is shown.
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Every endpoint of the kubelet API by every kind of caller, on a real control plane, held against the kubelet's rules.
+    Authz,
+}
+
+/// Runs the case that prints it.
+pub(crate) fn run(verb: &Verb) -> Result<()> {
+    let case = match verb {
+        Verb::Authz => "access::matrix",
+    };
+    let status = Command::new(env!("CARGO"))
+        .args(["test", "--quiet", "--package", "picolet-conformance"])
+        .args(["--test", "control_plane", "--", "--exact", case])
+        .current_dir(crate::workspace())
+        .env("PICOLET_PRINT_MATRIX", "1")
+        .status()
+        .context("cannot run cargo test")?;
+    ensure!(status.success(), "{case} does not hold");
+    Ok(())
+}
