@@ -6,6 +6,7 @@
 
 mod life;
 mod network;
+mod power;
 mod time;
 mod weather;
 
