@@ -110,6 +110,16 @@ fn a_console_on_usb_answers() {
 }
 
 #[test]
+fn a_console_on_usb_goes_on_in_the_time_of_the_host() {
+    let mut board = board("console");
+    board.set_pace(Some(1.0));
+    board.run_until(Time::from_millis(300));
+    board.feed_usb(b"a line\n");
+    board.run_until(Time::from_millis(400));
+    assert_eq!(String::from_utf8_lossy(&board.take_usb()), "hello\r\nA LINE\n");
+}
+
+#[test]
 fn two_runs_are_the_same_and_so_is_one_from_a_snapshot() {
     let run = |board: &mut picolet_emulator::Board| {
         let log = log_until(board, "flash: w", 400);

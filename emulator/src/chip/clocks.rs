@@ -388,7 +388,10 @@ impl Timeline {
     /// Emulated nanoseconds at a cycle.
     pub(crate) fn nanos(&self, cycle: u64) -> u64 {
         let cycles = cycle.saturating_sub(self.anchor_cycle);
-        self.anchor_nanos + (u128::from(cycles) * NANOS / u128::from(self.hz)) as u64
+        let nanos = u128::from(cycles) * NANOS / u128::from(self.hz);
+        // A cycle that never comes has no moment: it must not wrap around into the past.
+        self.anchor_nanos
+            .saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     /// The first cycle that is not before that many nanoseconds.
