@@ -17,9 +17,9 @@ const APPLIED: &str = "ConfigMap pico-config applied";
 const MUST: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    let measured = Cluster::start()
+    let measured = Cluster::start(false)
         .map_err(|unavailable| anyhow::anyhow!("there is no control plane: {unavailable}"))
-        .and_then(|cluster| Case::run(&cluster, "bench::configmap", true, measure));
+        .and_then(|cluster| Case::run(&cluster, "bench::configmap", true, false, measure));
     match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
