@@ -21,9 +21,9 @@ use link_test::{Nowhere, input, output, start};
 use picolet_kubelet::pods::NoRuntime;
 use picolet_kubelet::{Agent, Capacity, Join, Limits, Settings};
 use picolet_platform::{
-    AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Entropy, HeapFigures, Identities, Led,
-    LedMode, Level, Log, Machine, Memory, Network, NetworkFigures, PinError, PinMode, PinReading, PinSet,
-    Pins, Record, RecordError, Records, ResetReason, Sensors, Subject, System, TimeSource, Undated,
+    AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Entropy, HeapFigures, Identities,
+    Led, LedMode, Level, Log, Machine, Memory, Network, NetworkFigures, PinError, PinMode, PinReading,
+    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, Subject, System, TimeSource, Undated,
     UnixMicros,
 };
 #[cfg(feature = "identity")]
