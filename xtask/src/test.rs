@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let not_run_file = crate::workspace().join("target/not-run.txt");
     let _ = fs::remove_file(&not_run_file);
 
-    let (mut count, mut held) = cargo_test(arguments, &[], &not_run_file)?;
+    let (mut count, mut held) = cargo_test(arguments, None, &not_run_file)?;
     if !held && arguments.cargo.is_empty() {
         held = again_alone(arguments, &mut count, &not_run_file)?;
     }
@@ -61,8 +61,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Runs `cargo test`, all of it or just the tests of those names, and tells whether it succeeded.
-fn cargo_test(arguments: &Arguments, names: &[String], not_run_file: &Path) -> Result<(Count, bool)> {
+/// Runs `cargo test`, all of it or just the test of that name, and tells whether it succeeded.
+fn cargo_test(arguments: &Arguments, name: Option<&str>, not_run_file: &Path) -> Result<(Count, bool)> {
     let mut command = Command::new(env!("CARGO"));
     command
         .args(["test", "--no-fail-fast"])
@@ -73,8 +73,8 @@ fn cargo_test(arguments: &Arguments, names: &[String], not_run_file: &Path) -> R
     command
         .args(&arguments.cargo)
         .env(picolet_oracle::NOT_RUN_FILE, not_run_file);
-    if !names.is_empty() {
-        command.args(["--", "--test-threads=1", "--exact"]).args(names);
+    if let Some(name) = name {
+        command.args(["--", "--test-threads=1", "--exact", name]);
     }
     if arguments.require_all {
         command.env(picolet_oracle::REQUIRE_ALL, "1");
@@ -99,21 +99,27 @@ fn cargo_test(arguments: &Arguments, names: &[String], not_run_file: &Path) -> R
 /// The most failures that may be the machine's and not ours.
 const FEW: usize = 5;
 
-/// Gives the few tests that failed a second try, one at a time: those of real processes and sockets may have met a
-/// machine that was busy with the others. Whatever passes only then is told by name, so that it can be mended.
+/// Gives the few tests that failed a second try, each in a run of its own: those of real processes and sockets may have
+/// met a machine that was busy with the others. Whatever passes only then is told by name, so that it can be mended.
 fn again_alone(arguments: &Arguments, count: &mut Count, not_run_file: &Path) -> Result<bool> {
     if count.failures.is_empty() || count.failures.len() > FEW || count.failures.len() != count.failed {
         return Ok(false);
     }
     println!("\nonce more, alone: {}", count.failures.join(", "));
-    let (second, held) = cargo_test(arguments, &count.failures, not_run_file)?;
-    if !held || second.failed > 0 || second.passed < count.failed {
-        return Ok(false);
+    let mut unsteady = Vec::new();
+    for test in &count.failures {
+        // Not all of them at once: the runner of the conformance tests takes one name.
+        let (second, held) = cargo_test(arguments, Some(test), not_run_file)?;
+        if !held || second.failed > 0 || second.passed == 0 {
+            return Ok(false);
+        }
+        unsteady.push(format!(
+            "UNSTEADY: {test} failed among the others and passed alone"
+        ));
     }
-    for test in count.failures.drain(..) {
-        println!("UNSTEADY: {test} failed among the others and passed alone");
-    }
+    println!("{}", unsteady.join("\n"));
     count.passed += core::mem::take(&mut count.failed);
+    count.failures.clear();
     Ok(true)
 }
 
