@@ -4,13 +4,19 @@ use picolet_image::Image;
 use picolet_image::build::Place;
 use std::process::Command;
 
-/// Runs the demo to its end, and returns what it showed.
-fn demo(arguments: &[&str]) -> String {
+/// Runs the demo to its end, and returns what it showed. The nodes' addresses are counted up from `first`, apart from
+/// those of the other test.
+fn demo(first: u8, arguments: &[&str]) -> String {
     // Other processes may test at the same time.
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let high = high | 128;
     let output = Command::new(env!("CARGO_BIN_EXE_picolet"))
-        .args(["demo", "--once", "--node-ip", &format!("127.{high}.{low}.1")])
+        .args([
+            "demo",
+            "--once",
+            "--node-ip",
+            &format!("127.{high}.{low}.{first}"),
+        ])
         .args(arguments)
         .output()
         .expect("the program");
@@ -32,7 +38,7 @@ fn two_emulated_boards_are_driven_by_one_configmap() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("picolet.uf2");
     std::fs::write(&file, image.uf2()).expect("the file");
-    let shown = demo(&["--boards", "2", "--image", file.to_str().expect("UTF-8")]);
+    let shown = demo(1, &["--boards", "2", "--image", file.to_str().expect("UTF-8")]);
     for name in ["pico-1", "pico-2"] {
         for words in [
             "started by power-on",
@@ -60,7 +66,7 @@ fn two_emulated_boards_are_driven_by_one_configmap() {
 
 #[test]
 fn a_linux_process_is_shown_the_same_way() {
-    let shown = demo(&["--board", "linux"]);
+    let shown = demo(101, &["--board", "linux"]);
     assert_shows(
         &shown,
         &[

@@ -34,6 +34,28 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
+/// Whether this process runs only the test of that name. If it does not, another one has been made to, with success.
+pub(super) fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "PICOLET_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let output = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", test, "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .expect("this program runs again");
+    for line in [&output.stdout[..], &output.stderr]
+        .concat()
+        .split(|&byte| byte == b'\n')
+    {
+        // Whoever counts results shall not take these for ours.
+        println!("  {}", String::from_utf8_lossy(line));
+    }
+    assert!(output.status.success(), "{test} fails in a process of its own");
+    false
+}
+
 /// An address of the loopback network that no other test uses.
 fn address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(1);
