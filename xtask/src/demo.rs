@@ -1,4 +1,4 @@
-//! `cargo xtask demo` and `cargo xtask bench fleet`: build what they show, and run the command line's demo or fleet.
+//! `cargo xtask demo` and the benches that are programs of their own: build what they need, and run them.
 
 use std::process::Command;
 
@@ -37,25 +37,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     cargo(verb.into_iter().chain(words))
 }
 
-/// Runs the fleet of `host/benches/fleet.rs`.
-pub(crate) fn bench_fleet() -> Result<()> {
-    cargo(["bench", "--quiet", "--package", "picolet", "--bench", "fleet"])
-}
-
-/// Runs `conformance/benches/configmap.rs`.
-pub(crate) fn bench_configmap() -> Result<()> {
-    cargo([
-        "bench",
-        "--quiet",
-        "--package",
-        "picolet-conformance",
-        "--bench",
-        "configmap",
-    ])
+/// Runs a bench of the workspace.
+pub(crate) fn bench(package: &str, bench: &str) -> Result<()> {
+    cargo(["bench", "--quiet", "--package", package, "--bench", bench])
 }
 
 /// Runs cargo in the project's folder.
-pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
+fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
     let status = Command::new(env!("CARGO"))
         .args(arguments)
         .current_dir(crate::workspace())

@@ -6,7 +6,6 @@ mod conformance;
 mod control_plane;
 mod demo;
 mod ec;
-mod emulator;
 mod fuzz;
 mod image;
 mod sizes;
@@ -77,10 +76,10 @@ fn main() -> ExitCode {
         Verb::Patch => picolet_image::patch::run().map(drop),
         Verb::Sizes => sizes::run(),
         Verb::Budgets => budgets::run(),
-        Verb::Bench(Bench::Configmap) => demo::bench_configmap(),
+        Verb::Bench(Bench::Configmap) => demo::bench("picolet-conformance", "configmap"),
         Verb::Bench(Bench::Ec) => ec::bench(),
-        Verb::Bench(Bench::Emulator) => emulator::bench(),
-        Verb::Bench(Bench::Fleet) => demo::bench_fleet(),
+        Verb::Bench(Bench::Emulator) => demo::bench("picolet-emulator", "emulator"),
+        Verb::Bench(Bench::Fleet) => demo::bench("picolet", "fleet"),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
