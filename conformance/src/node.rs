@@ -112,7 +112,7 @@ impl<'a> NodeSetup<'a> {
             .join("log")
             .join(format!("{}.log", self.name));
         self.case.remember_log(log.clone());
-        if self.case.on_board() {
+        let arguments = if self.case.on_board() {
             let own = control_plane.server_url();
             let server = self.server.as_deref().unwrap_or(&own);
             let certificates = self.server.is_none().then_some(&credentials.client);
@@ -124,46 +124,36 @@ impl<'a> NodeSetup<'a> {
                 serving: &credentials.serving,
                 more: &self.arguments,
             };
-            let arguments = board.provision(self.case.cluster())?;
-            let mut node = Node {
-                case: self.case,
-                name: self.name,
-                address,
-                arguments,
-                credentials,
-                log,
-                process: None,
-                started: Instant::now(),
-            };
-            node.start()?;
-            return Ok(node);
-        }
-        let mut arguments = vec!["run".into(), "--node-name".into(), self.name.clone()];
-        let state = control_plane.directory().join("state").join(&self.name);
-        let mut set = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
-        let joins = self.token.is_some();
-        if let Some(token) = self.token {
-            set("--server", control_plane.server_url());
-            set("--certificate-authority", authority.clone());
-            set("--token", token);
-        } else if let Some(server) = self.server {
-            set("--server", server);
-        } else if self.flags_instead_of_kubeconfig {
-            set("--server", control_plane.server_url());
-            set("--certificate-authority", authority.clone());
-            set("--client-certificate", text(&credentials.client.certificate));
-            set("--client-key", text(&credentials.client.key));
+            board.provision(self.case.cluster())?
         } else {
-            set("--kubeconfig", text(&credentials.kubeconfig));
-        }
-        set("--node-ip", address.to_string());
-        if !joins {
-            set("--serving-certificate", text(&credentials.serving.certificate));
-            set("--serving-key", text(&credentials.serving.key));
-        }
-        set("--client-ca-file", authority);
-        set("--state-dir", text(&state));
-        arguments.extend(self.arguments);
+            let mut arguments = vec!["run".into(), "--node-name".into(), self.name.clone()];
+            let state = control_plane.directory().join("state").join(&self.name);
+            let mut set = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+            let joins = self.token.is_some();
+            if let Some(token) = self.token {
+                set("--server", control_plane.server_url());
+                set("--certificate-authority", authority.clone());
+                set("--token", token);
+            } else if let Some(server) = self.server {
+                set("--server", server);
+            } else if self.flags_instead_of_kubeconfig {
+                set("--server", control_plane.server_url());
+                set("--certificate-authority", authority.clone());
+                set("--client-certificate", text(&credentials.client.certificate));
+                set("--client-key", text(&credentials.client.key));
+            } else {
+                set("--kubeconfig", text(&credentials.kubeconfig));
+            }
+            set("--node-ip", address.to_string());
+            if !joins {
+                set("--serving-certificate", text(&credentials.serving.certificate));
+                set("--serving-key", text(&credentials.serving.key));
+            }
+            set("--client-ca-file", authority);
+            set("--state-dir", text(&state));
+            arguments.extend(self.arguments);
+            arguments
+        };
         let mut node = Node {
             case: self.case,
             name: self.name,

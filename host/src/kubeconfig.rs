@@ -63,6 +63,26 @@ struct ContextEntry {
     user: String,
 }
 
+impl Config {
+    fn parse(text: &str) -> Result<Self> {
+        serde_yaml_ng::from_str(text).context("this is no kubeconfig")
+    }
+
+    /// Cluster and user of the current context.
+    fn current(&self) -> Result<(&Cluster, &User)> {
+        let context = find(
+            &self.contexts,
+            &self.current_context,
+            "context",
+            "current-context",
+        )?;
+        Ok((
+            find(&self.clusters, &context.cluster, "cluster", "the context")?,
+            find(&self.users, &context.user, "user", "the context")?,
+        ))
+    }
+}
+
 /// Reads the current context of the kubeconfig at `path`. `{name}` in the paths of certificates stands for `node`.
 pub(crate) fn read(path: &Path, node: &str) -> Result<Access> {
     let text = std::fs::read_to_string(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
@@ -71,24 +91,15 @@ pub(crate) fn read(path: &Path, node: &str) -> Result<Access> {
 }
 
 fn parse(text: &str, folder: &Path, node: &str) -> Result<Access> {
-    let config: Config = serde_yaml_ng::from_str(text).context("this is no kubeconfig")?;
-    let context = find(
-        &config.contexts,
-        &config.current_context,
-        "context",
-        "current-context",
-    )?;
-    let cluster = find(&config.clusters, &context.cluster, "cluster", "the context")?;
-    let user = find(&config.users, &context.user, "user", "the context")?;
+    let config = Config::parse(text)?;
+    let (cluster, user) = config.current()?;
     if cluster.insecure_skip_tls_verify {
         bail!(
             "insecure-skip-tls-verify: a picolet always verifies its API server; give certificate-authority instead"
         );
     }
     let part = |what: &str, path: &Option<PathBuf>, data: &Option<String>| match (path, data) {
-        (_, Some(data)) => STANDARD
-            .decode(data.trim())
-            .map_err(|error| anyhow!("{what}-data is no base64: {error}")),
+        (_, Some(data)) => decode(what, data),
         (Some(path), None) => {
             let path = folder.join(path.to_string_lossy().replace("{name}", node));
             std::fs::read(&path).with_context(|| format!("{what}: {}", path.display()))
@@ -136,20 +147,10 @@ pub(crate) fn read_person(path: &Path) -> Result<Person> {
     let read = || {
         let text = std::fs::read_to_string(path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let config: Config = serde_yaml_ng::from_str(&text).context("this is no kubeconfig")?;
-        let context = find(
-            &config.contexts,
-            &config.current_context,
-            "context",
-            "current-context",
-        )?;
-        let cluster = find(&config.clusters, &context.cluster, "cluster", "the context")?;
-        let user = find(&config.users, &context.user, "user", "the context")?;
+        let config = Config::parse(&text)?;
+        let (cluster, user) = config.current()?;
         let part = |what: &str, path: &Option<PathBuf>, data: &Option<String>| match (path, data) {
-            (_, Some(data)) => STANDARD
-                .decode(data.trim())
-                .map(Some)
-                .map_err(|error| anyhow!("{what}-data is no base64: {error}")),
+            (_, Some(data)) => decode(what, data).map(Some),
             (Some(path), None) => std::fs::read(folder.join(path))
                 .map(Some)
                 .with_context(|| format!("{what}: {}", path.display())),
@@ -179,6 +180,13 @@ pub(crate) fn read_person(path: &Path) -> Result<Person> {
         Ok(person)
     };
     read().with_context(|| format!("--kubeconfig {}", path.display()))
+}
+
+/// What stands in a kubeconfig itself as base64.
+fn decode(what: &str, data: &str) -> Result<Vec<u8>> {
+    STANDARD
+        .decode(data.trim())
+        .map_err(|error| anyhow!("{what}-data is no base64: {error}"))
 }
 
 fn find<'a, T>(list: &'a [Named<T>], name: &str, kind: &str, by: &str) -> Result<&'a T> {
