@@ -5,11 +5,11 @@ use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
     AcceptError, Accepted, Credential, DialError, Dialled, Identities, IdentityError, Lifetime, Network,
-    NetworkFigures, Purpose, Subject, Undated,
+    NetworkFigures, Purpose, Undated,
 };
-use picolet_tls::x509::{CertificateInfo, CertificateRequest};
+use picolet_tls::x509::CertificateInfo;
 use picolet_tls::{
-    Acceptor, Clients, Connector, Identity, Keyring, KeyringError, SetupError, TlsError, TlsStream,
+    Acceptor, Clients, Connector, Identity, Keyring, KeyringError, SetupError, TlsError, TlsStream, node_user,
 };
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::{IpAddr, SocketAddr};
@@ -352,13 +352,9 @@ impl Tokio {
 /// Who a verified certificate speaks for. One without a name speaks for nobody.
 fn credential(certificate: Option<&[u8]>) -> Credential {
     let info = certificate.and_then(|der| CertificateInfo::from_der(der).ok());
-    info.and_then(|info| {
-        Some(Credential::Certificate(Subject {
-            user: info.common_name?.into(),
-            groups: info.organizations.into_iter().map(Into::into).collect(),
-        }))
+    info.map_or(Credential::None, |info| {
+        Credential::of_certificate(info.common_name, info.organizations)
     })
-    .unwrap_or(Credential::None)
 }
 
 /// Small messages at once, and a peer that is gone is noticed.
@@ -390,10 +386,6 @@ async fn hang_up(socket: FromTokio<TcpStream>) {
     let _ = timeout(FAREWELL, farewell).await;
 }
 
-fn user(node: &str) -> String {
-    format!("system:node:{node}")
-}
-
 fn identity_error(error: KeyringError) -> IdentityError {
     match error {
         KeyringError::Entropy => IdentityError::Entropy,
@@ -413,24 +405,19 @@ impl Identities for Tokio {
         address: Option<IpAddr>,
     ) -> Result<String, IdentityError> {
         let serving = purpose == Purpose::Serving;
-        let request = CertificateRequest {
-            organization: "system:nodes",
-            common_name: &user(node),
-            dns_names: if serving { &[node] } else { &[] },
-            ip_addresses: if serving { address.as_slice() } else { &[] },
-        };
-        self.keyring(purpose).request(&request).map_err(identity_error)
+        let request = self.keyring(purpose).request_for_node(node, serving, address);
+        request.map_err(identity_error)
     }
 
     fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        let record = self.keyring(purpose).adopt(&user(node), chain);
+        let record = self.keyring(purpose).adopt(&node_user(node), chain);
         let mut record = record.map_err(identity_error)?;
         self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)?;
         Ok(std::mem::take(&mut *record))
     }
 
     fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
-        let restored = self.keyring(purpose).restore(&user(node), record);
+        let restored = self.keyring(purpose).restore(&node_user(node), record);
         restored.map_err(identity_error)?;
         self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)
     }

@@ -184,7 +184,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Writes the file, for its owner alone. Both slots get the same block.
 fn write(output: &Path, layout: &Layout, block: &[u8; SLOT]) -> Result<()> {
     let region = [block.as_slice(), block].concat();
-    let total = uf2::count(region.len());
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -193,8 +192,7 @@ fn write(output: &Path, layout: &Layout, block: &[u8; SLOT]) -> Result<()> {
         .open(output)?;
     // A file that was there keeps its mode otherwise.
     file.set_permissions(Permissions::from_mode(0o600))?;
-    let blocks = uf2::blocks(layout.data_family, layout.settings.address(), &region, 0, total);
-    file.write_all(&blocks.flatten().collect::<Vec<u8>>())?;
+    file.write_all(&uf2::settings(layout, &region).flatten().collect::<Vec<u8>>())?;
     file.sync_all()?;
     Ok(())
 }

@@ -283,11 +283,8 @@ impl Testbed {
         for (field, value) in own.iter().chain(more) {
             writer.put(*field, value)?;
         }
-        let block = writer.finish()?;
-        let (family, address) = (PICO_W.data_family, PICO_W.settings.address());
-        let total = uf2::count(block.len());
-        let file: Vec<u8> = uf2::blocks(family, address, block, 0, total).flatten().collect();
-        Image::parse(&file).context("settings")
+        let blocks = uf2::settings(&PICO_W, writer.finish()?);
+        Image::parse(&blocks.flatten().collect::<Vec<u8>>()).context("settings")
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::identities::Identities;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::future::Future;
@@ -79,6 +80,18 @@ pub enum Credential {
     Certificate(Subject),
     /// The connection came in on the read-only port of lab mode.
     ReadOnlyPort,
+}
+
+impl Credential {
+    /// Who a verified certificate speaks for. One without a name, or that cannot be read, speaks for nobody.
+    pub fn of_certificate(user: Option<String>, groups: Vec<String>) -> Self {
+        user.map_or(Self::None, |user| {
+            Self::Certificate(Subject {
+                user: user.into(),
+                groups: groups.into_iter().map(Into::into).collect(),
+            })
+        })
+    }
 }
 
 /// A connection that somebody opened to the kubelet port, its handshake done.

@@ -5,7 +5,7 @@
 //! 5.5.2. The ROM of the RP2040 erases a sector when it meets its first page and mishandles sectors of which pages are
 //! missing (RP2040-E14), so that whole sectors are written here.
 
-use crate::layout::{PAGE, SECTOR};
+use crate::layout::{Layout, PAGE, SECTOR};
 
 /// Blocks for RP2040, code and data alike.
 pub const RP2040: u32 = 0xe48b_ff56;
@@ -54,6 +54,17 @@ pub fn blocks(
         block[BLOCK - 4..].copy_from_slice(&MAGIC_END.to_le_bytes());
         block
     })
+}
+
+/// The blocks of a file that puts `bytes` where a board has its settings, and nothing else.
+pub fn settings(layout: &Layout, bytes: &[u8]) -> impl Iterator<Item = [u8; BLOCK]> {
+    blocks(
+        layout.data_family,
+        layout.settings.address(),
+        bytes,
+        0,
+        count(bytes.len()),
+    )
 }
 
 /// How many blocks [`blocks`] makes of so many bytes.

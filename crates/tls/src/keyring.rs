@@ -5,6 +5,7 @@
 use crate::error::SetupError;
 use crate::identity::{Identity, P256Key};
 use crate::x509::{CertificateInfo, CertificateRequest, certificates_from_pem, pem, split};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -22,6 +23,11 @@ pub struct Keyring {
 struct Held {
     identity: Identity,
     info: CertificateInfo,
+}
+
+/// As whom a node calls the API server: the common name of its certificates.
+pub fn node_user(node: &str) -> String {
+    format!("system:node:{node}")
 }
 
 /// Why a key was not made, or a certificate not taken. What was in use is still.
@@ -75,6 +81,26 @@ impl Keyring {
         let request = names.to_der(&key).map_err(|_| KeyringError::Request)?;
         *self.waiting.borrow_mut() = Some(key);
         Ok(pem("CERTIFICATE REQUEST", &request))
+    }
+
+    /// [`Keyring::request`] as Kubernetes' signers want it of a node: its name and address in a serving certificate, and
+    /// neither of them in a client's.
+    ///
+    /// # Errors
+    /// As [`Keyring::request`].
+    pub fn request_for_node(
+        &self,
+        node: &str,
+        serving: bool,
+        address: Option<IpAddr>,
+    ) -> Result<String, KeyringError> {
+        let names = [node];
+        self.request(&CertificateRequest {
+            organization: "system:nodes",
+            common_name: &node_user(node),
+            dns_names: if serving { &names } else { &[] },
+            ip_addresses: if serving { address.as_slice() } else { &[] },
+        })
     }
 
     /// Uses the certificates (PEM, the own one first) that were issued for the key that waits. Returns key and

@@ -156,9 +156,7 @@ fn settings(cluster: &DevCluster, name: &str, address: IpAddr) -> Result<Image> 
     for (field, value) in fields {
         writer.put(field, value)?;
     }
-    let block = writer.finish()?;
-    let place = PICO_W.settings.address();
-    let blocks = uf2::blocks(PICO_W.data_family, place, block, 0, uf2::count(block.len()));
+    let blocks = uf2::settings(&PICO_W, writer.finish()?);
     Image::parse(&blocks.flatten().collect::<Vec<u8>>()).context("the settings of the board")
 }
 

@@ -14,7 +14,7 @@ use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
     AcceptError, Accepted, Credential, DialError, Dialled, Identities, Level, Network, NetworkFigures,
-    Subject, Undated,
+    Undated,
 };
 use picolet_store::settings::{Server, Settings};
 use picolet_tls::x509::CertificateInfo;
@@ -255,13 +255,9 @@ async fn dated() {
 /// Who a verified certificate speaks for. One without a name speaks for nobody.
 fn credential(certificate: Option<&[u8]>) -> Credential {
     let info = certificate.and_then(|der| CertificateInfo::from_der(der).ok());
-    info.and_then(|info| {
-        Some(Credential::Certificate(Subject {
-            user: info.common_name?.into(),
-            groups: info.organizations.into_iter().map(Into::into).collect(),
-        }))
+    info.map_or(Credential::None, |info| {
+        Credential::of_certificate(info.common_name, info.organizations)
     })
-    .unwrap_or(Credential::None)
 }
 
 // Certificates are the settings'.

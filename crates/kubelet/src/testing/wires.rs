@@ -10,10 +10,8 @@ use picolet_platform::{
     AcceptError, Accepted, Credential, DialError, Dialled, Identities, IdentityError, Lifetime, Network,
     NetworkFigures, Purpose, Undated,
 };
-use picolet_tls::Keyring;
-use picolet_tls::x509::CertificateRequest;
+use picolet_tls::{Keyring, node_user};
 use std::collections::VecDeque;
-use std::format;
 use std::rc::Rc;
 use std::string::String;
 use std::vec::Vec;
@@ -217,26 +215,19 @@ impl Identities for Wires {
         address: Option<IpAddr>,
     ) -> Result<String, IdentityError> {
         let serving = purpose == Purpose::Serving;
-        let request = CertificateRequest {
-            organization: "system:nodes",
-            common_name: &format!("system:node:{node}"),
-            dns_names: if serving { &[node] } else { &[] },
-            ip_addresses: if serving { address.as_slice() } else { &[] },
-        };
-        self.ring(purpose)
-            .request(&request)
-            .map_err(|_| IdentityError::Name)
+        let request = self.ring(purpose).request_for_node(node, serving, address);
+        request.map_err(|_| IdentityError::Name)
     }
 
     fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        let adopted = self.ring(purpose).adopt(&format!("system:node:{node}"), chain);
+        let adopted = self.ring(purpose).adopt(&node_user(node), chain);
         adopted
             .map(|record| record.to_vec())
             .map_err(|_| IdentityError::Malformed)
     }
 
     fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
-        let restored = self.ring(purpose).restore(&format!("system:node:{node}"), record);
+        let restored = self.ring(purpose).restore(&node_user(node), record);
         restored.map_err(|_| IdentityError::Malformed)
     }
 
