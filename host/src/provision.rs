@@ -1,8 +1,9 @@
 //! `picolet provision`: settings for a board, as a file to drag onto it or over its serial line.
 //!
 //! What a person gives is checked here as far as a computer can: files are read, certificates matched with keys. The
-//! form of each value is checked by `picolet-store`, by the very rules of the board. Secrets come from files only,
-//! since arguments are for everybody on the machine to read, and are never printed.
+//! form of each value is checked by `picolet-store`, by the very rules of the board. Secrets come from
+//! files, since arguments are for everybody on the machine to read; a bootstrap token, which is soon worth nothing, may be an
+//! argument too. None is ever printed.
 
 mod material;
 mod serial;
@@ -78,6 +79,11 @@ pub(crate) struct Arguments {
     /// The authority of the API server's certificate (PEM or DER).
     #[arg(long, value_name = "FILE")]
     certificate_authority: Option<PathBuf>,
+    /// Have the board join the cluster with this bootstrap token, abcdef.0123456789abcdef, in place of a certificate: it makes
+    /// its keys itself, and asks for certificates and renews them.
+    #[arg(long, value_name = "TOKEN", env = "PICOLET_TOKEN", hide_env_values = true, requires = "certificate_authority",
+        conflicts_with_all = ["client_certificate", "client_key", "serving_certificate", "serving_key"])]
+    token: Option<String>,
     /// The node's certificate (PEM or DER), of CN=system:node:NAME, O=system:nodes.
     #[arg(long, value_name = "FILE", requires = "client_key")]
     client_certificate: Option<PathBuf>,
@@ -127,7 +133,11 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  A file to drag onto the board, which is plugged in with its BOOTSEL button held:
+  A file to drag onto the board, which is plugged in with its BOOTSEL button held; the board joins by itself:
+    picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
+      --server https://192.168.1.10:6443 --certificate-authority ca.crt \\
+      --token abcdef.0123456789abcdef --node-name pico-1 -o settings.uf2
+  The same for a board that is given its certificate:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
       --server https://192.168.1.10:6443 --certificate-authority ca.crt \\
       --client-certificate pico-1.crt --client-key pico-1.key --node-name pico-1 -o settings.uf2
@@ -305,7 +315,9 @@ impl Arguments {
                 }
             }
         }
-        if let (Some(certificate), Some(key)) = (&self.client_certificate, &self.client_key) {
+        if let Some(token) = &self.token {
+            writer.put(Field::BootstrapToken, token.as_bytes())?;
+        } else if let (Some(certificate), Some(key)) = (&self.client_certificate, &self.client_key) {
             let material = Material::read("client", certificate, key)?;
             material.check_node(&self.node_name, notes)?;
             for der in &material.chain {
@@ -314,8 +326,9 @@ impl Arguments {
             writer.put(Field::ClientKey, &material.key)?;
         } else if self.server.iter().any(|server| server.starts_with("https://")) {
             bail!(
-                "--client-certificate and --client-key: an https:// server wants to know who the node is; give the \
-                 certificate of CN=system:node:{}, O=system:nodes and its key",
+                "--token: an https:// server wants to know who the node is; give a bootstrap token (kubeadm token create \
+                 prints one), or with --client-certificate and --client-key the certificate of CN=system:node:{}, \
+                 O=system:nodes and its key",
                 self.node_name
             );
         }

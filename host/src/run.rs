@@ -4,11 +4,12 @@ use crate::clock::Source;
 use crate::kubeconfig::{self, Access};
 use crate::logging;
 use crate::node::Node;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use picolet_kube::selector::Taint;
 use picolet_kube::{Quantity, Timestamp};
 use picolet_kubelet::{Capacity, Join, Limits, Settings, StaticToken};
+use picolet_store::settings::is_bootstrap_token;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,7 +36,7 @@ pub(crate) struct Arguments {
     client_key: Option<PathBuf>,
     /// Join the cluster with this bootstrap token, abcdef.0123456789abcdef: keys are made here, and certificates asked for and
     /// renewed. Needed once; from then on the node has what is in --state-dir.
-    #[arg(long, value_name = "TOKEN", env = "PICOLET_TOKEN", hide_env_values = true, value_parser = bootstrap_token,
+    #[arg(long, value_name = "TOKEN", env = "PICOLET_TOKEN", hide_env_values = true,
         requires = "state_dir", conflicts_with_all = ["kubeconfig", "client_certificate", "serving_certificate"])]
     token: Option<String>,
 
@@ -116,6 +117,9 @@ Examples:
 /// Runs them until the process is told to end.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     logging::start(arguments.log_format);
+    if let Some(token) = &arguments.token {
+        check_bootstrap_token(token)?;
+    }
     let nodes = (0..arguments.count)
         .map(|n| arguments.node(n))
         .collect::<Result<Vec<_>>>()?;
@@ -265,17 +269,13 @@ impl Arguments {
     }
 }
 
-/// A token as kubeadm makes them. What is wrong with one is said without showing it.
-fn bootstrap_token(text: &str) -> Result<String, &'static str> {
-    let letters = |part: &str, length| {
-        part.len() == length && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    };
-    match text.split_once('.') {
-        Some((id, secret)) if letters(id, 6) && letters(secret, 16) => Ok(text.to_owned()),
-        _ => Err(
-            "a bootstrap token is 6 lower-case letters and digits, a dot, and 16 more: kubeadm token create prints one",
-        ),
-    }
+/// Refuses what is no bootstrap token, without showing it: clap would.
+fn check_bootstrap_token(text: &str) -> Result<()> {
+    ensure!(
+        is_bootstrap_token(text.as_bytes()),
+        "--token: a bootstrap token has 6 lower-case letters and digits, a dot, and 16 more: kubeadm token create prints one"
+    );
+    Ok(())
 }
 
 /// When this was built, in Kubernetes' sense: the date of its commit.

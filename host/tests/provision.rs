@@ -270,6 +270,64 @@ fn what_is_wrong_is_named_with_its_remedy() {
 }
 
 #[test]
+fn a_token_is_in_place_of_a_certificate() {
+    const SECRET: &str = "0123456789abcdeg";
+    let folder = Folder::new();
+    let without = [
+        "--client-certificate=-",
+        "--client-key=-",
+        "--serving-certificate=-",
+        "--serving-key=-",
+    ];
+    let provision = |more: &[&str]| {
+        let (made, said) = folder.provision(&but(&[without.as_slice(), more].concat()));
+        assert!(!said.contains(SECRET), "a secret is on the screen");
+        (made, said)
+    };
+    let token = format!("--token=abcdef.{SECRET}");
+    let (made, said) = provision(&[&token]);
+    assert!(made, "{said}");
+    let file = fs::read(folder.path("s.uf2")).expect("a file");
+    let flash = flash(&file, PICO_W.settings.address(), PICO_W.data_family);
+    let settings = Settings::read(&flash).expect("settings");
+    assert_eq!(settings.bootstrap_token(), token.strip_prefix("--token="));
+    assert_eq!(
+        (settings.client_key(), settings.certificate_authorities().count()),
+        (None, 1)
+    );
+    fs::remove_file(folder.path("s.uf2")).expect("the file");
+
+    let (made, said) = folder.provision(&but(&[&token]));
+    assert!(
+        !made && said.contains("--client-certificate") && !said.contains(SECRET),
+        "{said}"
+    );
+    let malformed = format!("--token=abcde.{SECRET}");
+    let cases: [(&[&str], &str, &str); 4] = [
+        (&[], "--token", "kubeadm token create"),
+        (&[&malformed], "--token", "a dot, and 16 more"),
+        (
+            &[&token, "--certificate-authority=-"],
+            "--certificate-authority",
+            "required",
+        ),
+        (
+            &[&token, "--server=http://10.0.0.1", "--lab-mode"],
+            "--token",
+            "https://",
+        ),
+    ];
+    for (more, flag, remedy) in cases {
+        let (made, said) = provision(more);
+        assert!(
+            !made && said.contains(flag) && said.contains(remedy),
+            "{more:?}: {said}"
+        );
+        assert!(!folder.path("s.uf2").exists(), "{more:?}");
+    }
+}
+
+#[test]
 fn identity_is_reset_anew_each_time() {
     let folder = Folder::new();
     let number = || {

@@ -1,6 +1,6 @@
 //! The rules of every field, and of fields together. What is told in case of an error is the remedy.
 
-use super::values::{Security, Server, StaticToken, address, ipv4};
+use super::values::{Security, Server, StaticToken, address, ipv4, is_bootstrap_token};
 use super::{Entries, Field, Settings, SettingsError};
 
 /// The longest name for DHCP, in bytes: what embassy-net has room for.
@@ -88,6 +88,17 @@ pub(super) fn together(settings: &Settings<'_>) -> Result<(), SettingsError> {
             "give the certificate of the key",
         )?;
     }
+    let token = has(Field::BootstrapToken);
+    rule(
+        !token || !has(Field::ClientCertificate) && !has(Field::ServingCertificate),
+        Field::BootstrapToken,
+        "with a token the board gets its certificates by itself; leave out either it or them",
+    )?;
+    rule(
+        !token || settings.servers().all(|server| server.tls),
+        Field::BootstrapToken,
+        "it is for https:// servers only",
+    )?;
     Ok(())
 }
 
@@ -132,6 +143,10 @@ pub(super) fn check(field: Field, value: &[u8]) -> Result<(), &'static str> {
         | Field::ServingCertificate
         | Field::ClientAuthority => form(is_der_sequence(value), "it is not a certificate"),
         Field::ClientKey | Field::ServingKey => form(is_der_sequence(value), "it is not a private key"),
+        Field::BootstrapToken => form(
+            is_bootstrap_token(value),
+            "it has 6 lower-case letters and digits, a dot, and 16 more: kubeadm token create prints one",
+        ),
         Field::NodeName => form(
             value.len() <= 63 && value.split(|byte| *byte == b'.').all(is_label),
             "a node's name has at most 63 lower-case letters, digits, '-' and '.'",

@@ -38,6 +38,9 @@ pub enum Field {
     ServingKey = 21,
     /// An authority of those who call the kubelet API: DER. Up to eight.
     ClientAuthority = 22,
+    /// The bootstrap token with which the node joins the cluster, in place of a certificate and a key: six lower-case
+    /// letters and digits, a dot, and sixteen more.
+    BootstrapToken = 23,
     /// The node's name: at most 63 characters, a DNS name.
     NodeName = 32,
     /// The address that the node reports: four bytes.
@@ -60,7 +63,7 @@ pub enum Field {
 
 impl Field {
     /// Every field.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Ssid,
         Self::Passphrase,
         Self::Security,
@@ -78,6 +81,7 @@ impl Field {
         Self::ServingCertificate,
         Self::ServingKey,
         Self::ClientAuthority,
+        Self::BootstrapToken,
         Self::NodeName,
         Self::NodeIp,
         Self::ConfigNamespace,
@@ -114,6 +118,7 @@ impl Field {
             Self::ServingCertificate => "serving-certificate",
             Self::ServingKey => "serving-key",
             Self::ClientAuthority => "client-ca-file",
+            Self::BootstrapToken => "token",
             Self::NodeName => "node-name",
             Self::NodeIp => "node-ip",
             Self::ConfigNamespace => "config-namespace",

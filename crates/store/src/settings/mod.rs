@@ -38,7 +38,7 @@ mod writer;
 pub use field::Field;
 #[cfg(feature = "flash")]
 pub use install::{InstallError, install, mend};
-pub use values::{Address, Security, Server, StaticToken};
+pub use values::{Address, Security, Server, StaticToken, is_bootstrap_token};
 pub use writer::Writer;
 
 use core::fmt;
@@ -288,6 +288,11 @@ impl<'a> Settings<'a> {
         } else {
             Field::CertificateAuthority
         })
+    }
+
+    /// The bootstrap token with which the node asks for its first certificate: a secret. Never beside certificates.
+    pub fn bootstrap_token(&self) -> Option<&'a str> {
+        self.text(Field::BootstrapToken)
     }
 
     /// The node's name.

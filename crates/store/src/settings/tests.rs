@@ -148,7 +148,7 @@ fn what_is_not_said_has_a_default() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_remedy() {
-    let cases: [(Field, &[u8], &str); 24] = [
+    let cases: [(Field, &[u8], &str); 27] = [
         (Field::Ssid, &[b'x'; 33], "32 bytes"),
         (Field::Ssid, b"", "1 to 32"),
         (Field::Ssid, &[0xff], "UTF-8"),
@@ -171,6 +171,9 @@ fn what_is_wrong_is_named_with_its_remedy() {
             "not a certificate",
         ),
         (Field::ClientKey, &[], "not a private key"),
+        (Field::BootstrapToken, b"abcdef.0123456789abcde", "a dot, and 16"),
+        (Field::BootstrapToken, b"abcdef-0123456789abcdef", "a dot, and 16"),
+        (Field::BootstrapToken, b"abcdeF.0123456789abcdef", "lower-case"),
         (Field::NodeName, b"Pico", "lower-case"),
         (Field::NodeName, b"a..b", "lower-case"),
         (Field::ConfigNamespace, b"a.b", "namespace"),
@@ -221,6 +224,41 @@ fn fields_that_need_each_other_are_named() {
     assert_eq!(with(&[(Field::Security, &[0])]), Some(Field::Security));
     assert_eq!(with(&[(Field::Gateway, &[1, 2, 3, 4])]), Some(Field::Gateway));
     assert_eq!(with(&[(Field::NodeName, b"b")]), Some(Field::NodeName));
+}
+
+#[test]
+fn a_token_is_in_place_of_certificates() {
+    let name: (Field, &[u8]) = (Field::NodeName, b"pico-1");
+    let token: (Field, &[u8]) = (Field::BootstrapToken, b"abcdef.0123456789abcdef");
+    let der: &[u8] = &[0x30, 1, 0];
+    let secure = [
+        (Field::Ssid, b"attic".as_slice()),
+        name,
+        token,
+        (Field::Server, b"https://10.0.0.1:6443"),
+        (Field::CertificateAuthority, der),
+    ];
+    let block_of = |more: &[(Field, &[u8])]| block(&[secure.as_slice(), more].concat());
+    let good = block_of(&[]).expect("a block");
+    let settings = Settings::read_block(&good).expect("settings");
+    assert_eq!(settings.bootstrap_token(), Some("abcdef.0123456789abcdef"));
+    assert_eq!(settings.client_key(), None);
+    let pairs = [
+        (Field::ClientCertificate, Field::ClientKey),
+        (Field::ServingCertificate, Field::ServingKey),
+    ];
+    for (certificate, key) in pairs {
+        let both = block_of(&[(certificate, der), (key, der)]).expect_err("both");
+        assert!(
+            matches!(both, SettingsError::Field(Field::BootstrapToken, _)),
+            "{both}"
+        );
+    }
+    let clear = least(&[token]).expect_err("in the clear");
+    assert!(
+        matches!(clear, SettingsError::Field(Field::BootstrapToken, _)),
+        "{clear}"
+    );
 }
 
 #[test]
@@ -293,11 +331,22 @@ fn numbers_and_flags_are_each_a_fields_own() {
 
 #[test]
 fn secrets_are_not_shown() {
-    let block = least(&[(Field::StaticToken, b"0123456789abcdef,prometheus")]).expect("a block");
+    let block = block(&[
+        (Field::Ssid, b"attic"),
+        (Field::Passphrase, b"correct horse"),
+        (Field::Server, b"https://10.0.0.1:6443"),
+        (Field::CertificateAuthority, &[0x30, 1, 0]),
+        (Field::BootstrapToken, b"abcdef.secretsecretsecr"),
+        (Field::NodeName, b"pico-1"),
+        (Field::StaticToken, b"0123456789abcdef,prometheus"),
+    ])
+    .expect("a block");
     let settings = Settings::read_block(&block).expect("settings");
     let shown = std::format!("{settings:?} {:?}", settings.static_tokens().next());
     assert!(
-        !shown.contains("correct horse") && !shown.contains("0123456789"),
+        !["correct horse", "0123456789", "abcdef."]
+            .iter()
+            .any(|secret| shown.contains(secret)),
         "{shown}"
     );
 }

@@ -126,3 +126,12 @@ impl<'a> StaticToken<'a> {
         Some(Self { token, user })
     }
 }
+
+/// Whether it has the form of a bootstrap token (`k8s.io/cluster-bootstrap/token/api`, `BootstrapTokenPattern`).
+pub fn is_bootstrap_token(value: &[u8]) -> bool {
+    let of_token = |(at, byte): (usize, &u8)| match at {
+        6 => *byte == b'.',
+        _ => byte.is_ascii_lowercase() || byte.is_ascii_digit(),
+    };
+    value.len() == 23 && value.iter().enumerate().all(of_token)
+}
