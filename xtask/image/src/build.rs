@@ -58,17 +58,7 @@ pub fn build_with(
     };
     crate::patch::run_in(&root)?;
     let boards = root.join("boards");
-    let mut flags = Vec::new();
-    if place == Place::Reproducible {
-        let home = env::var_os("CARGO_HOME")
-            .map(PathBuf::from)
-            .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))
-            .context("neither CARGO_HOME nor HOME is set")?;
-        // The last one that fits counts.
-        for (from, to) in [(&home, "/cargo"), (&root, "")] {
-            flags.push(format!("--remap-path-prefix={}={to}", from.display()));
-        }
-    }
+    let flags = shorter_paths(&root)?;
     let config = format!("target.{target}.rustflags={}", Value::from(flags));
     let profile = profile(target);
     let arguments = [
@@ -102,6 +92,23 @@ pub fn build_with(
         boards.display()
     );
     Ok(boards.join("target").join(target).join(profile).join(binary))
+}
+
+/// Options that rewrite the paths of the places of panics: without them they differ from machine to machine, and those of
+/// the registry's crates alone are 6 KB of flash.
+fn shorter_paths(root: &Path) -> Result<Vec<String>> {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))
+        .context("neither CARGO_HOME nor HOME is set")?;
+    let registries = home.join("registry/src");
+    let mut folders = vec![root.to_owned()];
+    // Nothing is there before the first crate is fetched, and the name of a registry's folder is cargo's business.
+    for folder in fs::read_dir(&registries).into_iter().flatten() {
+        folders.push(folder.context("cannot read the registry's folder")?.path());
+    }
+    let option = |folder: PathBuf| format!("--remap-path-prefix={}=", folder.display());
+    Ok(folders.into_iter().map(option).collect())
 }
 
 /// The profile that a chip's images are shipped with.
