@@ -4,7 +4,8 @@
 //! at: that a node asks for itself, that it is a picolet, and that the names and addresses are those that its Node
 //! reports. Whoever can write a Node's addresses can have a certificate for them; see SECURITY.md.
 
-use crate::cluster::Client;
+use crate::cluster::{Client, is_refused};
+use crate::nodes::is_picolet;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -44,7 +45,7 @@ Examples:
   As a plugin of kubectl, with a link to this program named kubectl-picolet in the PATH:
     kubectl picolet approve pico-1";
 
-const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+pub(crate) const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 const SERVING: &str = "kubernetes.io/kubelet-serving";
 const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
@@ -152,7 +153,7 @@ fn consider(client: &Client, request: &Value, only: Option<&str>) -> Result<Opti
     match client.put(&format!("{REQUESTS}/{name}/approval"), &approval) {
         Ok(()) => println!("{name}: approved"),
         // Somebody else was faster, or it is gone.
-        Err(error) if error.to_string().contains("HTTP 409") => return Ok(None),
+        Err(error) if is_refused(&error, 409) => return Ok(None),
         Err(error) => return Err(error.context(format!("cannot approve {name}"))),
     }
     Ok(Some(Ok(())))
@@ -163,10 +164,16 @@ fn now_micros() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
+/// The subject of a node's certificates.
+pub(crate) fn subject(node: &str) -> String {
+    format!("CN=system:node:{node},O=system:nodes")
+}
+
 /// What a certificate is asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Asked {
-    subject: String,
+pub(crate) struct Asked {
+    /// Whose certificate it would be.
+    pub(crate) subject: String,
     dns_names: BTreeSet<String>,
     addresses: BTreeSet<IpAddr>,
     /// Names of other kinds, which no node has.
@@ -183,7 +190,7 @@ impl std::fmt::Display for Asked {
 
 impl Asked {
     /// Reads the PKCS#10 in a CertificateSigningRequest.
-    fn read(request: &Value) -> Result<Self, String> {
+    pub(crate) fn read(request: &Value) -> Result<Self, String> {
         let pem = request["spec"]["request"]
             .as_str()
             .and_then(|text| STANDARD.decode(text).ok())
@@ -247,7 +254,7 @@ impl Asked {
         {
             return Err(format!("{user} is not in the group system:nodes"));
         }
-        let expected = format!("CN={user},O=system:nodes");
+        let expected = subject(name);
         if self.subject != expected {
             return Err(format!("it is for {}, and not for {expected}", self.subject));
         }
@@ -257,11 +264,9 @@ impl Asked {
         if usages != ["digital signature", "server auth"] {
             return Err(format!("it is for {}, and not for a server", usages.join(", ")));
         }
-        let version = node["status"]["nodeInfo"]["kubeletVersion"]
-            .as_str()
-            .unwrap_or("");
-        if !version.contains("-picolet.") {
-            return Err(format!("{name} is no picolet (its kubelet is {version:?})"));
+        if !is_picolet(node) {
+            let version = &node["status"]["nodeInfo"]["kubeletVersion"];
+            return Err(format!("{name} is no picolet (its kubelet is {version})"));
         }
         if self.others > 0 || self.dns_names.is_empty() && self.addresses.is_empty() {
             return Err("it asks for names of a kind that no node has, or for none".into());

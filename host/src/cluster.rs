@@ -3,11 +3,12 @@
 use crate::kubeconfig::{self, Person};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::Agent;
-use ureq::http::Response;
+use ureq::http::{Method, Request, Response};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 /// How long one request may take.
@@ -60,34 +61,52 @@ impl Client {
         })
     }
 
-    fn ask(&self, path: &str, limit: Duration) -> Result<Response<ureq::Body>> {
-        let mut request = self.agent.get(format!("{}{path}", self.server));
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, String)>,
+        limit: Duration,
+    ) -> Result<Response<ureq::Body>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.server));
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
         }
-        let request = request.config().timeout_global(Some(limit)).build();
-        request
-            .call()
-            .with_context(|| format!("{} does not answer", self.server))
+        let limit = Some(limit);
+        let answer = match body {
+            None => {
+                let request = self.agent.configure_request(request.body(())?);
+                self.agent.run(request.timeout_global(limit).build())
+            }
+            Some((kind, text)) => {
+                let request = request.header("Content-Type", kind).body(text)?;
+                let request = self.agent.configure_request(request);
+                self.agent.run(request.timeout_global(limit).build())
+            }
+        };
+        answer.with_context(|| format!("{} does not answer", self.server))
     }
 
     /// Reads an object or a list.
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
-        self.find(path)?.with_context(|| format!("{path}: HTTP 404"))
+        object(self.send(Method::GET, path, None, REQUEST)?)
     }
 
     /// Reads an object; `None` where there is none.
     pub(crate) fn find(&self, path: &str) -> Result<Option<Value>> {
-        let answer = self.ask(path, REQUEST)?;
-        if answer.status() == 404 {
-            return Ok(None);
-        }
-        object(answer).map(Some)
+        found(self.get(path))
+    }
+
+    /// Reads what is no object, such as what a node says through the API server.
+    pub(crate) fn text(&self, path: &str, limit: Duration) -> Result<String> {
+        success(self.send(Method::GET, path, None, limit)?)
     }
 
     /// Follows a watch: a line for each event.
     pub(crate) fn stream(&self, path: &str, limit: Duration) -> Result<impl BufRead + use<>> {
-        let answer = self.ask(path, limit)?;
+        let answer = self.send(Method::GET, path, None, limit)?;
         if answer.status() != 200 {
             object(answer)?;
             bail!("the API server does not let itself be watched");
@@ -97,27 +116,74 @@ impl Client {
 
     /// Replaces an object.
     pub(crate) fn put(&self, path: &str, body: &Value) -> Result<()> {
-        let mut request = self.agent.put(format!("{}{path}", self.server));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
-        let request = request.header("Content-Type", "application/json");
-        let answer = request.send(body.to_string());
-        object(answer.with_context(|| format!("{} does not answer", self.server))?).map(drop)
+        let body = Some(("application/json", body.to_string()));
+        object(self.send(Method::PUT, path, body, REQUEST)?).map(drop)
+    }
+
+    /// Makes an object.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<()> {
+        let body = Some(("application/json", body.to_string()));
+        object(self.send(Method::POST, path, body, REQUEST)?).map(drop)
+    }
+
+    /// Changes the fields of an object that are in `body` (RFC 7386).
+    pub(crate) fn merge(&self, path: &str, body: &Value) -> Result<()> {
+        let body = Some(("application/merge-patch+json", body.to_string()));
+        object(self.send(Method::PATCH, path, body, REQUEST)?).map(drop)
+    }
+
+    /// Deletes an object. Returns whether there was one.
+    pub(crate) fn delete(&self, path: &str) -> Result<bool> {
+        let answer = self.send(Method::DELETE, path, None, REQUEST)?;
+        Ok(found(object(answer))?.is_some())
     }
 }
 
-/// The object of an answer, or what the API server has against it.
-fn object(mut answer: Response<ureq::Body>) -> Result<Value> {
+/// What the API server, or a node behind it, has against a request.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// The status of HTTP.
+    pub(crate) code: u16,
+    message: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (HTTP {})", self.message, self.code)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Whether the API server has answered with this status.
+pub(crate) fn is_refused(error: &anyhow::Error, code: u16) -> bool {
+    error
+        .downcast_ref::<Refused>()
+        .is_some_and(|refused| refused.code == code)
+}
+
+fn found(result: Result<Value>) -> Result<Option<Value>> {
+    match result {
+        Err(error) if is_refused(&error, 404) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// The body of an answer, or what it says instead.
+fn success(mut answer: Response<ureq::Body>) -> Result<String> {
     let code = answer.status().as_u16();
     let text = answer
         .body_mut()
         .read_to_string()
         .context("the answer broke off")?;
-    let value: Value = serde_json::from_str(&text).unwrap_or_default();
-    if !(200..300).contains(&code) {
-        let message = value["message"].as_str().unwrap_or(text.trim());
-        bail!("{message} (HTTP {code})");
+    if (200..300).contains(&code) {
+        return Ok(text);
     }
-    Ok(value)
+    let status: Value = serde_json::from_str(&text).unwrap_or_default();
+    let message = status["message"].as_str().unwrap_or(text.trim()).to_owned();
+    Err(Refused { code, message }.into())
+}
+
+fn object(answer: Response<ureq::Body>) -> Result<Value> {
+    Ok(serde_json::from_str(&success(answer)?).unwrap_or_default())
 }

@@ -14,7 +14,9 @@ mod linux;
 mod logging;
 mod network;
 mod node;
+mod nodes;
 mod provision;
+mod retire;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,10 @@ enum Verb {
     Run(Box<run::Arguments>),
     /// Approve the certificates that picolets ask for to serve `kubectl logs` and metrics.
     Approve(approve::Arguments),
+    /// List the picolets of a cluster: version, signal, certificates, last reset.
+    Nodes(nodes::Arguments),
+    /// Take a picolet out of its cluster: drain it, delete its Node, its Lease and its certificate requests.
+    Retire(retire::Arguments),
     /// Show the main job: an in-memory cluster, a node, and a ConfigMap that drives it.
     Demo(demo::Arguments),
     /// Run a small in-memory Kubernetes API, for development and tests.
@@ -56,6 +62,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Approve(arguments) => approve::run(&arguments),
+        Verb::Nodes(arguments) => nodes::run(&arguments),
+        Verb::Retire(arguments) => retire::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Devcluster(arguments) => devcluster::run(arguments),
         Verb::Emulate(arguments) => return emulate::run(&arguments),

@@ -294,15 +294,22 @@ fn counted_name(name: &str, n: u32) -> Result<String> {
         Ok(first) => format!("{stem}{:0digits$}", first.saturating_add(n)),
         Err(_) => format!("{name}-{n}"),
     };
-    // The name is the value of the label kubernetes.io/hostname too.
+    if let Err(what) = node_name(&counted) {
+        bail!("--node-name {counted}: {what}");
+    }
+    Ok(counted)
+}
+
+/// A node's name, which is the value of the label kubernetes.io/hostname too.
+pub(crate) fn node_name(text: &str) -> Result<String, &'static str> {
     let label = |part: &str| {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
     };
-    if counted.len() > 63 || !counted.split('.').all(label) {
-        bail!("--node-name {counted}: a node's name has at most 63 lower-case letters, digits, '-' and '.'");
+    if text.len() > 63 || !text.split('.').all(label) {
+        return Err("a node's name has at most 63 lower-case letters, digits, '-' and '.'");
     }
-    Ok(counted)
+    Ok(text.to_owned())
 }
 
 fn counted_address(first: IpAddr, n: u32) -> Option<IpAddr> {

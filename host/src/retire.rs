@@ -1,0 +1,274 @@
+//! `picolet retire`: takes a node out of its cluster for good.
+//!
+//! What the cluster has of it is deleted here. What the board has, its key and its certificates, nobody can take from
+//! afar: Kubernetes revokes no certificate. So the last lines say what to do at the board.
+
+use crate::approve::{Asked, REQUESTS, subject};
+use crate::cluster::{Client, is_refused};
+use crate::nodes::{is_picolet, is_ready};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Take a picolet out of its cluster: drain it, delete its Node, its Lease and its certificate requests.
+#[derive(Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The node.
+    #[arg(value_parser = crate::run::node_name)]
+    node: String,
+    /// Which cluster, and who asks: an administrator. [default: ~/.kube/config]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// Go on where kubectl drain stops: end pods that no controller starts again elsewhere, and do not wait any longer for
+    /// pods than --timeout.
+    #[arg(long)]
+    force: bool,
+    /// How many seconds the pods have to go.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    timeout: u64,
+}
+
+const EXAMPLES: &str = "\
+A board that is up registers again with the certificate that it has: take it off power first, or right after.
+
+Examples:
+  picolet retire pico-1
+  A board that is broken or lost, with pods that nobody will miss:
+    picolet retire pico-1 --force";
+
+/// How often it is looked whether pods are gone.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Drains and deletes.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+    let name = &arguments.node;
+    let path = format!("/api/v1/nodes/{name}");
+    let node = client.find(&path)?;
+    if let Some(node) = &node {
+        if !is_picolet(node) {
+            bail!("{name} is no picolet; kubectl drain {name} and kubectl delete node {name} take it out");
+        }
+        client
+            .merge(&path, &json!({"spec": {"unschedulable": true}}))
+            .with_context(|| format!("cannot cordon {name}"))?;
+        println!("node/{name} cordoned");
+        drain(&client, arguments, is_ready(node))?;
+    }
+    let mut deleted = 0;
+    let mut delete = |what: String, path: String| -> Result<()> {
+        if client
+            .delete(&path)
+            .with_context(|| format!("cannot delete {what}"))?
+        {
+            println!("{what} deleted");
+            deleted += 1;
+        }
+        Ok(())
+    };
+    delete(format!("node/{name}"), path)?;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    delete(format!("lease/{name}"), format!("{leases}/{name}"))?;
+    let requests = client.get(REQUESTS)?;
+    let requests = requests["items"].as_array().into_iter().flatten();
+    for request in requests.filter(|request| is_of(request, name)) {
+        let request = request["metadata"]["name"].as_str().unwrap_or_default();
+        delete(
+            format!("certificatesigningrequest/{request}"),
+            format!("{REQUESTS}/{request}"),
+        )?;
+    }
+    if deleted == 0 {
+        bail!("nothing in this cluster is {name}'s; picolet nodes lists its picolets");
+    }
+    println!("{}", advice(name, node.as_ref()));
+    Ok(())
+}
+
+/// Whether a certificate was asked for by a node, or for it by a bootstrap token.
+fn is_of(request: &Value, node: &str) -> bool {
+    request["spec"]["username"] == format!("system:node:{node}")
+        || Asked::read(request).is_ok_and(|asked| asked.subject == subject(node))
+}
+
+fn advice(name: &str, node: Option<&Value>) -> String {
+    let board = node.map(|node| &node["metadata"]["labels"]["picolet.dev/board"]);
+    let remedy = if board.is_some_and(|board| board == "linux") {
+        "End its process, and delete its --state-dir"
+    } else {
+        "Take it off power, or make it forget: picolet provision --reset-identity, with other settings"
+    };
+    let soon = if node.is_some_and(is_ready) {
+        " It is up, and registers again within a minute."
+    } else {
+        ""
+    };
+    format!(
+        "{name} has its key and certificates still, and can be a node with them until they expire.{soon} {remedy}."
+    )
+}
+
+/// What is to become of a pod.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is the node's own, or a DaemonSet's: it goes with the Node.
+    Stays,
+    /// A controller starts another one elsewhere, or it has ended.
+    Evicted,
+    /// Nobody starts it again.
+    Lost,
+}
+
+fn fate(pod: &Value) -> Fate {
+    let metadata = &pod["metadata"];
+    let owners = metadata["ownerReferences"].as_array();
+    let controller = owners.and_then(|owners| owners.iter().find(|owner| owner["controller"] == true));
+    let mirror = metadata["annotations"]
+        .get("kubernetes.io/config.mirror")
+        .is_some();
+    let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    match controller {
+        _ if mirror => Fate::Stays,
+        Some(controller) if controller["kind"] == "DaemonSet" => Fate::Stays,
+        None if !ended => Fate::Lost,
+        _ => Fate::Evicted,
+    }
+}
+
+/// `namespace/name` of a pod.
+fn full_name(pod: &Value) -> String {
+    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
+    format!("{}/{}", text("namespace"), text("name"))
+}
+
+/// The pods of a node that have to go.
+fn pods(client: &Client, node: &str) -> Result<Vec<Value>> {
+    let mut list = client.get(&format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{node}"))?;
+    let all = list["items"].as_array_mut().map(std::mem::take);
+    let mut pods: Vec<Value> = all.into_iter().flatten().collect();
+    pods.retain(|pod| fate(pod) != Fate::Stays);
+    Ok(pods)
+}
+
+fn drain(client: &Client, arguments: &Arguments, ready: bool) -> Result<()> {
+    let name = &arguments.node;
+    let deadline = Instant::now() + Duration::from_secs(arguments.timeout);
+    let lost: Vec<String> = pods(client, name)?
+        .iter()
+        .filter(|pod| fate(pod) == Fate::Lost)
+        .map(full_name)
+        .collect();
+    if !lost.is_empty() && !arguments.force {
+        bail!(
+            "no controller would start these pods again: {}; delete them, or end them with --force. {name} takes no new \
+             pods now; kubectl uncordon {name} lets it",
+            lost.join(", ")
+        );
+    }
+    loop {
+        let left = pods(client, name)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let mut why = String::new();
+        for pod in left
+            .iter()
+            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+        {
+            match evict(client, pod) {
+                Ok(()) => println!("pod/{} evicted", full_name(pod)),
+                // A disruption budget.
+                Err(error) if is_refused(&error, 429) => why = format!(" ({error})"),
+                Err(error) if is_refused(&error, 404) => {}
+                Err(error) => return Err(error.context(format!("cannot evict {}", full_name(pod)))),
+            }
+        }
+        if !ready && why.is_empty() {
+            println!("{name} is not there to end its pods: the cluster does, once the Node is gone");
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let left: Vec<String> = left.iter().map(full_name).collect();
+            let left = left.join(", ");
+            if arguments.force {
+                println!(
+                    "still there after {} s, and left to the cluster: {left}{why}",
+                    arguments.timeout
+                );
+                return Ok(());
+            }
+            bail!(
+                "still there after {} s: {left}{why}; try again with a longer --timeout, or go on without them with --force",
+                arguments.timeout
+            );
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn evict(client: &Client, pod: &Value) -> Result<()> {
+    let (namespace, name) = (&pod["metadata"]["namespace"], &pod["metadata"]["name"]);
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}});
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}/eviction",
+        text(namespace),
+        text(name)
+    );
+    client.post(&path, &eviction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_go_as_kubectl_drain_has_it() {
+        let owned = |kind: &str| json!([{"kind": kind, "name": "x", "controller": true}]);
+        for (pod, expected) in [
+            (
+                json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}),
+                Fate::Stays,
+            ),
+            (
+                json!({"metadata": {"ownerReferences": owned("DaemonSet")}}),
+                Fate::Stays,
+            ),
+            (
+                json!({"metadata": {"ownerReferences": owned("Job")}}),
+                Fate::Evicted,
+            ),
+            (
+                json!({"metadata": {}, "status": {"phase": "Running"}}),
+                Fate::Lost,
+            ),
+            (
+                json!({"metadata": {}, "status": {"phase": "Failed"}}),
+                Fate::Evicted,
+            ),
+        ] {
+            assert_eq!(fate(&pod), expected, "{pod}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_at_the_board_is_said() {
+        let node = |board: &str, ready: &str| {
+            json!({"metadata": {"labels": {"picolet.dev/board": board}},
+                "status": {"conditions": [{"type": "Ready", "status": ready}]}})
+        };
+        let board = advice("pico-1", Some(&node("pico-w", "True")));
+        assert!(
+            board.contains("--reset-identity") && board.contains("registers again"),
+            "{board}"
+        );
+        let process = advice("pico-1", Some(&node("linux", "Unknown")));
+        assert!(
+            process.contains("--state-dir") && !process.contains("registers again"),
+            "{process}"
+        );
+    }
+}
