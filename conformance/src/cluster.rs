@@ -16,12 +16,16 @@ use serde_json::Value;
 /// Names another program to test than the one of this workspace.
 const BINARY: &str = "PICOLET_BINARY";
 
+/// Set to have everything tested, however long it takes.
+pub const LONG_TESTS: &str = "PICOLET_LONG_TESTS";
+
 /// A running control plane and the program that is to be its node.
 pub struct Cluster {
     control_plane: ControlPlane,
     program: PathBuf,
     /// What emulated boards boot.
     image: Option<PathBuf>,
+    helm: Option<PathBuf>,
     next_address: AtomicU8,
     next_seed: AtomicU64,
     next_board: AtomicU16,
@@ -73,6 +77,7 @@ impl Cluster {
         };
         // In a private network nothing can be fetched any more.
         let image = boards.then(build_image).transpose()?;
+        let helm = Binaries::helm(env::var_os(LONG_TESTS).is_some())?;
         let place = Place::enter_private().unwrap_or_else(|error| {
             eprintln!("the cluster is on loopback, since {error:#}");
             Place::Loopback
@@ -83,6 +88,7 @@ impl Cluster {
             control_plane,
             program,
             image,
+            helm,
             next_address: AtomicU8::new(0),
             next_seed: AtomicU64::new(1),
             next_board: AtomicU16::new(1),
@@ -155,6 +161,12 @@ impl Cluster {
     #[must_use]
     pub fn program(&self) -> &Path {
         &self.program
+    }
+
+    /// Returns helm, where it was built before or all tests are asked for.
+    #[must_use]
+    pub fn helm(&self) -> Option<&Path> {
+        self.helm.as_deref()
     }
 
     pub(crate) fn image(&self) -> Option<&Path> {

@@ -12,6 +12,6 @@ mod wait;
 
 pub use caller::{Answer, Caller};
 pub use case::Case;
-pub use cluster::{Cluster, Unavailable, deployment};
+pub use cluster::{Cluster, LONG_TESTS, Unavailable, deployment};
 pub use node::{Node, NodeSetup};
 pub use wait::{never, until};

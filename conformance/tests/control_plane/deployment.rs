@@ -1,5 +1,6 @@
 //! `deploy/`: each file applied as its README says, each rule needed, none missing.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use picolet_conformance::{Caller, Case, deployment, never, until};
 use picolet_controlplane::Process;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Entry, beside};
 
@@ -16,6 +17,8 @@ pub(crate) const CASES: &[Entry] = &[
     beside("roles_are_enough_and_needed", roles_are_enough_and_needed),
     beside("runtime_class_schedules_here", runtime_class_schedules_here),
     beside("lab_mode_behind_nginx", lab_mode_behind_nginx),
+    beside("kustomize_and_chart_agree", kustomize_and_chart_agree).only_linux("no node is in it"),
+    beside("prometheus_scrapes", prometheus_scrapes),
 ];
 
 fn roles_are_enough_and_needed(case: &Case<'_>) -> Result<()> {
@@ -237,5 +240,186 @@ fn lab_mode_behind_nginx(case: &Case<'_>) -> Result<()> {
     let plain = case.node_named("plain").start_ready()?;
     let refused = TcpStream::connect((plain.address(), 10255)).is_err();
     ensure!(refused, "the read-only port is open without lab mode");
+    Ok(())
+}
+
+/// Objects as an API server would have them, by kind and name, without what it adds itself.
+fn objects(list: &str) -> Result<BTreeMap<String, Value>> {
+    let list: Value = serde_json::from_str(list).with_context(|| list.to_owned())?;
+    let items = list["items"].as_array().context("no list")?;
+    let by_name = items.iter().cloned().map(|mut object| {
+        let metadata =
+            json!({"name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"]});
+        let name = format!("{} {metadata}", object["kind"]);
+        object["metadata"] = metadata;
+        (name, object)
+    });
+    Ok(by_name.collect())
+}
+
+fn kustomize_and_chart_agree(case: &Case<'_>) -> Result<()> {
+    let kubectl = case.kubectl();
+    let folder = deployment("");
+    let folder = folder.to_str().context("the project's path is not UTF-8")?;
+    // An object in a namespace is taken by none that is not there.
+    case.apply_deployment("default", "namespace.yaml")?;
+    let dry = ["apply", "--dry-run=server", "--output=json"];
+    let kustomized = kubectl.run(dry.iter().chain(&["--kustomize", folder]))?;
+    let mut kustomized = objects(&kustomized)?;
+    ensure!(kustomized.len() == 14, "{:?}", kustomized.keys());
+    let namespace = r#""Namespace" {"name":"picolet-system","namespace":null}"#;
+    ensure!(kustomized.remove(namespace).is_some(), "{:?}", kustomized.keys());
+    let chart = fs::read_to_string(deployment("Chart.yaml"))?;
+    ensure!(
+        chart.matches(env!("CARGO_PKG_VERSION")).count() == 2,
+        "the chart has another version than the project"
+    );
+    let Some(helm) = case.cluster().helm() else {
+        return Ok(());
+    };
+    let render = |options: &[&str]| -> Result<BTreeMap<String, Value>> {
+        let mut command = Command::new(helm);
+        command.args(["template", "picolet", folder, "--namespace=picolet-system"]);
+        let output = command.args(options).output().context("cannot run helm")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "helm: {said}");
+        let manifests = String::from_utf8(output.stdout)?;
+        objects(&kubectl.run_with_input(dry.iter().chain(&["--filename=-"]), &manifests)?)
+    };
+    let templated = render(&[])?;
+    for name in kustomized.keys().chain(templated.keys()) {
+        let (ours, theirs) = (kustomized.get(name), templated.get(name));
+        ensure!(
+            ours == theirs,
+            "{name}\n  kustomize {ours:?}\n  helm      {theirs:?}"
+        );
+    }
+    // What people set is what they get.
+    let other = render(&[
+        "--set=parts={rbac,prometheus-rbac}",
+        "--set=configNamespace=kube-public,prometheus.namespace=metrics,prometheus.serviceAccount=scraper",
+    ])?;
+    ensure!(other.len() == 6, "{:?}", other.keys());
+    let text = format!("{other:?}");
+    for (word, times) in [("kube-public", 8), ("scraper", 1), ("\"metrics\"", 1)] {
+        ensure!(
+            text.matches(word).count() == times,
+            "not {times} times {word}: {text}"
+        );
+    }
+    Ok(())
+}
+
+fn prometheus_scrapes(case: &Case<'_>) -> Result<()> {
+    let Some(prometheus) = picolet_oracle::find("prometheus", "prometheus") else {
+        return Ok(());
+    };
+    let control_plane = case.cluster().control_plane();
+    let kubectl = case.kubectl();
+    for object in [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}}),
+        json!({"apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": "prometheus", "namespace": "monitoring"}}),
+    ] {
+        kubectl.apply(&object.to_string())?;
+    }
+    case.apply_deployment("default", "prometheus-rbac.yaml")?;
+    let token = kubectl.run(["create", "token", "prometheus", "--namespace=monitoring"])?;
+    let node = case.node().start_ready()?;
+
+    // Its discovery asks for this; Debian's Prometheus is built without it.
+    let authority = control_plane.pki().certificate_authority();
+    let caller = Caller::new(authority, None)?;
+    let url = format!(
+        "{}/api/v1/nodes?labelSelector=picolet.dev/board",
+        control_plane.server_url()
+    );
+    let found = caller.get_with_token(&url, token.trim())?.json()?;
+    let nodes = found["items"].as_array().context("no nodes")?;
+    let found = nodes
+        .iter()
+        .find(|found| found["metadata"]["name"] == node.name());
+    let found = found.context("the node is not discovered")?;
+    let board = found["metadata"]["labels"]["picolet.dev/board"].as_str();
+    let port = &found["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"];
+    ensure!(*port == 10250, "{port}");
+
+    // The shipped jobs, with what discovery would have found; one of them as on k3s, where nodes tell no port.
+    let folder = control_plane.directory().join("prometheus").join(node.name());
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("token"), token.trim())?;
+    let mut configuration = fs::read_to_string(deployment("prometheus.yml"))?;
+    let discovery = "  kubernetes_sd_configs:
+  - role: node
+    selectors:
+    - role: node
+      label: picolet.dev/board
+";
+    ensure!(configuration.matches(discovery).count() == 2, "{configuration}");
+    for port in [10250, 0] {
+        let known = json!([{"targets": [format!("{}:{port}", node.address())], "labels": {
+            "__meta_kubernetes_node_name": node.name(),
+            "__meta_kubernetes_node_label_picolet_dev_board": board}}]);
+        configuration = configuration.replacen(discovery, &format!("  static_configs: {known}\n"), 1);
+    }
+    let account = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let authority = authority.to_str().context("the path is not UTF-8")?;
+    let configuration = configuration
+        .replace(&format!("{account}/ca.crt"), authority)
+        .replace(&format!("{account}/token"), "token");
+    ensure!(!configuration.contains(account), "{configuration}");
+    let file = folder.join("prometheus.yml");
+    fs::write(
+        &file,
+        format!("global: {{scrape_interval: 3s, scrape_timeout: 3s}}\n{configuration}"),
+    )?;
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let mut command = Command::new(prometheus);
+    command
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .arg("--log.level=warn");
+    let log = control_plane
+        .directory()
+        .join(format!("log/prometheus-{}.log", node.name()));
+    let mut prometheus = Process::start("prometheus", command, &log)?;
+    let listening = || TcpStream::connect(("127.0.0.1", port)).is_ok();
+    prometheus.wait_until(Duration::from_secs(30), listening)?;
+
+    let name = node.name();
+    for (series, value) in [
+        (format!("up{{job=\"picolet\",instance=\"{name}\"}}"), Some("1")),
+        (format!("kubelet_node_name{{node=\"{name}\"}}"), Some("1")),
+        (format!("picolet_build_info{{instance=\"{name}\"}}"), Some("1")),
+        (
+            format!("up{{job=\"picolet-resource\",instance=\"{name}\"}}"),
+            Some("1"),
+        ),
+        (
+            format!("node_memory_working_set_bytes{{instance=\"{name}\"}}"),
+            None,
+        ),
+    ] {
+        let query: String = series.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let url = format!("http://127.0.0.1:{port}/api/v1/query?query={query}");
+        let mut last = Value::Null;
+        until(Duration::from_secs(60), &format!("{series} is there"), || {
+            last = caller.get(&url)?.json()?;
+            let result = &last["data"]["result"][0];
+            let found = result["value"][1].as_str();
+            let right = match value {
+                Some(value) => found == Some(value),
+                None => found.is_some_and(|found| found != "0"),
+            };
+            Ok((right && result["metric"]["board"].as_str() == board).then_some(()))
+        })
+        .with_context(|| {
+            format!(
+                "Prometheus has {last}; {}",
+                fs::read_to_string(&log).unwrap_or_default()
+            )
+        })?;
+    }
     Ok(())
 }

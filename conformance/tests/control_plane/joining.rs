@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use picolet_conformance::{Case, Node, deployment, until};
+use picolet_conformance::{Case, Node, until};
 use picolet_controlplane::{Place, Process, SIGNING_DURATION};
 use serde_json::json;
 
@@ -24,7 +24,7 @@ pub(crate) const CASES: &[Entry] = &[
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-fn approve(case: &Case<'_>, node: &str) -> Result<Output> {
+pub(crate) fn approve(case: &Case<'_>, node: &str) -> Result<Output> {
     Command::new(case.cluster().program())
         .args(["approve", node, "--kubeconfig"])
         .arg(case.cluster().control_plane().admin_kubeconfig())
@@ -54,7 +54,7 @@ fn wait_log(node: &Node<'_>, words: &str) -> Result<()> {
     .with_context(|| node.log())
 }
 
-fn is_open(node: &Node<'_>) -> bool {
+pub(crate) fn is_open(node: &Node<'_>) -> bool {
     TcpStream::connect((node.address(), 10250)).is_ok()
 }
 
@@ -181,7 +181,7 @@ fn rights_of_deploy(case: &Case<'_>) -> Result<()> {
 
     // The approver, with no more rights than its own.
     let kubectl = case.kubectl();
-    kubectl.run(["create", "namespace", "picolet-system"])?;
+    case.apply_deployment("default", "namespace.yaml")?;
     case.apply_deployment("picolet-system", "approver.yaml")?;
     let account = kubectl.run([
         "create",
@@ -208,8 +208,6 @@ fn rights_of_deploy(case: &Case<'_>) -> Result<()> {
         .with_context(|| node.log())?;
     ensure!(read(&log).contains(": approved"), "{}", read(&log));
     drop(approver);
-    ensure!(deployment("prometheus-rbac.yaml").is_file());
-    case.apply_deployment("default", "prometheus-rbac.yaml")?;
     Ok(())
 }
 

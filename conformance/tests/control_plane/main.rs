@@ -9,6 +9,7 @@
 mod access;
 mod configuration;
 mod deployment;
+mod fleet;
 mod joining;
 mod lifecycle;
 mod outage;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Trial};
-use picolet_conformance::{Case, Cluster, Unavailable};
+use picolet_conformance::{Case, Cluster, LONG_TESTS, Unavailable};
 
 /// A case, as the modules list them.
 struct Entry {
@@ -133,10 +134,11 @@ fn cases() -> impl Iterator<Item = (String, &'static Entry, bool)> {
         ("access", access::CASES),
         ("joining", joining::CASES),
         ("deployment", deployment::CASES),
+        ("fleet", fleet::CASES),
         ("writes", writes::CASES),
         ("outage", outage::CASES),
     ];
-    let all = std::env::var_os("PICOLET_LONG_TESTS").is_some();
+    let all = std::env::var_os(LONG_TESTS).is_some();
     [false, true].into_iter().flat_map(move |on_board| {
         let prefix = if on_board { "board::" } else { "" };
         modules.into_iter().flat_map(move |(module, cases)| {

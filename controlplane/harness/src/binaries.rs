@@ -76,6 +76,10 @@ const ETCD: Module = Module {
     folder: "etcd",
     packages: &["go.etcd.io/etcd/server/v3"],
 };
+const HELM: Module = Module {
+    folder: "helm",
+    packages: &["helm.sh/helm/v3/cmd/helm"],
+};
 const TLSPEER: Module = Module {
     folder: "tlspeer",
     packages: &["picolet.dev/controlplane/tlspeer"],
@@ -104,6 +108,23 @@ impl Binaries {
         find_go()?;
         let build = || Ok(build_tlspeer(sources(), &cache_directory()?)?.join("tlspeer"));
         build().map_err(BuildError::Failed)
+    }
+
+    /// Returns helm, where it was built before. It is built now, which takes a minute or two, if `build` says so.
+    ///
+    /// # Errors
+    ///
+    /// When there is no Go, or it fails.
+    pub fn helm(build: bool) -> Result<Option<PathBuf>, BuildError> {
+        find_go()?;
+        let find = || {
+            let (sources, cache) = (sources(), cache_directory()?);
+            if !build && !HELM.target(sources, &cache, "-s -w")?.is_dir() {
+                return Ok(None);
+            }
+            Ok(Some(HELM.build(sources, &cache, "-s -w")?.join("helm")))
+        };
+        find().map_err(BuildError::Failed)
     }
 
     fn build_from(sources: &Path) -> Result<Self> {
@@ -142,9 +163,15 @@ fn build_tlspeer(sources: &Path, cache: &Path) -> Result<PathBuf> {
 }
 
 impl Module {
+    /// Where its programs are once they are built.
+    fn target(&self, sources: &Path, cache: &Path, linker_flags: &str) -> Result<PathBuf> {
+        let digest = digest(&sources.join(self.folder), linker_flags)?;
+        Ok(cache.join(format!("{}-{digest}", self.folder)))
+    }
+
     fn build(&self, sources: &Path, cache: &Path, linker_flags: &str) -> Result<PathBuf> {
         let source = sources.join(self.folder);
-        let target = cache.join(format!("{}-{}", self.folder, digest(&source, linker_flags)?));
+        let target = self.target(sources, cache, linker_flags)?;
         if target.is_dir() {
             return Ok(target);
         }
