@@ -28,6 +28,7 @@ pub struct NodeSetup<'a> {
     flags_instead_of_kubeconfig: bool,
     server: Option<String>,
     token: Option<String>,
+    authority_hash: Option<String>,
 }
 
 /// A node that was started. Dropping it ends the process and leaves the Node object.
@@ -51,6 +52,7 @@ impl<'a> NodeSetup<'a> {
             flags_instead_of_kubeconfig: false,
             server: None,
             token: None,
+            authority_hash: None,
         }
     }
 
@@ -94,6 +96,13 @@ impl<'a> NodeSetup<'a> {
         self
     }
 
+    /// Finds the cluster's authority by this hash, and is not given it.
+    #[must_use]
+    pub fn discovering(mut self, hash: &str) -> Self {
+        self.authority_hash = Some(hash.to_owned());
+        self
+    }
+
     /// Starts the node and does not wait for anything.
     ///
     /// # Errors
@@ -132,7 +141,10 @@ impl<'a> NodeSetup<'a> {
             let joins = self.token.is_some();
             if let Some(token) = self.token {
                 set("--server", control_plane.server_url());
-                set("--certificate-authority", authority.clone());
+                match self.authority_hash {
+                    Some(hash) => set("--discovery-token-ca-cert-hash", hash),
+                    None => set("--certificate-authority", authority.clone()),
+                }
                 set("--token", token);
             } else if let Some(server) = self.server {
                 set("--server", server);

@@ -50,15 +50,32 @@ impl Client {
             .root_certs(RootCerts::new_with_certs(&[authority]))
             .client_cert(client)
             .build();
+        let authorization = person.token.map(|token| format!("Bearer {token}"));
+        Ok(Self::with(&person.server, tls, authorization))
+    }
+
+    /// As nobody. Without an authority the server can be anybody: believe nothing that is not proved by itself.
+    pub(crate) fn anonymous(server: &str, authority: Option<&[u8]>) -> Result<Self> {
+        let tls = match authority {
+            Some(pem) => {
+                let authority = Certificate::from_pem(pem).context("the authority")?;
+                TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[authority]))
+            }
+            None => TlsConfig::builder().disable_verification(true),
+        };
+        Ok(Self::with(server, tls.build(), None))
+    }
+
+    fn with(server: &str, tls: TlsConfig, authorization: Option<String>) -> Self {
         let config = Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
             .timeout_global(Some(REQUEST));
-        Ok(Self {
+        Self {
             agent: config.build().into(),
-            server: person.server.trim_end_matches('/').to_owned(),
-            authorization: person.token.map(|token| format!("Bearer {token}")),
-        })
+            server: server.trim_end_matches('/').to_owned(),
+            authorization,
+        }
     }
 
     fn send(
@@ -130,6 +147,14 @@ impl Client {
     pub(crate) fn merge(&self, path: &str, body: &Value) -> Result<()> {
         let body = Some(("application/merge-patch+json", body.to_string()));
         object(self.send(Method::PATCH, path, body, REQUEST)?).map(drop)
+    }
+
+    /// Makes an object be as `body` has it, as the manager `picolet` of its fields (server-side apply).
+    pub(crate) fn apply(&self, path: &str, body: &Value) -> Result<()> {
+        let path = format!("{path}?fieldManager=picolet");
+        // JSON is YAML.
+        let body = Some(("application/apply-patch+yaml", body.to_string()));
+        object(self.send(Method::PATCH, &path, body, REQUEST)?).map(drop)
     }
 
     /// Deletes an object. Returns whether there was one.

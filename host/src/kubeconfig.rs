@@ -182,6 +182,17 @@ pub(crate) fn read_person(path: &Path) -> Result<Person> {
     read().with_context(|| format!("--kubeconfig {}", path.display()))
 }
 
+/// The authority of the first cluster in a kubeconfig that names no user, such as that of `cluster-info`.
+pub(crate) fn first_authority(text: &str) -> Result<Vec<u8>> {
+    let config = Config::parse(text)?;
+    let cluster = config.clusters.first().context("it has no cluster")?;
+    let data = cluster.entry.certificate_authority_data.as_deref();
+    decode(
+        "certificate-authority",
+        data.context("its cluster has no certificate-authority-data")?,
+    )
+}
+
 /// What stands in a kubeconfig itself as base64.
 fn decode(what: &str, data: &str) -> Result<Vec<u8>> {
     STANDARD

@@ -8,6 +8,7 @@ mod clock;
 mod cluster;
 mod demo;
 mod devcluster;
+mod discovery;
 mod emulate;
 mod kubeconfig;
 mod linux;

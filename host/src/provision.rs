@@ -6,11 +6,14 @@
 //! argument too. None is ever printed.
 
 mod material;
+mod onboarding;
 mod serial;
 
+use crate::discovery::{self, KeyHash};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use material::{Material, read};
+use onboarding::Onboarding;
 use picolet_kube::selector::Taint;
 use picolet_store::layout::Layout;
 use picolet_store::settings::{CAPACITY, Field, HEADER, SLOT, Security, Settings, SettingsError, Writer};
@@ -73,15 +76,27 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HOST")]
     ntp: Vec<String>,
 
-    /// The API server. May repeat: the next is tried when one fails.
-    #[arg(long, value_name = "URL", required = true)]
+    /// Prepare the cluster of this kubeconfig for the board, as its administrator: apply the rights of deploy/bootstrap.yaml and
+    /// deploy/rbac.yaml, make a bootstrap token that expires, and take server and authority from it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_authority", "discovery_token_ca_cert_hash", "token",
+        "client_certificate", "serving_certificate"])]
+    kubeconfig: Option<PathBuf>,
+    /// For how long the token made with --kubeconfig can be used, as 30m, 12h or 2d.
+    #[arg(long, value_name = "TIME", default_value = "1h", requires = "kubeconfig", value_parser = onboarding::lifetime)]
+    token_ttl: u64,
+    /// The API server. May repeat: the next is tried when one fails. [default: the kubeconfig's]
+    #[arg(long, value_name = "URL", required_unless_present = "kubeconfig")]
     server: Vec<String>,
     /// The authority of the API server's certificate (PEM or DER).
     #[arg(long, value_name = "FILE")]
     certificate_authority: Option<PathBuf>,
+    /// In place of --certificate-authority: ask the server for the authority of its cluster, and believe it by the hash of its
+    /// public key, sha256:…, as kubeadm prints it. May repeat. The settings have the authority itself.
+    #[arg(long, value_name = "HASH", conflicts_with = "certificate_authority")]
+    discovery_token_ca_cert_hash: Vec<KeyHash>,
     /// Have the board join the cluster with this bootstrap token, abcdef.0123456789abcdef, in place of a certificate: it makes
     /// its keys itself, and asks for certificates and renews them.
-    #[arg(long, value_name = "TOKEN", env = "PICOLET_TOKEN", hide_env_values = true, requires = "certificate_authority",
+    #[arg(long, value_name = "TOKEN", env = "PICOLET_TOKEN", hide_env_values = true,
         conflicts_with_all = ["client_certificate", "client_key", "serving_certificate", "serving_key"])]
     token: Option<String>,
     /// The node's certificate (PEM or DER), of CN=system:node:NAME, O=system:nodes.
@@ -137,6 +152,9 @@ Examples:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
       --server https://192.168.1.10:6443 --certificate-authority ca.crt \\
       --token abcdef.0123456789abcdef --node-name pico-1 -o settings.uf2
+  The same, with a kubeconfig at hand; nothing else has to be prepared in the cluster:
+    picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
+      --kubeconfig ~/.kube/config --node-name pico-1 -o settings.uf2
   The same for a board that is given its certificate:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
       --server https://192.168.1.10:6443 --certificate-authority ca.crt \\
@@ -168,10 +186,15 @@ impl From<WifiSecurity> for Security {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut block = [0; SLOT];
     let mut writer = Writer::new(&mut block);
-    for note in arguments.put_all(&mut writer)? {
+    let cluster = arguments.cluster()?;
+    for note in arguments.put_all(&mut writer, &cluster)? {
         eprintln!("note: {note}");
     }
     let block = writer.finish()?;
+    // Not before all of it fits together.
+    if let Some(onboarding) = &cluster.onboarding {
+        onboarding.apply()?;
+    }
     let length = Settings::read_block(block)?.entries().len();
     let name = &arguments.node_name;
     let board = arguments.board.as_deref();
@@ -207,14 +230,64 @@ fn write(output: &Path, layout: &Layout, block: &[u8; SLOT]) -> Result<()> {
     Ok(())
 }
 
+/// Where the board goes, and what lets it in.
+struct Cluster {
+    servers: Vec<String>,
+    /// In DER.
+    authorities: Vec<Vec<u8>>,
+    token: Option<String>,
+    /// What is still to be done there.
+    onboarding: Option<Onboarding>,
+}
+
 impl Arguments {
+    fn cluster(&self) -> Result<Cluster> {
+        let flag = Field::CertificateAuthority.flag();
+        if let Some(path) = &self.kubeconfig {
+            let namespace = self.config_namespace.as_deref().unwrap_or("default");
+            let onboarding = Onboarding::new(path, &self.node_name, namespace, self.token_ttl)?;
+            let servers = if self.server.is_empty() {
+                vec![onboarding.server_for_board()?]
+            } else {
+                self.server.clone()
+            };
+            return Ok(Cluster {
+                servers,
+                authorities: material::authorities_in(
+                    onboarding.authority(),
+                    &format!("--kubeconfig {}", path.display()),
+                )?,
+                token: Some(onboarding.token().to_owned()),
+                onboarding: Some(onboarding),
+            });
+        }
+        let hashes = &self.discovery_token_ca_cert_hash;
+        let authorities = match (&self.certificate_authority, self.server.first()) {
+            (Some(path), _) => material::authorities(flag, path)?,
+            (None, Some(server)) if !hashes.is_empty() => {
+                material::authorities_in(&discovery::authority(server, hashes)?, server)?
+            }
+            _ if self.token.is_some() => bail!(
+                "--token: --certificate-authority or --discovery-token-ca-cert-hash is required with it: the board tells its token \
+                 to its own cluster only"
+            ),
+            _ => Vec::new(),
+        };
+        Ok(Cluster {
+            servers: self.server.clone(),
+            authorities,
+            token: self.token.clone(),
+            onboarding: None,
+        })
+    }
+
     /// Puts all that was given. Returns what a person should know of it.
-    fn put_all(&self, writer: &mut Writer<'_>) -> Result<Vec<String>> {
+    fn put_all(&self, writer: &mut Writer<'_>, cluster: &Cluster) -> Result<Vec<String>> {
         let mut notes = Vec::new();
-        self.put_network(writer)?;
+        self.put_network(writer, cluster)?;
         // Before the certificates, which are compared with it.
         writer.put(Field::NodeName, self.node_name.as_bytes())?;
-        self.put_material(writer, &mut notes)?;
+        self.put_material(writer, cluster, &mut notes)?;
         if let Some(address) = self.node_ip {
             writer.put(Field::NodeIp, &address.octets())?;
         }
@@ -255,7 +328,7 @@ impl Arguments {
         Ok(notes)
     }
 
-    fn put_network(&self, writer: &mut Writer<'_>) -> Result<()> {
+    fn put_network(&self, writer: &mut Writer<'_>, cluster: &Cluster) -> Result<()> {
         writer.put(Field::Ssid, self.ssid.as_bytes())?;
         if let Some(path) = &self.passphrase_file {
             let text = read("passphrase-file", path)?;
@@ -294,7 +367,7 @@ impl Arguments {
         for server in &self.ntp {
             writer.put(Field::Ntp, server.as_bytes())?;
         }
-        for server in &self.server {
+        for server in &cluster.servers {
             let put = writer.put(Field::Server, server.as_bytes());
             put.map_err(|error| match error {
                 SettingsError::Field(_, what) => anyhow!("--server {server}: {what}"),
@@ -304,18 +377,21 @@ impl Arguments {
         Ok(())
     }
 
-    fn put_material(&self, writer: &mut Writer<'_>, notes: &mut Vec<String>) -> Result<()> {
-        for (field, path) in [
-            (Field::CertificateAuthority, &self.certificate_authority),
-            (Field::ClientAuthority, &self.client_ca_file),
-        ] {
-            if let Some(path) = path {
-                for der in material::authorities(field.flag(), path)? {
-                    writer.put(field, &der)?;
-                }
+    fn put_material(
+        &self,
+        writer: &mut Writer<'_>,
+        cluster: &Cluster,
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
+        for der in &cluster.authorities {
+            writer.put(Field::CertificateAuthority, der)?;
+        }
+        if let Some(path) = &self.client_ca_file {
+            for der in material::authorities(Field::ClientAuthority.flag(), path)? {
+                writer.put(Field::ClientAuthority, &der)?;
             }
         }
-        if let Some(token) = &self.token {
+        if let Some(token) = &cluster.token {
             writer.put(Field::BootstrapToken, token.as_bytes())?;
         } else if let (Some(certificate), Some(key)) = (&self.client_certificate, &self.client_key) {
             let material = Material::read("client", certificate, key)?;
@@ -324,7 +400,11 @@ impl Arguments {
                 writer.put(Field::ClientCertificate, der)?;
             }
             writer.put(Field::ClientKey, &material.key)?;
-        } else if self.server.iter().any(|server| server.starts_with("https://")) {
+        } else if cluster
+            .servers
+            .iter()
+            .any(|server| server.starts_with("https://"))
+        {
             bail!(
                 "--token: an https:// server wants to know who the node is; give a bootstrap token (kubeadm token create \
                  prints one), or with --client-certificate and --client-key the certificate of CN=system:node:{}, \

@@ -1,6 +1,7 @@
 //! `picolet run`: the options, and as many nodes as are asked for.
 
 use crate::clock::Source;
+use crate::discovery::{self, KeyHash};
 use crate::kubeconfig::{self, Access};
 use crate::logging;
 use crate::node::Node;
@@ -28,6 +29,10 @@ pub(crate) struct Arguments {
     /// The authority of the API server's certificate (PEM).
     #[arg(long, value_name = "FILE")]
     certificate_authority: Option<PathBuf>,
+    /// In place of --certificate-authority: ask the server for the authority of its cluster, and believe it by the hash of its
+    /// public key, sha256:…, as kubeadm prints it. Beside --token; may repeat.
+    #[arg(long, value_name = "HASH", requires = "state_dir", conflicts_with_all = ["kubeconfig", "certificate_authority", "client_certificate"])]
+    discovery_token_ca_cert_hash: Vec<KeyHash>,
     /// The node's certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "client_key")]
     client_certificate: Option<PathBuf>,
@@ -106,6 +111,9 @@ Examples:
   One node that joins the cluster by itself:
     picolet run --server https://192.0.2.10:6443 --certificate-authority ca.crt --state-dir /var/lib/picolet \\
       --token abcdef.0123456789abcdef --node-ip 192.0.2.20
+  The same, with what kubeadm token create --print-join-command prints:
+    picolet run --server https://192.0.2.10:6443 --token abcdef.0123456789abcdef --state-dir /var/lib/picolet \\
+      --discovery-token-ca-cert-hash sha256:… --node-ip 192.0.2.20
   One node:
     picolet run --kubeconfig kubelet.conf --node-name pico-1 --node-ip 127.0.77.1 \\
       --serving-certificate kubelet.crt --serving-key kubelet.key
@@ -120,12 +128,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(token) = &arguments.token {
         check_bootstrap_token(token)?;
     }
-    let nodes = (0..arguments.count)
-        .map(|n| arguments.node(n))
-        .collect::<Result<Vec<_>>>()?;
     if let Some(directory) = &arguments.state_dir {
         std::fs::create_dir_all(directory).with_context(|| format!("--state-dir {}", directory.display()))?;
     }
+    let discovered = arguments.discover()?;
+    let nodes = (0..arguments.count)
+        .map(|n| arguments.node(n, discovered.as_deref()))
+        .collect::<Result<Vec<_>>>()?;
     run_nodes(nodes)
 }
 
@@ -182,8 +191,27 @@ impl Arguments {
                 && kept.is_some_and(|kept| kept.exists())
     }
 
+    /// The authority that the server is asked for, once: it is kept, so that a node starts while its server is away.
+    fn discover(&self) -> Result<Option<Vec<u8>>> {
+        let hashes = &self.discovery_token_ca_cert_hash;
+        let (Some(server), Some(state), false) = (self.server.first(), &self.state_dir, hashes.is_empty())
+        else {
+            return Ok(None);
+        };
+        let kept = state.join("cluster-authority.crt");
+        if let Some(authority) = std::fs::read(&kept)
+            .ok()
+            .and_then(|pem| discovery::matching(&pem, hashes).ok())
+        {
+            return Ok(Some(authority));
+        }
+        let authority = discovery::authority(server, hashes)?;
+        std::fs::write(&kept, &authority).with_context(|| kept.display().to_string())?;
+        Ok(Some(authority))
+    }
+
     /// The `n`-th node.
-    fn node(&self, n: u32) -> Result<Node> {
+    fn node(&self, n: u32, discovered: Option<&[u8]>) -> Result<Node> {
         let hostname = || {
             rustix::system::uname()
                 .nodename()
@@ -207,8 +235,11 @@ impl Arguments {
                 let secure = server.starts_with("https://");
                 let access = Access {
                     server,
-                    certificate_authority: optional("certificate-authority", &self.certificate_authority)?
-                        .unwrap_or_default(),
+                    certificate_authority: match discovered {
+                        Some(authority) => authority.to_vec(),
+                        None => optional("certificate-authority", &self.certificate_authority)?
+                            .unwrap_or_default(),
+                    },
                     client_certificate: optional("client-certificate", &self.client_certificate)?
                         .unwrap_or_default(),
                     client_key: optional("client-key", &self.client_key)?.unwrap_or_default(),
@@ -219,7 +250,7 @@ impl Arguments {
                         || access.client_certificate.is_empty() && !joins)
                 {
                     bail!(
-                        "an https:// server needs --certificate-authority, and --client-certificate with --client-key, or \
+                        "an https:// server needs --certificate-authority or --discovery-token-ca-cert-hash, and --client-certificate with --client-key, or \
                          --token with --state-dir: a node shows who it is, and verifies whom it talks to"
                     );
                 }

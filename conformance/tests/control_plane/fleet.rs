@@ -1,19 +1,23 @@
 //! What somebody does who has many boards: looks at them, brings one in, takes one out.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use picolet_conformance::{Case, Node, until};
+use picolet_conformance::{Case, Node, deployment, until};
 use picolet_controlplane::Place;
 use serde_json::json;
 
 use crate::joining::{approve, is_open};
 use crate::{Entry, beside};
 
-pub(crate) const CASES: &[Entry] =
-    &[beside("listed_and_retired", listed_and_retired)
-        .only_linux("it joins by its token on the command line")];
+pub(crate) const CASES: &[Entry] = &[
+    beside("listed_and_retired", listed_and_retired).only_linux("it joins by its token on the command line"),
+    beside("authority_by_its_hash", authority_by_its_hash)
+        .only_linux("a board's settings have the authority itself"),
+];
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -139,5 +143,177 @@ fn listed_and_retired(case: &Case<'_>) -> Result<()> {
         "--force",
         "--ignore-not-found",
     ])?;
+    Ok(())
+}
+
+/// The settings in a UF2 file, as they lie in flash: its blocks have 256 bytes at 32 of 512.
+fn settings(file: &Path) -> Result<Vec<u8>> {
+    let file = fs::read(file)?;
+    ensure!(
+        !file.is_empty() && file.len() % 512 == 0,
+        "{} bytes are no UF2",
+        file.len()
+    );
+    Ok(file
+        .chunks(512)
+        .flat_map(|block| block[32..288].to_vec())
+        .collect())
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// `picolet provision`, as far as a board named `node`. Returns what it said, and its file.
+fn provision(case: &Case<'_>, node: &str, more: &[&str]) -> Result<(Output, PathBuf)> {
+    let control_plane = case.cluster().control_plane();
+    let file = control_plane.directory().join(format!("{node}.uf2"));
+    let output = Command::new(case.cluster().program())
+        .args(["provision", "--board=pico-w", "--ssid=attic", "--node-name", node])
+        .args(["--server", &control_plane.server_url()])
+        .args(more)
+        .arg("--output")
+        .arg(&file)
+        .output()
+        .context("cannot run picolet provision")?;
+    Ok((output, file))
+}
+
+/// A board's settings from a kubeconfig, in a cluster that has no rights for it yet. A node joins with their token.
+pub(crate) fn provisioned_from_a_kubeconfig(case: &Case<'_>) -> Result<()> {
+    let kubectl = case.kubectl();
+    let bootstrap = deployment("bootstrap.yaml");
+    let bootstrap = bootstrap.to_str().context("the project's path is not UTF-8")?;
+    kubectl.run(["delete", "--ignore-not-found", "--filename", bootstrap])?;
+    let setup = case.node_named("provisioned");
+    let name = setup.name().to_owned();
+    let namespace = format!("case-{name}");
+    kubectl.run(["create", "namespace", &namespace])?;
+    let kubeconfig = case.cluster().control_plane().admin_kubeconfig();
+    let kubeconfig = kubeconfig.to_str().context("the path is not UTF-8")?;
+    let options = [
+        "--kubeconfig",
+        kubeconfig,
+        "--config-namespace",
+        &namespace,
+        "--token-ttl=10m",
+    ];
+    let (output, file) = provision(case, &name, &options)?;
+    let said = text(&output.stdout);
+    ensure!(output.status.success(), "{output:?}");
+    let id = said
+        .split("Bootstrap token ")
+        .nth(1)
+        .and_then(|rest| rest.get(..6));
+    let id = id.with_context(|| said.clone())?.to_owned();
+    let secret = case
+        .cluster()
+        .object("kube-system", "secret", &format!("bootstrap-token-{id}"))?
+        .context("there is no token")?;
+    let datum = |key: &str| -> Result<String> {
+        let object = format!("bootstrap-token-{id}");
+        let template = format!("go-template={{{{index .data \"{key}\" | base64decode}}}}");
+        let get = [
+            "get",
+            "secret",
+            &object,
+            "--namespace=kube-system",
+            "--output",
+            &template,
+        ];
+        Ok(kubectl.run(get)?)
+    };
+    ensure!(
+        secret["type"] == "bootstrap.kubernetes.io/token",
+        "{}",
+        secret["type"]
+    );
+    ensure!(
+        datum("auth-extra-groups")? == "system:bootstrappers:picolet",
+        "another group"
+    );
+    ensure!(
+        said.contains(&datum("expiration")?),
+        "it does not say when the token ends: {said}"
+    );
+    let hidden = datum("token-secret")?;
+    ensure!(
+        !said.contains(&hidden) && !text(&output.stderr).contains(&hidden),
+        "the token is shown"
+    );
+    let token = format!("{id}.{hidden}");
+    let flash = settings(&file)?;
+    ensure!(
+        contains(&flash, token.as_bytes()),
+        "the settings have another token"
+    );
+    ensure!(
+        contains(&flash, case.cluster().control_plane().server_url().as_bytes()),
+        "the settings have another server"
+    );
+    for role in ["picolet-config", "picolet-labelled-config"] {
+        ensure!(
+            case.cluster().object(&namespace, "rolebinding", role)?.is_some(),
+            "no {role}"
+        );
+    }
+    let node = setup.joining(&token).start()?;
+    node.wait_ready(Duration::from_secs(90))
+        .with_context(|| node.log())?;
+    // A second board finds all of it there.
+    let (output, _) = provision(case, &format!("{name}-2"), &options)?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
+fn authority_by_its_hash(case: &Case<'_>) -> Result<()> {
+    let control_plane = case.cluster().control_plane();
+    let token = control_plane.bootstrap_token();
+    let setup = case.node();
+    let name = setup.name().to_owned();
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    let join = |hash: &str| {
+        provision(
+            case,
+            &name,
+            &["--token", token, "--discovery-token-ca-cert-hash", hash],
+        )
+    };
+    let (refused, file) = join(&wrong)?;
+    let said = text(&refused.stderr);
+    ensure!(!refused.status.success() && !file.exists(), "{refused:?}");
+    ensure!(
+        said.contains("print-join-command") && !said.contains(token),
+        "{said}"
+    );
+    let shown = said.split("has the hash ").nth(1).and_then(|rest| rest.get(..71));
+    let hash = shown.with_context(|| said.clone())?.to_owned();
+    let (made, file) = join(&hash)?;
+    ensure!(made.status.success(), "{made:?}");
+    ensure!(
+        contains(&settings(&file)?, token.as_bytes()),
+        "no token in the settings"
+    );
+
+    // A process too, which keeps the authority for when nobody can be asked.
+    let node = setup.joining(token).discovering(&hash).start()?;
+    node.wait_ready(Duration::from_secs(90))
+        .with_context(|| node.log())?;
+    let kept = node.state().join("cluster-authority.crt");
+    let (kept, own) = (
+        fs::read_to_string(&kept)?,
+        fs::read_to_string(control_plane.pki().certificate_authority())?,
+    );
+    ensure!(kept.lines().eq(own.lines()), "{kept} is not {own}");
+    let other = case
+        .node_named("misled")
+        .joining(token)
+        .discovering(&wrong)
+        .start()?;
+    until(LIMIT, "the wrong authority is refused", || {
+        Ok(other.log().contains("has the hash sha256:").then_some(()))
+    })
+    .with_context(|| other.log())?;
+    ensure!(other.object().is_err(), "it joined a cluster that is not its own");
     Ok(())
 }

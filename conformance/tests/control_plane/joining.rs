@@ -208,6 +208,8 @@ fn rights_of_deploy(case: &Case<'_>) -> Result<()> {
         .with_context(|| node.log())?;
     ensure!(read(&log).contains(": approved"), "{}", read(&log));
     drop(approver);
+    // What else takes these rights away for a moment cannot be a case beside this one.
+    crate::fleet::provisioned_from_a_kubeconfig(case)?;
     Ok(())
 }
 

@@ -180,7 +180,12 @@ impl ControlPlane {
             .context("a bootstrap token has a dot")?;
         let objects = include_str!("bootstrap.yaml")
             .replace("@TOKEN_ID@", id)
-            .replace("@TOKEN_SECRET@", secret);
+            .replace("@TOKEN_SECRET@", secret)
+            .replace("@SERVER@", &self.server_url())
+            .replace(
+                "@AUTHORITY@",
+                &kubeconfig::encode(self.pki.certificate_authority())?,
+            );
         kubectl.apply(&objects)?;
         // The last thing that a pod needs is the service account that a controller makes in each namespace.
         let account = ["get", "serviceaccount", "default", "--namespace=default"];

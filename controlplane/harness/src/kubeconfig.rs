@@ -50,7 +50,7 @@ current-context: picolet
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn encode(path: &Path) -> Result<String> {
+pub(crate) fn encode(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(BASE64_STANDARD.encode(bytes))
 }

@@ -40,9 +40,13 @@ fn certificates(bytes: &[u8]) -> Result<Vec<Vec<u8>>, SetupError> {
 
 /// The authorities in a file, in DER.
 pub(super) fn authorities(flag: &str, path: &Path) -> Result<Vec<Vec<u8>>> {
-    let bytes = read(flag, path)?;
-    let place = || format!("--{flag} {}", path.display());
-    let all = certificates(&bytes).with_context(place)?;
+    authorities_in(&read(flag, path)?, &format!("--{flag} {}", path.display()))
+}
+
+/// The authorities in what was read from `place`, in DER.
+pub(super) fn authorities_in(bytes: &[u8], place: &str) -> Result<Vec<Vec<u8>>> {
+    let place = || place.to_owned();
+    let all = certificates(bytes).with_context(place)?;
     // This is how the board will read them.
     Connector::new(&all, None, || None).with_context(place)?;
     for der in &all {

@@ -1,0 +1,128 @@
+//! The authority of a cluster, found by the hash of its public key.
+//!
+//! kubeadm publishes a cluster's authority to everybody, as the ConfigMap `cluster-info` in `kube-public`. Whoever
+//! answers at an address can show any; the hash that `kubeadm token create --print-join-command` prints says which is
+//! right (`cmd/kubeadm/app/util/pubkeypin` of Kubernetes). Nothing is told to a server before.
+
+use crate::cluster::Client;
+use crate::kubeconfig;
+use anyhow::{Context, Result, bail};
+use picolet_tls::x509::{certificates_from_pem, pem};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use x509_cert::Certificate;
+use x509_cert::der::{Decode, Encode};
+
+const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
+
+/// SHA-256 over the SubjectPublicKeyInfo of an authority's certificate, written as `sha256:` and 64 digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyHash([u8; 32]);
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::str::FromStr for KeyHash {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let what = "write it as sha256: and 64 hexadecimal digits, as kubeadm token create --print-join-command prints it";
+        let digits = text.strip_prefix("sha256:").ok_or(what)?;
+        let mut hash = [0; 32];
+        if digits.len() != 2 * hash.len() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(what);
+        }
+        for (index, byte) in hash.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).map_err(|_| what)?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+impl KeyHash {
+    fn of(der: &[u8]) -> Result<Self> {
+        let certificate = Certificate::from_der(der).context("a certificate cannot be read")?;
+        let key = certificate.tbs_certificate().subject_public_key_info().to_der()?;
+        Ok(Self(Sha256::digest(key).into()))
+    }
+}
+
+/// Those of the certificates in `authority` (PEM) that one of the hashes is of, in PEM.
+pub(crate) fn matching(authority: &[u8], hashes: &[KeyHash]) -> Result<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut others = Vec::new();
+    for der in certificates_from_pem(authority)? {
+        let hash = KeyHash::of(&der)?;
+        if hashes.contains(&hash) {
+            found.extend(pem("CERTIFICATE", &der).into_bytes());
+        } else {
+            others.push(hash.to_string());
+        }
+    }
+    if found.is_empty() {
+        bail!(
+            "--discovery-token-ca-cert-hash: the authority that the server shows has the hash {}. Either the hash is \
+             another cluster's, or somebody stands between; kubeadm token create --print-join-command prints the right one",
+            others.join(", ")
+        );
+    }
+    Ok(found)
+}
+
+/// Asks a server for its cluster's authority (PEM), and believes it by one of the hashes.
+pub(crate) fn authority(server: &str, hashes: &[KeyHash]) -> Result<Vec<u8>> {
+    let shown = Client::anonymous(server, None)?.get(CLUSTER_INFO).with_context(|| {
+        format!("{server} shows no cluster-info; give --certificate-authority in place of --discovery-token-ca-cert-hash")
+    })?;
+    let config = shown["data"]["kubeconfig"].as_str().unwrap_or_default();
+    let authority =
+        kubeconfig::first_authority(config).with_context(|| format!("cluster-info of {server}"))?;
+    let authority = matching(&authority, hashes)?;
+    // Whoever has shown it is now to prove to be that cluster.
+    Client::anonymous(server, Some(&authority))?
+        .get(CLUSTER_INFO)
+        .with_context(|| format!("{server} is not of the cluster whose authority it shows"))?;
+    Ok(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+
+    #[test]
+    fn an_authority_is_known_by_the_hash_of_its_key() {
+        let make = || {
+            let key = KeyPair::generate().expect("a key");
+            let certificate = CertificateParams::default()
+                .self_signed(&key)
+                .expect("a certificate");
+            let hash = KeyHash(Sha256::digest(key.subject_public_key_info()).into());
+            (certificate.pem(), hash)
+        };
+        let ((one, hash), (other, other_hash)) = (make(), make());
+        let both = format!("{one}{other}");
+        let found = matching(both.as_bytes(), &[hash]).expect("it is there");
+        let same = certificates_from_pem(&found).expect("PEM");
+        assert_eq!(same, certificates_from_pem(one.as_bytes()).expect("PEM"));
+        let refused = matching(other.as_bytes(), &[hash])
+            .expect_err("another key")
+            .to_string();
+        assert!(refused.contains(&other_hash.to_string()), "{refused}");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        for wrong in [
+            "",
+            "sha256:",
+            "sha256:00",
+            &format!("md5:{hash}"),
+            &format!("{hash}0"),
+            &hash.to_string().replace(':', ": "),
+        ] {
+            assert!(wrong.parse::<KeyHash>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What somebody who administers a cluster prepares in it for a board: the rights to join, and a token to join with.
+//!
+//! The rights are those of `deploy/`, the very files. The token is as kubeadm makes them, and nobody sees it but the board.
+
+use crate::cluster::Client;
+use crate::kubeconfig;
+use anyhow::{Context, Result, bail};
+use picolet_kube::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The rights: to join, and to read the configuration.
+const MANIFESTS: [&str; 2] = [
+    include_str!("../../../deploy/bootstrap.yaml"),
+    include_str!("../../../deploy/rbac.yaml"),
+];
+/// The group that these rights are given to.
+const GROUP: &str = "system:bootstrappers:picolet";
+
+/// What is going to be done.
+pub(super) struct Onboarding {
+    client: Client,
+    server: String,
+    authority: Vec<u8>,
+    node: String,
+    namespace: String,
+    token: String,
+    expires: Timestamp,
+}
+
+/// Reads `30m`, `12h` or `2d` as seconds.
+pub(super) fn lifetime(text: &str) -> Result<u64, &'static str> {
+    let what = "write it as a number and s, m, h or d, such as 30m";
+    let unit = match text.bytes().next_back() {
+        Some(b's') => 1,
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        Some(b'd') => 86_400,
+        _ => return Err(what),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| what)?;
+    // Controllers remove tokens that are over, and a token for ever is no token for one board.
+    match number.checked_mul(unit) {
+        Some(seconds @ 60..=2_592_000) => Ok(seconds),
+        _ => Err("from one minute to 30 days"),
+    }
+}
+
+impl Onboarding {
+    pub(super) fn new(path: &Path, node: &str, namespace: &str, lifetime: u64) -> Result<Self> {
+        let person = kubeconfig::read_person(path)?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since.map_or(0, |since| since.as_secs());
+        Ok(Self {
+            client: Client::from_kubeconfig(Some(path))?,
+            server: person.server,
+            authority: person.certificate_authority,
+            node: node.to_owned(),
+            namespace: namespace.to_owned(),
+            token: token()?,
+            expires: Timestamp::from_seconds(now.saturating_add(lifetime)),
+        })
+    }
+
+    /// The authority of the cluster, in PEM.
+    pub(super) fn authority(&self) -> &[u8] {
+        &self.authority
+    }
+
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The server as the board can reach it.
+    pub(super) fn server_for_board(&self) -> Result<String> {
+        if is_this_machine(&self.server) {
+            bail!(
+                "--server: the kubeconfig's is {}, which to a board is the board itself; give the address of the API server \
+                 in its network, which has to be in the server's certificate",
+                self.server
+            );
+        }
+        Ok(self.server.clone())
+    }
+
+    /// Does it, and says so.
+    pub(super) fn apply(&self) -> Result<()> {
+        for (path, object) in objects(&self.namespace)? {
+            self.client.apply(&path, &object).with_context(|| {
+                let kind = object["kind"].as_str().unwrap_or_default();
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                format!("cannot apply the {kind} {name}; an administrator can, or give --token and --certificate-authority")
+            })?;
+        }
+        let (id, secret) = self.token.split_once('.').unwrap_or_default();
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "bootstrap.kubernetes.io/token",
+            "metadata": {"name": format!("bootstrap-token-{id}"), "namespace": "kube-system"},
+            "stringData": {
+                "description": format!("made by picolet provision for {}", self.node),
+                "token-id": id,
+                "token-secret": secret,
+                "expiration": self.expires.time().to_string(),
+                "usage-bootstrap-authentication": "true",
+                "auth-extra-groups": GROUP,
+            },
+        });
+        self.client
+            .post("/api/v1/namespaces/kube-system/secrets", &object)
+            .context("cannot make a bootstrap token in kube-system; an administrator can, or give --token and --certificate-authority")?;
+        println!(
+            "The cluster lets picolets join, and read pico-config in the namespace {}. Bootstrap token {id} is good until {}.",
+            self.namespace,
+            self.expires.time()
+        );
+        Ok(())
+    }
+}
+
+/// The objects of the manifests, and where they go.
+fn objects(namespace: &str) -> Result<Vec<(String, Value)>> {
+    let mut objects = Vec::new();
+    for manifest in MANIFESTS {
+        for document in serde_yaml_ng::Deserializer::from_str(manifest) {
+            let mut object = Value::deserialize(document).context("deploy/")?;
+            let name = object["metadata"]["name"].as_str().context("no name")?.to_owned();
+            let api = "/apis/rbac.authorization.k8s.io/v1";
+            let path = match object["kind"].as_str() {
+                Some("ClusterRoleBinding") => format!("{api}/clusterrolebindings/{name}"),
+                Some("Role") => format!("{api}/namespaces/{namespace}/roles/{name}"),
+                Some("RoleBinding") => format!("{api}/namespaces/{namespace}/rolebindings/{name}"),
+                other => bail!("deploy/ has an object of kind {other:?}"),
+            };
+            if path.contains("/namespaces/") {
+                object["metadata"]["namespace"] = namespace.into();
+            }
+            objects.push((path, object));
+        }
+    }
+    Ok(objects)
+}
+
+/// Whether a URL names the machine that asks.
+fn is_this_machine(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(six) => six.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback() || address.is_unspecified())
+}
+
+/// A token of the form `[a-z0-9]{6}.[a-z0-9]{16}`, 80 bits of it secret.
+fn token() -> Result<String> {
+    let mut random = [0; 22];
+    getrandom::fill(&mut random).context("no randomness for a token")?;
+    let letters = b"abcdefghijklmnopqrstuvwxyz234567";
+    let text: String = random
+        .iter()
+        .map(|byte: &u8| char::from(letters[usize::from(byte % 32)]))
+        .collect();
+    Ok(format!("{}.{}", &text[..6], &text[6..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use picolet_store::settings::is_bootstrap_token;
+
+    #[test]
+    fn tokens_are_tokens_and_never_the_same() {
+        let (one, other) = (token().expect("a token"), token().expect("a token"));
+        assert!(is_bootstrap_token(one.as_bytes()), "{one}");
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn the_rights_of_deploy_go_where_they_belong() {
+        let objects = objects("workshop").expect("they can be read");
+        assert_eq!(objects.len(), 7);
+        let paths: Vec<&str> = objects.iter().map(|(path, _)| path.as_str()).collect();
+        assert!(
+            paths.contains(&"/apis/rbac.authorization.k8s.io/v1/namespaces/workshop/roles/picolet-config")
+        );
+        assert!(paths.contains(&"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/picolet:bootstrap"));
+        let groups = objects
+            .iter()
+            .filter(|(_, object)| object["subjects"][0]["name"] == GROUP);
+        assert_eq!(groups.count(), 2);
+    }
+
+    #[test]
+    fn a_board_cannot_reach_this_machine_by_its_own_name() {
+        for url in [
+            "https://127.0.0.1:6443",
+            "https://localhost",
+            "https://[::1]:6443/x",
+            "https://0.0.0.0:6443",
+        ] {
+            assert!(is_this_machine(url), "{url}");
+        }
+        for url in [
+            "https://192.0.2.10:6443",
+            "https://k8s.example.org",
+            "https://[2001:db8::1]:6443",
+        ] {
+            assert!(!is_this_machine(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn lifetimes() {
+        assert_eq!((lifetime("30m"), lifetime("2d")), (Ok(1800), Ok(172_800)));
+        for wrong in [
+            "",
+            "h",
+            "1",
+            "1w",
+            "-1h",
+            "0h",
+            "31d",
+            "99999999999999999999d",
+            "1\u{e4}",
+        ] {
+            assert!(lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
+}
