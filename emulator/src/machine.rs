@@ -195,7 +195,7 @@ impl Machine {
             core.sleep = Sleep::Reset;
             return;
         }
-        self.chip.resets.release_flash_pins();
+        self.chip.resets.release_for_second_stage();
         self.chip.ssi.set_up_for_reads();
         self.chip.update_flash_mapped();
         for i in 0..SECOND_STAGE_SIZE as u32 / 4 {

@@ -1,41 +1,15 @@
 //! `picolet emulate` with an image that joins a network, as a user drags it: the host and the device reach each other.
 
+mod common;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 
-/// Builds the image of the emulator's tests, beside what they build.
-fn image() -> Vec<u8> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = workspace.join("target/emulator-firmware");
-    let name = "emulator-firmware-wifi";
-    let status = Command::new(env!("CARGO"))
-        .current_dir(workspace.join("emulator/firmware"))
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            name,
-            "--bin",
-            name,
-            "--target-dir",
-        ])
-        .arg(&target)
-        .env_remove("CARGO_TARGET_DIR")
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .status()
-        .expect("cargo");
-    assert!(
-        status.success(),
-        "{name} does not build: is the target thumbv6m-none-eabi installed?"
-    );
-    fs::read(target.join("thumbv6m-none-eabi/release").join(name)).expect("what was built")
-}
+use common::{emulate, firmware, interrupt};
 
 /// A UF2 file of what an ELF file has in flash: blocks of 256 bytes.
 fn uf2(elf: &[u8]) -> Vec<u8> {
@@ -120,22 +94,22 @@ fn curl_reaches_the_device_and_the_device_reaches_the_host() {
         fs::write(&path, bytes).expect("a file");
         path
     };
-    let program = file("wifi.uf2", &uf2(&image()));
+    let name = "emulator-firmware-wifi";
+    let elf = fs::read(firmware(name, name)).expect("what was built");
+    let program = file("wifi.uf2", &uf2(&elf));
     let passphrase = file("passphrase", b"correct horse\n");
     let pcap = directory.path().join("radio.pcap");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_picolet"))
-        .arg("emulate")
-        .arg(&program)
-        .arg("--passphrase-file")
-        .arg(&passphrase)
-        .arg("--pcap")
-        .arg(&pcap)
-        .args(["--publish", "127.0.77.3:0=80", "--seconds", "300"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program");
+    let names = [&passphrase, &pcap].map(|path| path.to_str().expect("a name"));
+    let options = [
+        "--passphrase-file",
+        names[0],
+        "--pcap",
+        names[1],
+        "--seconds",
+        "300",
+    ];
+    let publish = ["--publish", "127.0.77.3:0=80"];
+    let mut child = emulate(&program, &[&options[..], &publish].concat());
     let mut said = BufReader::new(child.stderr.take().expect("piped")).lines();
     let address = said
         .find_map(|line| {
@@ -161,12 +135,7 @@ fn curl_reaches_the_device_and_the_device_reaches_the_host() {
         "hello from the host\n"
     );
 
-    // Ctrl-C ends it in order
-    let ended = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .expect("kill runs");
-    assert!(ended.success());
+    interrupt(&child);
     let status = child.wait().expect("it ends");
     let said = rest.join().expect("no panic");
     assert!(

@@ -107,7 +107,7 @@ impl Clocks {
             ring_divider: RING_DIV_PASS + 16,
             ring_phase: 8,
             ring_count: 0,
-            random: seed | 1,
+            random: seed,
             plls: [Pll::RESET; 2],
         }
     }
@@ -302,12 +302,13 @@ impl Clocks {
             0x10 => self.ring_divider,
             0x14 => self.ring_phase,
             0x18 => enabled << 31 | enabled << 12,
-            // RANDOMBIT: xorshift64, so that two runs see the same noise
+            // RANDOMBIT: SplitMix64, so that two runs see the same noise, and those of two seeds never do
             0x1c => {
-                self.random ^= self.random << 13;
-                self.random ^= self.random >> 7;
-                self.random ^= self.random << 17;
-                (self.random >> 33 & 1) as u32
+                self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mut bits = self.random;
+                bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+                (bits >> 63) as u32
             }
             0x20 => self.ring_count,
             _ => return None,
@@ -436,6 +437,20 @@ mod tests {
         assert_eq!(clocks.hz(Clock::System), 50_000_000);
         clocks.write(0x48, Write::plain(1 << 11));
         assert_eq!(clocks.hz(Clock::Peripheral), 50_000_000);
+    }
+
+    #[test]
+    fn each_seed_has_a_noise_of_its_own() {
+        let noise = |seed| {
+            let mut clocks = Clocks::new(seed);
+            (0..64).fold(0_u64, |bits, _| {
+                bits << 1 | u64::from(clocks.read_ring(0x1c).expect("RANDOMBIT"))
+            })
+        };
+        let found: std::collections::BTreeSet<u64> = (0..64).chain([u64::MAX]).map(noise).collect();
+        assert_eq!(found.len(), 65);
+        assert!(found.iter().all(|bits| (12..=52).contains(&bits.count_ones())));
+        assert_eq!(noise(7), noise(7));
     }
 
     #[test]

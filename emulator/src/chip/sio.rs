@@ -187,8 +187,10 @@ impl Sio {
                 return Effect::None;
             }
             0x050 => {
-                own.overflowed &= value & 4 == 0;
-                own.read_empty &= value & 8 == 0;
+                // Any value clears both, as the Pico SDK says and as the counters of the same access type (WC) do. The boot
+                // ROM leaves ROE set on core 1, and embassy's handler of the interrupt clears it by writing zero.
+                own.overflowed = false;
+                own.read_empty = false;
                 return Effect::Mailbox;
             }
             0x054 => {
@@ -299,5 +301,12 @@ mod tests {
         assert!(!sio.interrupt(1));
         sio.read(1, 0x58, 0, 0, 0);
         assert_eq!(sio.read(1, 0x50, 0, 0, 0), Some(2 | 8), "read while empty");
+        assert!(sio.interrupt(1));
+        // any value clears what went wrong, on the side that writes it
+        for core in [0, 1] {
+            sio.write(core, 0x50, 0, 0);
+            assert_eq!(sio.read(core, 0x50, 0, 0, 0), Some(2));
+            assert!(!sio.interrupt(core));
+        }
     }
 }

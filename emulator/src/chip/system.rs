@@ -28,9 +28,9 @@ impl Resets {
         }
     }
 
-    /// The boot ROM takes the pins of the flash out of reset.
-    pub(crate) fn release_flash_pins(&mut self) {
-        self.held &= !(1 << 6 | 1 << 9);
+    /// The boot ROM takes the pins of the flash and the timer out of reset: the real one leaves it so (`tests/boot_rom.rs`).
+    pub(crate) fn release_for_second_stage(&mut self) {
+        self.held &= !(1 << 6 | 1 << 9 | 1 << 21);
     }
 
     pub(crate) fn read(&self, offset: u32) -> Option<u32> {

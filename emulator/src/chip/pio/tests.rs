@@ -158,6 +158,61 @@ fn uart_transmitter_sends_a_frame() {
 }
 
 #[test]
+fn uart_receiver_takes_frames_and_tells_bad_ones() {
+    // start:
+    // wait 0 pin 0
+    // set x, 7 [10]
+    // bitloop:
+    // in pins, 1
+    // jmp x-- bitloop [6]
+    // jmp pin good_stop
+    // irq 4 rel
+    // wait 1 pin 0
+    // jmp start
+    // good_stop:
+    // push
+    let program = &Program {
+        code: &[
+            0x2020, 0xea27, 0x4001, 0x0642, 0x00c8, 0xc014, 0x20a0, 0x0000, 0x8020,
+        ],
+        wrap: (0, 8),
+        optional_side_set: false,
+    };
+    const PIN: u32 = 5;
+    let mut bench = Bench::new(program);
+    bench.write(0xcc, PIN << 24 | 8 << 12);
+    // IN from the pin, shifted right: the first bit is the lowest
+    bench.write(0xdc, PIN << 15);
+    bench.write(0xd0, 1 << 18);
+    bench.set_input(1 << PIN);
+    bench.start();
+    // eight cycles a bit, and a sender whose clock is 4 % slow or fast, in hundredths of a cycle
+    let mut send = |period: u64, byte: u32, stop: u32| {
+        let start = bench.now;
+        let bits = byte << 1 | stop << 9;
+        for bit in 0..10 {
+            bench.set_input((bits >> bit & 1) << PIN);
+            bench.run_until(start + period * (bit + 1) / 100);
+        }
+        // idle: the receiver is at most half a bit behind
+        bench.set_input(1 << PIN);
+        bench.run_until(bench.now + 4);
+        let taken = (bench.read(0x0c) >> 4 & 15 != 0).then(|| bench.read(0x20) >> 24);
+        let flags = bench.read(0x30);
+        bench.write(0x30, flags);
+        (taken, flags)
+    };
+    for period in [800, 768, 832] {
+        for byte in [0x55, 0x00, 0xff, 0xa7] {
+            assert_eq!(send(period, byte, 1), (Some(byte), 0), "{period}");
+        }
+        // no stop bit: its flag instead of a byte; the next frame is taken again
+        assert_eq!(send(period, 0x31, 0), (None, 1 << 4), "{period}");
+        assert_eq!(send(period, 0x32, 1), (Some(0x32), 0), "{period}");
+    }
+}
+
+#[test]
 fn ws2812_makes_long_and_short_pulses() {
     // .side_set 1
     // .wrap_target
