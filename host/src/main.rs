@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Devcluster(arguments) => devcluster::run(arguments),
         Verb::Emulate(arguments) => return emulate::run(&arguments),
-        Verb::Provision(arguments) => provision::run(&arguments),
+        Verb::Provision(arguments) => provision::run(*arguments),
         Verb::Completions { shell } => {
             clap_complete::generate(
                 shell,

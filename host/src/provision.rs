@@ -7,6 +7,7 @@
 
 mod material;
 mod onboarding;
+mod questions;
 mod serial;
 
 use crate::discovery::{self, KeyHash};
@@ -44,12 +45,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DEVICE")]
     serial: Option<PathBuf>,
 
-    /// The name of the Wi-Fi network.
-    #[arg(long, value_name = "NAME")]
+    /// The name of the Wi-Fi network. Without it a person at a terminal is asked for network and passphrase.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     ssid: String,
     /// Its passphrase, 8 to 63 characters, from the first line of a file. [default: an open network]
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// What was typed in its place.
+    #[arg(skip)]
+    passphrase: Option<String>,
     /// How it is protected. [default: wpa2-wpa3 with a passphrase, open without]
     #[arg(long, value_name = "MODE")]
     wifi_security: Option<WifiSecurity>,
@@ -116,8 +120,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     client_ca_file: Option<PathBuf>,
 
-    /// The node's name.
-    #[arg(long, value_name = "NAME")]
+    /// The node's name. Without it a person at a terminal is asked.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     node_name: String,
     /// The address that the node reports, where it is not its own.
     #[arg(long, value_name = "IP")]
@@ -183,7 +187,8 @@ impl From<WifiSecurity> for Security {
 }
 
 /// Makes settings, and brings them on their way.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
+    arguments.complete()?;
     let mut block = [0; SLOT];
     let mut writer = Writer::new(&mut block);
     let cluster = arguments.cluster()?;
@@ -241,6 +246,20 @@ struct Cluster {
 }
 
 impl Arguments {
+    /// Asks for what is missing.
+    fn complete(&mut self) -> Result<()> {
+        if self.ssid.is_empty() {
+            self.ssid = questions::ask("--ssid", "Wi-Fi network")?;
+            if self.passphrase_file.is_none() && !matches!(self.wifi_security, Some(WifiSecurity::Open)) {
+                self.passphrase = questions::ask_secret("Its passphrase (none for an open network)")?;
+            }
+        }
+        if self.node_name.is_empty() {
+            self.node_name = questions::ask("--node-name", "Name of the node")?;
+        }
+        Ok(())
+    }
+
     fn cluster(&self) -> Result<Cluster> {
         let flag = Field::CertificateAuthority.flag();
         if let Some(path) = &self.kubeconfig {
@@ -334,6 +353,8 @@ impl Arguments {
             let text = read("passphrase-file", path)?;
             let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
             writer.put(Field::Passphrase, line.strip_suffix(b"\r").unwrap_or(line))?;
+        } else if let Some(passphrase) = &self.passphrase {
+            writer.put(Field::Passphrase, passphrase.as_bytes())?;
         }
         if let Some(security) = self.wifi_security {
             writer.put(Field::Security, &[Security::from(security) as u8])?;

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -462,4 +462,66 @@ fn the_wrong_board_and_none_at_all_are_told_apart() {
     assert!(!made && said.contains("does not answer \"hello\""), "{said}");
     let (made, said) = folder.provision(&with(&["--serial=wifi"]));
     assert!(!made && said.contains("not a serial line"), "{said}");
+}
+
+#[test]
+fn a_person_is_asked_for_what_is_missing() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let folder = Folder::new();
+    let arguments = but(&["--ssid=-", "--passphrase-file=-", "--node-name=-"]);
+    // Nobody is there to be asked.
+    let (made, said) = folder.provision(&arguments);
+    assert!(!made && said.contains("--ssid is missing"), "{said}");
+
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+    grantpt(&master).expect("a pseudo-terminal");
+    unlockpt(&master).expect("a pseudo-terminal");
+    let path = ptsname(&master, Vec::new()).expect("its name");
+    let path = path.into_string().expect("a path");
+    let terminal = File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("its other end");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_picolet"))
+        .current_dir(folder.0.path())
+        .arg("provision")
+        .args(&arguments)
+        .stdin(terminal)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program");
+    let mut master = File::from(master);
+    let mut questions = child.stderr.take().expect("a pipe");
+    for (question, answer) in [
+        ("Wi-Fi network: ", "attic"),
+        ("open network): ", PASSPHRASE),
+        ("node: ", "pico-1"),
+    ] {
+        let mut said = Vec::new();
+        while !said.ends_with(question.as_bytes()) {
+            let mut byte = [0];
+            questions
+                .read_exact(&mut byte)
+                .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&said)));
+            said.push(byte[0]);
+        }
+        writeln!(master, "{answer}").expect("it is typed");
+    }
+    let mut rest = String::new();
+    questions.read_to_string(&mut rest).expect("text");
+    assert!(child.wait().expect("an end").success(), "{rest}");
+    let file = fs::read(folder.path("s.uf2")).expect("a file");
+    let flash = flash(&file, PICO_W.settings.address(), PICO_W.data_family);
+    let settings = Settings::read(&flash).expect("settings");
+    assert_eq!(
+        (settings.ssid(), settings.passphrase(), settings.node_name()),
+        ("attic", PASSPHRASE, "pico-1")
+    );
+    // What the terminal has shown: until its other end is closed, which is an error here.
+    let mut shown = Vec::new();
+    let _ = master.read_to_end(&mut shown);
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(shown.contains("attic") && !shown.contains(PASSPHRASE), "{shown}");
 }
