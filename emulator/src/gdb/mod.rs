@@ -24,6 +24,9 @@ pub(crate) use target::Debug;
 
 /// Bytes of a packet, which is what memory is read and written in pieces of.
 const LARGEST_PACKET: usize = 4096;
+/// Bytes of an answer: a packet's worth of memory in hexadecimal, and then some. Nobody who knows [`LARGEST_PACKET`] asks
+/// for more, and whoever asks for 2^40 bytes of memory is not to get them put together.
+const LARGEST_ANSWER: usize = 4 * LARGEST_PACKET;
 /// A debugger that does not take its answers for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -59,6 +62,10 @@ impl<W: Write> Connection for Wire<W> {
     type Error = io::Error;
 
     fn write(&mut self, byte: u8) -> io::Result<()> {
+        if self.waiting.len() >= LARGEST_ANSWER {
+            let message = format!("it asked for an answer of more than {LARGEST_ANSWER} bytes");
+            return Err(io::Error::new(ErrorKind::FileTooLarge, message));
+        }
         self.waiting.push(byte);
         Ok(())
     }

@@ -124,6 +124,22 @@ fn steps_breaks_watches_and_reads() {
 }
 
 #[test]
+fn an_answer_is_as_long_as_a_packet_at_most() {
+    let mut gdb = Gdb::attach();
+    let most = gdb.send("m10000000,1000").unwrap();
+    assert_eq!(most.len(), 2 * 0x1000);
+    let ended = gdb.send("m10000000,100a20000000").unwrap_err();
+    let Ended::Failed(why) = &ended else {
+        panic!("{ended}")
+    };
+    assert!(why.contains("16384 bytes"), "{why}");
+    // the next debugger is served
+    let mut session = Session::new(&mut gdb.board, gdb.seen.clone()).unwrap();
+    session.feed(&mut gdb.board, b"$m20000008,4#57").unwrap();
+    assert!(gdb.answer().starts_with("01200130"));
+}
+
+#[test]
 fn a_core_can_be_held_while_the_other_steps() {
     let mut gdb = Gdb::attach();
     let before = gdb.board.figures().core_instructions[1];
