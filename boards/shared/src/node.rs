@@ -10,7 +10,7 @@ use embassy_time::{Duration, Timer};
 use picolet_kube::Timestamp;
 use picolet_kube::selector::Taint;
 use picolet_kubelet::pods::NoRuntime;
-use picolet_kubelet::{Agent, Capacity, Limits, StaticToken};
+use picolet_kubelet::{Agent, Capacity, Join, Limits, StaticToken};
 use picolet_platform::Level;
 use picolet_store::settings::Settings;
 use picolet_tls::SetupError;
@@ -41,6 +41,9 @@ fn agent_settings(settings: Settings<'static>) -> picolet_kubelet::Settings {
         token: one.token.into(),
         user: one.user.into(),
     };
+    // Who is given no certificate gets one by itself, or kept it when it ran before.
+    let by_hand = settings.client_key().is_some() || settings.serving_key().is_some();
+    let joins = !by_hand && settings.servers().any(|server| server.tls);
     picolet_kubelet::Settings {
         node_name: settings.node_name().into(),
         config_namespace: settings.config_namespace().into(),
@@ -49,7 +52,9 @@ fn agent_settings(settings: Settings<'static>) -> picolet_kubelet::Settings {
         reported_port: (!settings.hide_port()).then_some(PORT),
         static_tokens: settings.static_tokens().map(token).collect(),
         anonymous_health: false,
-        join: None,
+        join: joins.then(|| Join {
+            token: settings.bootstrap_token().map(Into::into),
+        }),
         limits: LIMITS,
         built: Timestamp::from_seconds(clock::BUILT),
     }

@@ -3,8 +3,9 @@
 use super::socket::{Connection, Direction, resolve};
 use super::{address, condition};
 use crate::{clock, log};
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::future::pending;
 use core::net::IpAddr;
 use embassy_futures::select::{Either, select};
@@ -17,8 +18,10 @@ use picolet_platform::{
     Undated,
 };
 use picolet_store::settings::{Server, Settings};
-use picolet_tls::x509::CertificateInfo;
-use picolet_tls::{Acceptor, Clients, Connector, Identity, P256Key, SetupError, TlsError, TlsStream};
+use picolet_tls::x509::{CertificateInfo, CertificateRequest};
+use picolet_tls::{
+    Acceptor, Clients, Connector, Identity, Keyring, KeyringError, P256Key, SetupError, TlsError, TlsStream,
+};
 
 /// How long one server may take to answer, its handshake included.
 const DIAL: Duration = Duration::from_secs(5);
@@ -29,6 +32,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const NETWORK: Duration = Duration::from_secs(8);
 const TIME_SERVERS: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(20);
+/// How often it is looked whether there is a certificate to show to callers.
+const CLOSED: Duration = Duration::from_secs(1);
 
 /// The kubelet's port, and the read-only one of lab mode.
 pub(crate) const PORT: u16 = 10250;
@@ -76,8 +81,11 @@ pub(crate) struct Api {
     settings: Settings<'static>,
     /// Which of the servers is in use.
     server: Cell<usize>,
-    connector: Option<Connector>,
-    acceptor: Option<Acceptor>,
+    /// What counts for connections from now on: with the settings' certificates, or those that the node got for itself.
+    connector: RefCell<Option<Connector>>,
+    acceptor: RefCell<Option<Acceptor>>,
+    client: Keyring,
+    serving: Keyring,
     /// One handshake at a time: two would take twice the memory and come no sooner. For either direction one, so that
     /// a caller who dawdles does not keep us from the API server.
     dialling: Mutex<NoopRawMutex, ()>,
@@ -101,30 +109,41 @@ fn authorities<'a>(all: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     all.map(<[u8]>::to_vec).collect()
 }
 
+/// What calls the servers, if one of them speaks TLS.
+fn connector(
+    settings: Settings<'static>,
+    identity: Option<&Identity>,
+) -> Result<Option<Connector>, SetupError> {
+    if !settings.servers().any(|server| server.tls) {
+        return Ok(None);
+    }
+    let roots = authorities(settings.certificate_authorities());
+    Connector::new(&roots, identity, clock::unix_seconds).map(Some)
+}
+
+/// What is called at the kubelet's port.
+fn acceptor(settings: Settings<'static>, identity: &Identity) -> Result<Acceptor, SetupError> {
+    let clients = authorities(settings.client_authorities());
+    let acceptor = Acceptor::new(identity, Clients::Optional(&clients), clock::unix_seconds)?;
+    Ok(acceptor.with_record_limit(INBOUND_RECORD))
+}
+
 impl Api {
     /// The connections that the settings ask for.
     pub(crate) fn new(settings: Settings<'static>) -> Result<Self, SetupError> {
         let client = identity(settings.client_certificate(), settings.client_key())?;
-        let connector = match settings.servers().any(|server| server.tls) {
-            true => {
-                let roots = authorities(settings.certificate_authorities());
-                Some(Connector::new(&roots, client.as_ref(), clock::unix_seconds)?)
-            }
-            false => None,
-        };
-        let acceptor = match identity(settings.serving_certificate(), settings.serving_key())? {
-            Some(identity) => {
-                let clients = authorities(settings.client_authorities());
-                let acceptor = Acceptor::new(&identity, Clients::Optional(&clients), clock::unix_seconds)?;
-                Some(acceptor.with_record_limit(INBOUND_RECORD))
-            }
-            None => None,
-        };
+        let serving = identity(settings.serving_certificate(), settings.serving_key())?;
+        let connector = connector(settings, client.as_ref())?;
+        let acceptor = serving
+            .map(|identity| acceptor(settings, &identity))
+            .transpose()?;
         Ok(Self {
             settings,
             server: Cell::new(0),
-            connector,
-            acceptor,
+            connector: RefCell::new(connector),
+            acceptor: RefCell::new(acceptor),
+            client: Keyring::default(),
+            serving: Keyring::default(),
             dialling: Mutex::new(()),
             accepting: Mutex::new(()),
             read_only: Mutex::new(()),
@@ -149,8 +168,33 @@ impl Api {
     }
 
     /// What is needed for TLS with that server, if it speaks TLS.
-    fn connector(&self, server: Server<'static>) -> Option<&Connector> {
-        self.connector.as_ref().filter(|_| server.tls)
+    fn connector(&self, server: Server<'static>) -> Option<Connector> {
+        self.connector.borrow().clone().filter(|_| server.tls)
+    }
+
+    fn keyring(&self, purpose: Purpose) -> &Keyring {
+        match purpose {
+            Purpose::Client => &self.client,
+            Purpose::Serving => &self.serving,
+        }
+    }
+
+    /// Has what is on the key ring count from now on.
+    fn use_keyring(&self, purpose: Purpose) -> Result<(), SetupError> {
+        let identity = self.keyring(purpose).identity();
+        match purpose {
+            Purpose::Client => {
+                let connector = connector(self.settings, identity.as_ref())?;
+                self.connector.replace(connector);
+            }
+            Purpose::Serving => {
+                if let Some(identity) = identity {
+                    let acceptor = acceptor(self.settings, &identity)?;
+                    self.acceptor.replace(Some(acceptor));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn failed(&self, server: Server<'static>, error: TlsError) -> DialError {
@@ -260,8 +304,74 @@ fn credential(certificate: Option<&[u8]>) -> Credential {
     })
 }
 
-// Certificates are the settings'.
-impl Identities for Api {}
+/// As whom the API server knows the node.
+fn user(node: &str) -> String {
+    ["system:node:", node].concat()
+}
+
+fn identity_error(error: KeyringError) -> IdentityError {
+    match error {
+        KeyringError::Entropy => IdentityError::Entropy,
+        KeyringError::Request => IdentityError::Name,
+        KeyringError::NotAsked => IdentityError::NotAsked,
+        KeyringError::Malformed => IdentityError::Malformed,
+        KeyringError::OtherKey => IdentityError::OtherKey,
+        KeyringError::OtherName => IdentityError::OtherNode,
+    }
+}
+
+impl Identities for Api {
+    fn request(
+        &self,
+        purpose: Purpose,
+        node: &str,
+        address: Option<IpAddr>,
+    ) -> Result<String, IdentityError> {
+        let serving = purpose == Purpose::Serving;
+        let request = CertificateRequest {
+            organization: "system:nodes",
+            common_name: &user(node),
+            dns_names: if serving { &[node] } else { &[] },
+            ip_addresses: if serving { address.as_slice() } else { &[] },
+        };
+        self.keyring(purpose).request(&request).map_err(identity_error)
+    }
+
+    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let record = self.keyring(purpose).adopt(&user(node), chain);
+        let mut record = record.map_err(identity_error)?;
+        self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)?;
+        Ok(core::mem::take(&mut *record))
+    }
+
+    fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
+        let restored = self.keyring(purpose).restore(&user(node), record);
+        restored.map_err(identity_error)?;
+        self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)
+    }
+
+    fn discard(&self, purpose: Purpose) {
+        self.keyring(purpose).discard();
+        if purpose == Purpose::Client && self.use_keyring(purpose).is_err() {
+            log::line(
+                Level::Error,
+                format_args!("the certificate authority cannot be used"),
+            );
+        }
+    }
+
+    fn lifetime(&self, purpose: Purpose) -> Option<Lifetime> {
+        let (not_before, not_after) = self.keyring(purpose).lifetime()?;
+        Some(Lifetime {
+            not_before,
+            not_after,
+        })
+    }
+
+    fn serves(&self, address: IpAddr) -> bool {
+        self.serving.covers(address)
+    }
+}
 
 impl Network for Api {
     type Outbound = Stream;
@@ -288,13 +398,16 @@ impl Network for Api {
     }
 
     async fn accept(&self) -> Result<Accepted<Stream>, AcceptError> {
-        let Some(acceptor) = &self.acceptor else {
-            return pending().await;
-        };
         let listen = async |port| {
             let mut socket = Connection::free(Direction::Inbound).await;
             let peer = socket.accept(port).await;
             (socket, peer)
+        };
+        let secure = async {
+            while self.acceptor.borrow().is_none() {
+                Timer::after(CLOSED).await;
+            }
+            listen(PORT).await
         };
         let read_only = async {
             match self.settings.lab_mode() {
@@ -306,7 +419,7 @@ impl Network for Api {
                 false => pending().await,
             }
         };
-        let (socket, peer) = match select(listen(PORT), read_only).await {
+        let (socket, peer) = match select(secure, read_only).await {
             Either::First(accepted) => accepted,
             Either::Second((socket, peer)) => {
                 return Ok(Accepted {
@@ -317,6 +430,8 @@ impl Network for Api {
             }
         };
         let peer = peer.ok_or(AcceptError::Handshake)?;
+        let acceptor = self.acceptor.borrow().clone();
+        let acceptor = acceptor.ok_or(AcceptError::NotListening)?;
         let _one = self.accepting.lock().await;
         match with_timeout(HANDSHAKE, acceptor.accept(socket)).await {
             Ok(Ok(stream)) => {

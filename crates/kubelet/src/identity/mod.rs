@@ -10,21 +10,17 @@ use crate::agent::Agent;
 use crate::backoff::Backoff;
 use crate::client::ApiError;
 use crate::pods::Runtime;
-use crate::watch::{self, Store};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base64ct::{Base64, Encoding};
-use core::cell::{Cell, RefCell};
 use core::fmt;
+use core::net::IpAddr;
 use embassy_futures::join::join;
-use embassy_futures::select::{Either3, select3};
-use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use embassy_sync::signal::Signal;
 use picolet_kube::Timestamp;
 use picolet_kube::certificate::{self, CertificateSigningRequest, Decision, Signer};
-use picolet_kube::request::{Request, Resource, Selection, Verb};
+use picolet_kube::request::{Request, Resource, Verb};
 use picolet_platform::{Duration, IdentityError, LONGEST_RECORD, Level, Network, Platform, Purpose, Record};
 
 /// How often certificates are looked at: the address may have changed, or the clock.
@@ -32,6 +28,9 @@ const LOOK: Duration = Duration::from_secs(10);
 /// After a failure, and the longest that is waited after many.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// After a request, and at most, before its answer is asked for.
+const FIRST_QUESTION: Duration = Duration::from_millis(250);
+const LAST_QUESTIONS: Duration = Duration::from_secs(5);
 
 /// What is known of the node's certificates, for the condition `CertificatesValid`.
 #[derive(Default)]
@@ -267,9 +266,8 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
         certificate::write(&mut body, &prefix, signer, &encoded);
         (body, CertificateSigningRequest::default())
     };
-    let resource = Resource::CertificateSigningRequests;
     let asked = Request {
-        resource,
+        resource: Resource::CertificateSigningRequests,
         verb: Verb::Create,
         body: &body,
     };
@@ -277,27 +275,7 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
     drop((body, request));
     let request_name = made.metadata.name;
     pending(agent, purpose, &request_name);
-    let answer = Answer::default();
-    let selection = Selection::Name(&request_name);
-    let followed = watch::run(agent, resource, selection, &answer, &|_| {});
-    // A certificate for an address that is no longer ours would be of no use.
-    let moved = async {
-        while purpose == Purpose::Client || agent.network.address() == address {
-            agent.platform.sleep(LOOK).await;
-        }
-    };
-    match select3(followed, answer.ready.wait(), moved).await {
-        Either3::Second(()) => {}
-        Either3::First(()) | Either3::Third(()) => return Err(Failure::Outdated),
-    }
-    if answer.gone.get() {
-        return Err(Failure::Outdated);
-    }
-    let mut chain = match answer.decision.take() {
-        Decision::Denied(why) => return Err(Failure::Denied(why)),
-        Decision::Failed(why) => return Err(Failure::Failed(why)),
-        Decision::Pending | Decision::Approved => answer.certificate.take(),
-    };
+    let mut chain = Box::pin(decided(agent, purpose, &request_name, address)).await?;
     let chain = Base64::decode_in_place(&mut chain).map_err(|_| Failure::Answer)?;
     let mut kept = agent.network.adopt(purpose, name, chain)?;
     let stored = agent.platform.store(record(purpose), &kept).await;
@@ -326,6 +304,42 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
     agent.certificates.borrow_mut().tell(purpose, None);
     agent.signals.status.signal(());
     Ok(())
+}
+
+/// Waits until the request of that name is decided, and returns the certificates that came of it. It is asked for now and
+/// then, over the connection that all requests share: a watch would be one connection more, for as long as nobody approves.
+async fn decided<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    purpose: Purpose,
+    request: &str,
+    address: Option<IpAddr>,
+) -> Result<Vec<u8>, Failure> {
+    let mut pause = Backoff::new(FIRST_QUESTION, LAST_QUESTIONS);
+    loop {
+        pause.wait(&agent.platform).await;
+        // A certificate for an address that is no longer ours would be of no use.
+        let now = agent.network.address();
+        if purpose == Purpose::Serving && now.is_some() && now != address {
+            return Err(Failure::Outdated);
+        }
+        let mut answer = CertificateSigningRequest::default();
+        let question = Request::get(Resource::CertificateSigningRequest(request));
+        match agent.get(question, &mut answer).await {
+            Ok(()) => {}
+            Err(error) => match error.code() {
+                404 => return Err(Failure::Outdated),
+                401 | 403 => return Err(error.into()),
+                // The API server is away, or busy.
+                _ => continue,
+            },
+        }
+        match answer.decision {
+            Decision::Denied(why) => return Err(Failure::Denied(why)),
+            Decision::Failed(why) => return Err(Failure::Failed(why)),
+            Decision::Pending | Decision::Approved if answer.certificate.is_empty() => {}
+            Decision::Pending | Decision::Approved => return Ok(answer.certificate),
+        }
+    }
 }
 
 /// Says what has to be done that a request is approved. What is renewed in good time is not worth a word.
@@ -387,51 +401,6 @@ fn say<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Pur
 fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     core::hint::black_box(bytes);
-}
-
-/// What became of a request, as the watch tells it.
-#[derive(Default)]
-struct Answer {
-    ready: Signal<NoopRawMutex, ()>,
-    decision: RefCell<Decision>,
-    certificate: RefCell<Vec<u8>>,
-    gone: Cell<bool>,
-    listed: Cell<bool>,
-}
-
-impl Store for Answer {
-    type Object = CertificateSigningRequest;
-
-    fn reader(&self) -> CertificateSigningRequest {
-        CertificateSigningRequest::default()
-    }
-
-    fn list_begins(&self) {
-        self.listed.set(false);
-    }
-
-    fn applied(&self, request: &mut CertificateSigningRequest) {
-        self.listed.set(true);
-        let issued = !request.certificate.is_empty();
-        if issued || matches!(request.decision, Decision::Denied(_) | Decision::Failed(_)) {
-            self.decision.replace(core::mem::take(&mut request.decision));
-            self.certificate
-                .replace(core::mem::take(&mut request.certificate));
-            self.ready.signal(());
-        }
-    }
-
-    fn deleted(&self, _: &mut CertificateSigningRequest) {
-        self.gone.set(true);
-        self.ready.signal(());
-    }
-
-    fn list_ends(&self) {
-        if !self.listed.get() {
-            self.gone.set(true);
-            self.ready.signal(());
-        }
-    }
 }
 
 impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
