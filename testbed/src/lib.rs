@@ -22,7 +22,7 @@ use futures_executor::{LocalPool, LocalSpawner};
 use futures_util::StreamExt;
 use futures_util::task::LocalSpawnExt;
 use picolet_devcluster::host::{Dial, Kubelets, Pki, accept_tls, serve_tls};
-use picolet_devcluster::{CallKubelet, Cluster, KubeletAnswer, Options as ClusterOptions};
+use picolet_devcluster::{CallKubelet, Cluster, Identity, KubeletAnswer, Options as ClusterOptions};
 use picolet_emulator::net::{Conditions, Local, Server};
 use picolet_emulator::radio::{AccessPoint, Air, Change, Config as RadioConfig, Cyw43439, Security};
 use picolet_emulator::{Board, Config, Image, Stop, Time};
@@ -30,7 +30,9 @@ use picolet_platform::Clock;
 use picolet_store::layout::PICO_W;
 use picolet_store::settings::{Field, SLOT, Writer};
 use picolet_store::uf2;
+use serde_json::json;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
@@ -52,6 +54,9 @@ pub const SSID: &str = "picolet";
 /// Its passphrase.
 pub const PASSPHRASE: &str = "correct horse";
 
+/// The bootstrap token that the cluster takes.
+pub const TOKEN: &str = "abcdef.0123456789abcdef";
+
 /// 2030-01-01T00:00:00Z: later than any commit, since a node believes no time before the one that it was made of.
 const EPOCH: u64 = 1_893_456_000;
 /// Emulated time between two looks at the cluster's tasks while bytes flow, and while none do: what a server takes to
@@ -70,6 +75,8 @@ pub struct Options {
     pub seed: u64,
     /// Whether a time server answers.
     pub time_server: bool,
+    /// How long the certificates are valid that the cluster signs.
+    pub certificate_life: Duration,
 }
 
 impl Default for Options {
@@ -77,6 +84,7 @@ impl Default for Options {
         Self {
             seed: 1,
             time_server: true,
+            certificate_life: Duration::from_secs(365 * 24 * 3600),
         }
     }
 }
@@ -90,7 +98,7 @@ pub struct Testbed {
     /// The cluster.
     pub cluster: Cluster<EmulatedClock>,
     /// Its certificates.
-    pub pki: Pki,
+    pub pki: Rc<Pki>,
     clock: EmulatedClock,
     ether: Ether,
     bell: Bell,
@@ -162,7 +170,7 @@ impl Testbed {
         random::install(options.seed);
         let clock = EmulatedClock::new(EPOCH);
         let now = time::OffsetDateTime::from_unix_timestamp(EPOCH.cast_signed())?;
-        let pki = Pki::at(now)?;
+        let pki = Rc::new(Pki::at(now)?);
         let network = Local::new(options.seed);
         network.set_clock(u128::from(EPOCH) * 1_000_000_000);
         let air = Air::new(vec![AccessPoint::new(
@@ -185,9 +193,12 @@ impl Testbed {
             ClusterOptions {
                 seed: options.seed,
                 ca_pem: pki.ca().certificate_pem.clone(),
+                tokens: BTreeMap::from([(TOKEN.to_owned(), Identity::bootstrapper("abcdef"))]),
+                certificate_life: options.certificate_life.into(),
                 ..ClusterOptions::default()
             },
         );
+        cluster.set_signer(pki.clone());
         let bell = Bell::default();
         let inward = Inward {
             network: network.clone(),
@@ -264,23 +275,41 @@ impl Testbed {
     pub fn settings(&self, name: &str, more: &[(Field, &[u8])]) -> Result<Image> {
         let client = self.pki.node(name)?;
         let serving = self.pki.node_serving(name, &[IpAddr::V4(BOARD)])?;
-        let ca = &self.pki.ca().certificate_der;
-        let server = format!("https://{SERVER}:{SERVER_PORT}");
-        let mut block = [0; SLOT];
-        let mut writer = Writer::new(&mut block);
-        let own: [(Field, &[u8]); 10] = [
-            (Field::Ssid, SSID.as_bytes()),
-            (Field::Passphrase, PASSPHRASE.as_bytes()),
-            (Field::Server, server.as_bytes()),
-            (Field::CertificateAuthority, ca),
+        let own: [(Field, &[u8]); 5] = [
             (Field::ClientCertificate, &client.certificate_der),
             (Field::ClientKey, &client.key_der),
             (Field::ServingCertificate, &serving.certificate_der),
             (Field::ServingKey, &serving.key_der),
-            (Field::ClientAuthority, ca),
+            (Field::ClientAuthority, &self.pki.ca().certificate_der),
+        ];
+        self.settings_with(name, &own, more)
+    }
+
+    /// The same with [`TOKEN`] in place of the node's certificates.
+    ///
+    /// # Errors
+    /// When the name is none for a node.
+    pub fn joining_settings(&self, name: &str, more: &[(Field, &[u8])]) -> Result<Image> {
+        self.settings_with(name, &[(Field::BootstrapToken, TOKEN.as_bytes())], more)
+    }
+
+    fn settings_with(
+        &self,
+        name: &str,
+        credentials: &[(Field, &[u8])],
+        more: &[(Field, &[u8])],
+    ) -> Result<Image> {
+        let server = format!("https://{SERVER}:{SERVER_PORT}");
+        let mut block = [0; SLOT];
+        let mut writer = Writer::new(&mut block);
+        let own: [(Field, &[u8]); 5] = [
+            (Field::Ssid, SSID.as_bytes()),
+            (Field::Passphrase, PASSPHRASE.as_bytes()),
+            (Field::Server, server.as_bytes()),
+            (Field::CertificateAuthority, &self.pki.ca().certificate_der),
             (Field::NodeName, name.as_bytes()),
         ];
-        for (field, value) in own.iter().chain(more) {
+        for (field, value) in own.iter().chain(credentials).chain(more) {
             writer.put(*field, value)?;
         }
         let blocks = uf2::settings(&PICO_W, writer.finish()?);
@@ -515,6 +544,35 @@ impl Testbed {
             }
         });
         took
+    }
+
+    /// The requests for certificates of the node `name`, of one purpose: `client` or `serving`.
+    ///
+    /// # Errors
+    /// Never: the cluster knows them.
+    pub fn certificate_requests(&self, name: &str, purpose: &str) -> Result<Vec<String>> {
+        let all = self.cluster.list("certificatesigningrequests", "", "", "")?;
+        let prefix = format!("{name}-{purpose}-");
+        let names = all.iter().filter_map(|one| one["metadata"]["name"].as_str());
+        Ok(names
+            .filter(|name| name.starts_with(&prefix))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Approves what serving certificates the node `name` has asked for. Returns how many there are.
+    ///
+    /// # Errors
+    /// Never: the cluster knows them.
+    pub fn approve_serving(&self, name: &str) -> Result<usize> {
+        let requests = self.certificate_requests(name, "serving")?;
+        for request in &requests {
+            let patch = json!({"status": {"conditions": [
+                {"type": "Approved", "status": "True", "reason": "Test", "message": "it is the board's own"}]}});
+            let resource = "certificatesigningrequests/approval";
+            self.cluster.patch(resource, "", request, &patch)?;
+        }
+        Ok(requests.len())
     }
 
     /// Whether the node `name` is Ready by what the cluster knows.

@@ -7,7 +7,7 @@ use picolet_image::build::Place;
 use picolet_store::layout::{PICO_W, Region};
 use picolet_store::serial::{PIECE, VERSION};
 use picolet_store::settings::{Field, SLOT, Settings, checksum};
-use picolet_testbed::{Options, PASSPHRASE, SERVER, SERVER_PORT, Testbed};
+use picolet_testbed::{Options, PASSPHRASE, SERVER, SERVER_PORT, TOKEN, Testbed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,7 +41,7 @@ impl Bench {
             let image = Image::build("pico-w", "pico-w", "picolet-pico-w", Place::Here);
             image.expect("the image is built").uf2()
         });
-        let mut testbed = Testbed::new(Options::default()).expect("certificates");
+        let mut testbed = Testbed::new(options).expect("certificates");
         let firmware = Program::parse(image).expect("it is a UF2 file");
         testbed.board.load(&firmware).expect("it fits");
         Self {
@@ -296,4 +300,142 @@ fn what_was_certain_once_is_kept_over_a_reset() {
         "once for a number:\n{}",
         bench.uart
     );
+}
+
+/// All that starts as a private key does that the device keeps (PKCS#8 of P-256), the keys alone.
+fn keys(flash: &[u8]) -> Vec<Vec<u8>> {
+    const BEFORE: [u8; 8] = [0x30, 65, 2, 1, 0, 0x30, 19, 6];
+    let found = flash
+        .windows(67)
+        .filter(|window| window.starts_with(&BEFORE))
+        .map(|key| key[35..].to_vec());
+    found.collect()
+}
+
+/// The condition `CertificatesValid`: its status and its message.
+fn certificates(testbed: &Testbed) -> (String, String) {
+    let node = testbed.cluster.get("nodes", "", NODE).unwrap_or_default();
+    let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+    let found = conditions
+        .into_iter()
+        .find(|one| one["type"] == "CertificatesValid")
+        .map(|one| ["status", "message"].map(|field| one[field].as_str().unwrap_or_default().to_owned()));
+    found.map_or_else(Default::default, |[status, message]| (status, message))
+}
+
+fn requests(testbed: &Testbed, purpose: &str) -> usize {
+    let requests = testbed.certificate_requests(NODE, purpose);
+    requests.expect("a list").len()
+}
+
+fn approve(testbed: &Testbed) {
+    testbed.approve_serving(NODE).expect("approved");
+}
+
+/// A board with a token in place of certificates.
+fn joining(options: Options) -> Bench {
+    let mut bench = Bench::with(options);
+    let settings = bench.testbed.joining_settings(NODE, &[]).expect("settings");
+    bench.testbed.board.load(&settings).expect("they fit");
+    bench.testbed.board.power_on();
+    bench
+}
+
+#[test]
+fn a_board_joins_with_a_token_and_keeps_who_it_is() {
+    let mut bench = joining(Options::default());
+    bench.expect_ready();
+    let took = bench.testbed.now().since(picolet_emulator::Time::ZERO);
+    println!("power-on to Ready with a token: {took:?}");
+    assert!(took <= Duration::from_secs(12), "{took:?}");
+
+    // Until somebody approves, the port is closed, and the node says so.
+    bench.until(READY, "it asks for a serving certificate", |testbed, uart, _| {
+        let closed = "the kubelet port is closed until its certificate is approved: picolet approve pico-1";
+        certificates(testbed).1.starts_with(closed) && uart.contains(closed)
+    });
+    let dialled = bench.testbed.dial_inward();
+    bench.testbed.run_for(Duration::from_secs(30)).expect("it runs");
+    assert_eq!(dialled.get(), None, "the port is closed");
+    assert!(bench.testbed.is_ready(NODE));
+    approve(&bench.testbed);
+    bench.until(READY, "both certificates", |testbed, _, _| {
+        certificates(testbed).0 == "True"
+    });
+    // The port is looked after once a second.
+    bench.testbed.run_for(Duration::from_secs(2)).expect("it runs");
+    let (status, health) = bench.testbed.get("/healthz").expect("an answer");
+    assert_eq!((status, health.as_str()), (200, "ok"));
+
+    // It is the same after a reset, and after a power cut, and asks for nothing.
+    let kept = keys(bench.region(PICO_W.device));
+    assert_eq!(kept.len(), 2, "a key for each certificate");
+    for power in [false, true] {
+        match power {
+            true => bench.testbed.board.power_on(),
+            false => bench.testbed.board.reset(),
+        }
+        bench.expect_ready();
+        bench.testbed.run_for(Duration::from_secs(5)).expect("it runs");
+        let (status, _) = bench.testbed.get("/healthz").expect("an answer");
+        assert_eq!(status, 200);
+    }
+    for purpose in ["client", "serving"] {
+        assert_eq!(requests(&bench.testbed, purpose), 1, "{purpose}");
+    }
+
+    // Neither key is anywhere but in the device's own records, and neither it nor the token is told.
+    let device = PICO_W.device.offset as usize..PICO_W.device.end() as usize;
+    let flash = bench.testbed.board.flash();
+    let elsewhere = [&flash[..device.start], &flash[device.end..]].concat();
+    let mut told = bench.uart.clone() + &bench.usb;
+    for path in [
+        "/metrics",
+        "/configz",
+        "/pods",
+        "/spec",
+        "/stats/summary",
+        "/pico/status",
+        "/pico/memory",
+    ] {
+        told += &bench.testbed.get(path).expect("an answer").1;
+    }
+    for secret in &kept {
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!elsewhere.windows(32).any(|window| window == secret));
+        assert!(!told.contains(&hex) && !told.contains("PRIVATE KEY"), "{told}");
+    }
+    assert!(!told.contains(&TOKEN[7..]), "{told}");
+}
+
+#[test]
+fn a_board_renews_its_certificates() {
+    // They are signed as if it had been five minutes earlier.
+    let life = Duration::from_secs(600);
+    let mut bench = joining(Options {
+        certificate_life: life,
+        ..Options::default()
+    });
+    bench.expect_ready();
+    let mut least = 0;
+    for _ in 0..90 {
+        bench.testbed.run_for(Duration::from_secs(10)).expect("it runs");
+        approve(&bench.testbed);
+        assert!(bench.testbed.is_ready(NODE), "{}", bench.uart);
+        least = ["client", "serving"]
+            .map(|purpose| requests(&bench.testbed, purpose))
+            .into_iter()
+            .min()
+            .unwrap_or_default();
+    }
+    assert!(least >= 3, "{least} of each in 15 minutes");
+    assert_eq!(certificates(&bench.testbed).0, "True");
+    let (status, _) = bench.testbed.get("/healthz").expect("an answer");
+    assert_eq!(status, 200);
+    for ((verb, resource, code), count) in bench.testbed.cluster.counters().requests {
+        assert!(
+            !matches!(code, 401 | 403),
+            "{verb} {resource}: {code}, {count} times"
+        );
+    }
 }

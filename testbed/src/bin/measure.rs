@@ -15,6 +15,12 @@ const NODE: &str = "pico-1";
 const PIN: u32 = 2;
 
 fn main() -> Result<()> {
+    told(join)?;
+    told(measure)
+}
+
+/// Does it with a board of its own, and tells what the board said where that fails.
+fn told(measure: fn(&mut Testbed) -> Result<()>) -> Result<()> {
     let mut testbed = Testbed::new(Options::default())?;
     let measured = measure(&mut testbed);
     if measured.is_err() {
@@ -29,14 +35,36 @@ fn main() -> Result<()> {
     measured
 }
 
-fn measure(testbed: &mut Testbed) -> Result<()> {
+/// Puts the image on the board.
+fn load(testbed: &mut Testbed) -> Result<()> {
     let file = std::env::args()
         .nth(1)
         .context("usage: measure IMAGE (an ELF or UF2 file of a Pico W)")?;
     let image =
         Image::parse(&std::fs::read(&file).with_context(|| file.clone())?).with_context(|| file.clone())?;
+    Ok(testbed.board.load(&image)?)
+}
+
+/// A node that makes its keys itself and joins with a token. Whoever approves does so at once.
+fn join(testbed: &mut Testbed) -> Result<()> {
+    load(testbed)?;
+    let settings = testbed.joining_settings(NODE, &[])?;
+    testbed.board.load(&settings)?;
+    testbed.board.power_on();
+    let ready = testbed
+        .until(Duration::from_secs(30), |testbed| testbed.is_ready(NODE))?
+        .context("the node did not join in half a minute")?;
+    print("joined_milliseconds", ready.as_millis());
+    testbed.run_for(Duration::from_secs(30))?;
+    let approved = testbed.approve_serving(NODE)?;
+    ensure!(approved == 1, "{approved} requests for a serving certificate");
+    testbed.run_for(Duration::from_secs(30))?;
+    memory(testbed, "joined")
+}
+
+fn measure(testbed: &mut Testbed) -> Result<()> {
+    load(testbed)?;
     let settings = testbed.settings(NODE, &[])?;
-    testbed.board.load(&image)?;
     testbed.board.load(&settings)?;
     testbed.board.power_on();
 

@@ -14,13 +14,14 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Level, Network, NetworkFigures,
-    Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Identities, IdentityError, Level, Lifetime,
+    Network, NetworkFigures, Purpose, Undated,
 };
 use picolet_store::settings::{Server, Settings};
-use picolet_tls::x509::{CertificateInfo, CertificateRequest};
+use picolet_tls::x509::CertificateInfo;
 use picolet_tls::{
     Acceptor, Clients, Connector, Identity, Keyring, KeyringError, P256Key, SetupError, TlsError, TlsStream,
+    node_user,
 };
 
 /// How long one server may take to answer, its handshake included.
@@ -304,11 +305,6 @@ fn credential(certificate: Option<&[u8]>) -> Credential {
     })
 }
 
-/// As whom the API server knows the node.
-fn user(node: &str) -> String {
-    ["system:node:", node].concat()
-}
-
 fn identity_error(error: KeyringError) -> IdentityError {
     match error {
         KeyringError::Entropy => IdentityError::Entropy,
@@ -328,24 +324,19 @@ impl Identities for Api {
         address: Option<IpAddr>,
     ) -> Result<String, IdentityError> {
         let serving = purpose == Purpose::Serving;
-        let request = CertificateRequest {
-            organization: "system:nodes",
-            common_name: &user(node),
-            dns_names: if serving { &[node] } else { &[] },
-            ip_addresses: if serving { address.as_slice() } else { &[] },
-        };
-        self.keyring(purpose).request(&request).map_err(identity_error)
+        let request = self.keyring(purpose).request_for_node(node, serving, address);
+        request.map_err(identity_error)
     }
 
     fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        let record = self.keyring(purpose).adopt(&user(node), chain);
+        let record = self.keyring(purpose).adopt(&node_user(node), chain);
         let mut record = record.map_err(identity_error)?;
         self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)?;
         Ok(core::mem::take(&mut *record))
     }
 
     fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
-        let restored = self.keyring(purpose).restore(&user(node), record);
+        let restored = self.keyring(purpose).restore(&node_user(node), record);
         restored.map_err(identity_error)?;
         self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)
     }
