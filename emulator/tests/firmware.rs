@@ -169,3 +169,26 @@ fn power_goes_before_an_instruction() {
     assert_eq!(board.run_until(Time::from_millis(100)), Stop::PowerLost);
     assert_eq!(board.figures().instructions, 12_345);
 }
+
+#[test]
+fn bootsel_shows_the_drive_and_what_is_dragged_there_is_put_over_what_is_there() {
+    let mut board = board("cores");
+    board.set_bootsel(true);
+    board.power_cycle();
+    let drive = Stop::UsbBoot { bootable: true };
+    assert_eq!(board.run_until(Time::from_millis(50)), drive);
+    // a second file, for the end of flash: the first one is still there
+    let data = [0x5a; 512];
+    let second = picolet_emulator::Image::from_bytes(0x101f_f000, &data).expect("an image");
+    board.load(&second).expect("it fits");
+    board.set_bootsel(false);
+    board.power_cycle();
+    board.take_uart(0);
+    assert!(log_until(&mut board, "done", 200).contains("count 10000"));
+    assert_eq!(board.flash()[0x1f_f000..][..512], data);
+    // nothing to start is told apart from a button
+    let mut empty = picolet_emulator::Board::new(picolet_emulator::Config::default());
+    empty.power_on();
+    let nothing = Stop::UsbBoot { bootable: false };
+    assert_eq!(empty.run_until(Time::from_millis(50)), nothing);
+}
