@@ -4,10 +4,11 @@
 //! are simulated and logged; time, randomness, temperature and memory are the real machine's.
 
 use crate::clock::WallClock;
+use crate::journal::Journal;
 use picolet_platform::{
-    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode,
-    PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource,
-    UnixMicros,
+    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext, Machine,
+    Memory, PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors,
+    System, TimeSource, UnixMicros,
 };
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
@@ -16,7 +17,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -38,6 +39,7 @@ pub(crate) struct Linux {
     led: Cell<LedMode>,
     reboot: Notify,
     reset_reason: ResetReason,
+    journal: Arc<Journal>,
     /// The processor time of the process, shared among its nodes.
     nodes: u32,
 }
@@ -113,13 +115,14 @@ fn fill(bytes: &mut [u8]) {
 }
 
 impl Linux {
-    /// A board for the node of that name, one of `nodes` in this process, which keeps what outlives it below `state`.
+    /// A board for the node of that name, one of `nodes` in this process, which keeps what outlives it below `state`. It began for that reason,
+    /// and its log is read from that journal.
     pub(crate) fn new(
         node: &str,
         state: Option<PathBuf>,
         nodes: u32,
         clock: WallClock,
-        reset_reason: ResetReason,
+        (reset_reason, journal): (ResetReason, Arc<Journal>),
     ) -> Self {
         Self {
             node: node.to_owned(),
@@ -131,6 +134,7 @@ impl Linux {
             led: Cell::new(LedMode::Off),
             reboot: Notify::new(),
             reset_reason,
+            journal,
             nodes,
         }
     }
@@ -182,6 +186,14 @@ impl Log for Linux {
 
     fn log_request(&self, endpoint: &str, client: &dyn fmt::Display, status: u16, duration_ms: u64) {
         tracing::info!(node = &*self.node, endpoint, %client, status, duration_ms);
+    }
+
+    fn log_extent(&self) -> LogExtent {
+        self.journal.extent()
+    }
+
+    fn next_line(&self, cursor: &mut LogCursor, line: &mut String) -> Option<LogNext> {
+        self.journal.next_line(cursor, line)
     }
 }
 

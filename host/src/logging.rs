@@ -1,8 +1,11 @@
 //! The log: lines for a person, or JSON for a machine.
 
+use crate::journal::Journals;
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// In which form.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -23,7 +26,13 @@ pub(crate) fn start(format: Format) {
         .with_writer(std::io::stderr);
     // A second start (a test, a demo within a process) keeps the first one's settings.
     let _ = match format {
-        Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        Format::Json => builder.json().flatten_event(true).try_init(),
+        Format::Text => {
+            let builder = builder.with_ansi(std::io::stderr().is_terminal());
+            builder.finish().with(Journals).try_init()
+        }
+        Format::Json => {
+            let builder = builder.json().flatten_event(true);
+            builder.finish().with(Journals).try_init()
+        }
     };
 }

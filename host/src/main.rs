@@ -10,6 +10,7 @@ mod demo;
 mod devcluster;
 mod discovery;
 mod emulate;
+mod journal;
 mod kubeconfig;
 mod linux;
 mod logging;

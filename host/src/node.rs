@@ -1,6 +1,7 @@
 //! One node: its options made into an agent, and the agent run.
 
 use crate::clock::{Source, WallClock};
+use crate::journal::Journal;
 use crate::kubeconfig::Access;
 use crate::linux::Linux;
 use crate::network::{Inbound, Server, Tokio};
@@ -15,6 +16,7 @@ use picolet_tls::Identity;
 use picolet_tls::x509::certificates_from_pem;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// All that makes a node.
 pub(crate) struct Node {
@@ -35,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) clock: Source,
     /// How many nodes are in this process.
     pub(crate) nodes: u32,
+    /// What is kept of its log, over its restarts.
+    pub(crate) journal: Arc<Journal>,
 }
 
 /// The read-only port of lab mode, as the kubelet once had it.
@@ -75,6 +79,7 @@ impl Node {
             state: None,
             clock: Source::System,
             nodes: 1,
+            journal: Journal::of(name),
         })
     }
 
@@ -88,6 +93,7 @@ impl Node {
                 () = agent.platform().rebooted() => tracing::info!(node = &*self.settings.node_name, "starting over"),
             }
             reason = ResetReason::Software;
+            self.journal.begin_run();
         }
     }
 
@@ -142,7 +148,13 @@ impl Node {
             self.listen.ip(),
         )
         .context("TLS")?;
-        let platform = Linux::new(name, self.state.clone(), self.nodes, clock, reason);
+        let platform = Linux::new(
+            name,
+            self.state.clone(),
+            self.nodes,
+            clock,
+            (reason, self.journal.clone()),
+        );
         Ok(Agent::new(self.settings.clone(), platform, network, NoRuntime))
     }
 }

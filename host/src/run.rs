@@ -2,6 +2,7 @@
 
 use crate::clock::Source;
 use crate::discovery::{self, KeyHash};
+use crate::journal::Journal;
 use crate::kubeconfig::{self, Access};
 use crate::logging;
 use crate::node::Node;
@@ -296,6 +297,7 @@ impl Arguments {
             state: self.state_dir.clone(),
             clock: self.clock,
             nodes: self.count,
+            journal: Journal::of(&name),
         })
     }
 }

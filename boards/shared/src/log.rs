@@ -14,7 +14,7 @@ use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Instant, Timer};
 use heapless::String;
 use picolet_device::log::{Cursor, LINE, Next, Ring, Text};
-use picolet_platform::Level;
+use picolet_platform::{Level, LogExtent, LogNext};
 
 /// Bytes of the ring: some thirty lines.
 const BYTES: usize = 2048;
@@ -61,6 +61,24 @@ pub(crate) fn next(cursor: &mut Cursor, sent: &mut Sent) -> bool {
         None => return false,
     };
     true
+}
+
+/// Which lines there are, those of the run before included.
+pub(crate) fn extent() -> LogExtent {
+    RING.with(|ring| ring.extent())
+}
+
+/// Appends the next line for a reader of the kubelet API.
+#[inline(never)]
+pub(crate) fn next_line(cursor: &mut Cursor, line: &mut alloc::string::String) -> Option<LogNext> {
+    let mut text = [0; LINE];
+    match RING.with(|ring| ring.next(cursor, &mut text))? {
+        Next::Line(found) => {
+            let _ = write!(line, "{found}");
+            Some(LogNext::Line { millis: found.millis })
+        }
+        Next::Lost(bytes) => Some(LogNext::Lost { bytes }),
+    }
 }
 
 /// In which a UART sends half of what it holds for sending.

@@ -10,9 +10,9 @@ use embassy_time::{Instant, Timer};
 use heapless::String;
 use picolet_device::led::Show;
 use picolet_platform::{
-    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, Machine, Memory, PinError, PinMode,
-    PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource,
-    UnixMicros,
+    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext, Machine,
+    Memory, PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors,
+    System, TimeSource, UnixMicros,
 };
 
 /// The kernel's place is embassy's.
@@ -119,6 +119,14 @@ impl Log for Board {
     #[inline(never)]
     fn log(&self, level: Level, line: fmt::Arguments<'_>) {
         log::line(level, line);
+    }
+
+    fn log_extent(&self) -> LogExtent {
+        log::extent()
+    }
+
+    fn next_line(&self, cursor: &mut LogCursor, line: &mut alloc::string::String) -> Option<LogNext> {
+        log::next_line(cursor, line)
     }
 }
 

@@ -9,6 +9,7 @@
 mod access;
 mod configuration;
 mod deployment;
+mod firmware;
 mod fleet;
 mod joining;
 mod lifecycle;
@@ -130,6 +131,7 @@ fn cases() -> impl Iterator<Item = (String, &'static Entry, bool)> {
         ("configuration", configuration::CASES),
         ("lifecycle", lifecycle::CASES),
         ("pods", pods::CASES),
+        ("firmware", firmware::CASES),
         ("serving", serving::CASES),
         ("access", access::CASES),
         ("joining", joining::CASES),

@@ -239,7 +239,13 @@ fn bodies(case: &Case<'_>) -> Result<()> {
         "the bound pod is not listed: {pods}"
     );
     let running = node.get("/runningpods/")?.json()?;
-    ensure!(running["items"].as_array().is_none_or(Vec::is_empty), "{running}");
+    let own = format!("picolet-{}", node.name());
+    ensure!(
+        running["items"]
+            .as_array()
+            .is_none_or(|pods| pods.iter().all(|pod| pod["metadata"]["name"] == own)),
+        "{running}"
+    );
 
     let summary = node.get("/stats/summary")?.json()?;
     ensure!(summary["node"]["nodeName"] == node.name(), "{summary}");

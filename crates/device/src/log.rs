@@ -8,7 +8,7 @@
 
 use core::fmt::{self, Write};
 
-use picolet_platform::Level;
+use picolet_platform::{Level, LogExtent};
 
 /// Bytes of a line's text; what is longer is cut off and marked.
 pub const LINE: usize = 200;
@@ -18,9 +18,8 @@ const HEAD: usize = 7;
 
 const MAGIC: u32 = 0x676f_6c70;
 
-/// Where a reader is. Positions count all bytes ever written, and start over after 4 GiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor(u32);
+/// Where a reader is. Positions count all bytes ever written.
+pub use picolet_platform::LogCursor as Cursor;
 
 /// A line as it was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +68,8 @@ pub struct Ring<const N: usize> {
     told: u32,
     /// Of the four before.
     check: u32,
+    /// Position of the first line of this run; of the oldest, once that one is gone.
+    run: u32,
     bytes: [u8; N],
 }
 
@@ -82,6 +83,7 @@ impl<const N: usize> Ring<N> {
             end: 0,
             told: 0,
             check: 0,
+            run: 0,
             bytes: [0; N],
         };
         ring.check = ring.sum();
@@ -108,8 +110,14 @@ impl<const N: usize> Ring<N> {
         if self.told.wrapping_sub(self.start) > self.end.wrapping_sub(self.start) {
             self.told = self.start;
         }
+        self.begin_run();
         self.check = self.sum();
         true
+    }
+
+    /// From here on lines are of another run: what is there is of those before.
+    pub fn begin_run(&mut self) {
+        self.run = self.end;
     }
 
     /// Adds a line.
@@ -117,8 +125,11 @@ impl<const N: usize> Ring<N> {
         let text = text.as_str().as_bytes();
         let length = HEAD + text.len();
         while N - (self.end.wrapping_sub(self.start) as usize) < length {
-            let oldest = usize::from(self.byte(self.start));
-            self.start = self.start.wrapping_add((HEAD + oldest) as u32);
+            let (oldest, before) = (usize::from(self.byte(self.start)), self.start);
+            self.start = before.wrapping_add((HEAD + oldest) as u32);
+            if self.run == before {
+                self.run = self.start;
+            }
         }
         let mut head = [0; HEAD];
         head[0] = text.len() as u8;
@@ -136,6 +147,15 @@ impl<const N: usize> Ring<N> {
     /// The position of the oldest line there is.
     pub fn oldest(&self) -> Cursor {
         Cursor(self.start)
+    }
+
+    /// Which lines there are.
+    pub fn extent(&self) -> LogExtent {
+        LogExtent {
+            oldest: Cursor(self.start),
+            run: Cursor(self.run),
+            end: Cursor(self.end),
+        }
     }
 
     /// Where the one reader is that goes on after a reset where it was before.
@@ -342,11 +362,26 @@ mod tests {
                 end: u32::from_ne_bytes([fill; 4]),
                 told: u32::from_ne_bytes([fill; 4]),
                 check: u32::from_ne_bytes([fill; 4]),
+                run: u32::from_ne_bytes([fill; 4]),
                 bytes: [fill; 512],
             };
             assert!(!ring.recover());
             assert!(read(&ring, ring.oldest()).is_empty());
         }
+    }
+
+    #[test]
+    fn runs_are_told_apart_as_long_as_there_is_something_of_them() {
+        let mut ring = Ring::<512>::new();
+        let push = |ring: &mut Ring<512>, n| ring.push(Level::Info, n, &Text::of(format_args!("line {n:3}")));
+        (0..3).for_each(|n| push(&mut ring, n));
+        assert_eq!(ring.extent().run, ring.oldest());
+        assert!(ring.recover());
+        push(&mut ring, 3);
+        assert_eq!(read(&ring, ring.extent().run), ["0.003 INFO line   3"]);
+        assert_eq!(read(&ring, ring.oldest()).len(), 4);
+        (4..100).for_each(|n| push(&mut ring, n));
+        assert_eq!(ring.extent().run, ring.oldest());
     }
 
     #[test]
@@ -368,7 +403,7 @@ mod tests {
         #[test]
         fn keeps_the_newest(lines in prop::collection::vec(".{0,60}", 0..60), start in any::<u32>()) {
             let mut ring = Ring::<512>::new();
-            (ring.start, ring.end, ring.told) = (start, start, start);
+            (ring.start, ring.end, ring.told, ring.run) = (start, start, start, start);
             for (n, line) in lines.iter().enumerate() {
                 ring.push(Level::Warn, n as u32, &Text::of(format_args!("{line}")));
             }
@@ -384,9 +419,11 @@ mod tests {
             prop_assert!(expected.ends_with(&kept) || lines.iter().any(|line| line.len() > LINE - 3));
             let bytes: usize = lines.iter().map(|line| line.len() + HEAD).sum();
             prop_assert!(kept.len() == lines.len() || bytes > 512);
+            prop_assert_eq!(ring.extent().run, ring.oldest());
             ring.check = ring.sum();
             prop_assert!(ring.recover());
             prop_assert_eq!(read(&ring, ring.oldest()), kept);
+            prop_assert_eq!(read(&ring, ring.extent().run).len(), 0);
         }
 
         /// Damage costs lines, and never makes up others.

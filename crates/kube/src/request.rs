@@ -18,6 +18,10 @@ pub enum Resource<'a> {
     Lease(&'a str),
     /// The pods of all namespaces.
     Pods,
+    /// The pods of one namespace.
+    PodsIn {
+        namespace: &'a str,
+    },
     Pod {
         namespace: &'a str,
         name: &'a str,
@@ -58,6 +62,7 @@ impl fmt::Display for Resource<'_> {
             ),
             Self::Lease(name) => write!(f, "{}/{name}", Self::Leases),
             Self::Pods => f.write_str("/api/v1/pods"),
+            Self::PodsIn { namespace } => write!(f, "/api/v1/namespaces/{namespace}/pods"),
             Self::Pod { namespace, name } => write!(f, "/api/v1/namespaces/{namespace}/pods/{name}"),
             Self::PodStatus { namespace, name } => {
                 write!(f, "/api/v1/namespaces/{namespace}/pods/{name}/status")

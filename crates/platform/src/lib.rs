@@ -26,7 +26,7 @@ pub use clock::{Clock, TimeSource, UnixMicros};
 pub use duration::Duration;
 pub use entropy::Entropy;
 pub use identities::{Identities, IdentityError, Lifetime, Purpose};
-pub use log::{Level, Log};
+pub use log::{Level, Log, LogCursor, LogExtent, LogNext};
 pub use memory::{HeapFigures, Memory};
 pub use network::{
     AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures, Subject, Undated,

@@ -116,6 +116,10 @@ fn an_agent_at_rest_and_with_large_objects_arriving() {
     let heap = Tracked::default();
     let _running = spawn(node, Some(heap));
     eventually("Ready", PATIENCE, || world.is_ready("pico-heap"));
+    eventually("its own pod runs", PATIENCE, || {
+        let pod = world.get("pods", "kube-system", "picolet-pico-heap");
+        pod.is_some_and(|pod| pod["status"]["phase"] == "Running")
+    });
     let at_rest = settled(heap);
     println!("at rest: {at_rest} bytes of heap");
     assert!(at_rest <= AT_REST, "{at_rest} bytes at rest");

@@ -3,11 +3,11 @@
 #![no_std]
 #![no_main]
 
-#[cfg(feature = "identity")]
 extern crate alloc;
 
+use alloc::string::String;
 #[cfg(feature = "identity")]
-use alloc::{string::String, vec::Vec};
+use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::fmt::{self, Write as _};
 use core::future::{Future, pending};
@@ -22,9 +22,9 @@ use picolet_kubelet::pods::NoRuntime;
 use picolet_kubelet::{Agent, Capacity, Join, Limits, Settings};
 use picolet_platform::{
     AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Entropy, HeapFigures, Identities,
-    Led, LedMode, Level, Log, Machine, Memory, Network, NetworkFigures, PinError, PinMode, PinReading,
-    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, Subject, System, TimeSource, Undated,
-    UnixMicros,
+    Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext, Machine, Memory, Network, NetworkFigures,
+    PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, Subject,
+    System, TimeSource, Undated, UnixMicros,
 };
 #[cfg(feature = "identity")]
 use picolet_platform::{IdentityError, Lifetime, Purpose};
@@ -85,6 +85,24 @@ impl Entropy for Board {
 impl Log for Board {
     fn log(&self, _: Level, line: fmt::Arguments<'_>) {
         let _ = Text.write_fmt(line);
+    }
+
+    fn log_extent(&self) -> LogExtent {
+        LogExtent {
+            oldest: LogCursor(number()),
+            run: LogCursor(number()),
+            end: LogCursor(number()),
+        }
+    }
+
+    fn next_line(&self, cursor: &mut LogCursor, line: &mut String) -> Option<LogNext> {
+        cursor.0 = number();
+        line.push(char::from(input()));
+        match input() {
+            0 => None,
+            1 => Some(LogNext::Lost { bytes: number() }),
+            _ => Some(LogNext::Line { millis: number() }),
+        }
     }
 }
 

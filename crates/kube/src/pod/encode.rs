@@ -365,6 +365,53 @@ pub fn write_pod(w: &mut Writer<'_>, pod: &Pod, status: Option<&StatusPatch<'_>>
     w.end();
 }
 
+/// Writes a mirror pod, by which a kubelet shows the API server what it runs by itself: as the admission plugin NodeRestriction
+/// lets a node create it (`plugin/pkg/admission/noderestriction/admission.go`, `admitPodCreate`), owned by its Node,
+/// without a service account or a volume. `hash` tells one content from another.
+pub fn write_mirror(out: &mut String, pod: &Pod, node_uid: &str, hash: u64) {
+    let mut w = Writer::new(out);
+    w.object();
+    w.string_at("apiVersion", "v1");
+    w.string_at("kind", "Pod");
+    w.object_at("metadata");
+    w.string_at("name", &pod.metadata.name);
+    w.string_at("namespace", &pod.metadata.namespace);
+    w.object_at("annotations");
+    w.text_at("kubernetes.io/config.mirror", format_args!("{hash:016x}"));
+    w.end();
+    w.array_at("ownerReferences");
+    w.object();
+    w.string_at("apiVersion", "v1");
+    w.string_at("kind", "Node");
+    w.string_at("name", &pod.node_name);
+    w.string_at("uid", node_uid);
+    w.bool_at("controller", true);
+    w.end();
+    w.end();
+    w.end();
+    w.object_at("spec");
+    w.string_at("nodeName", &pod.node_name);
+    w.bool_at("hostNetwork", true);
+    // Or it would be evicted when the node is not heard of.
+    w.array_at("tolerations");
+    w.object();
+    w.string_at("operator", "Exists");
+    w.string_at("effect", "NoExecute");
+    w.end();
+    w.end();
+    w.array_at("containers");
+    for container in &pod.containers {
+        w.object();
+        w.string_at("name", &container.name);
+        w.string_at("image", &container.image);
+        w.string_at("imagePullPolicy", "Never");
+        w.end();
+    }
+    w.end();
+    w.end();
+    w.end();
+}
+
 pub(crate) fn write_quantity(w: &mut Writer<'_>, resource: &str, amount: Quantity) {
     w.text_at(resource, amount);
 }

@@ -12,7 +12,9 @@ use crate::{Quantity, Timestamp};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 pub use decode::PodReader;
-pub use encode::{ContainerState, ContainerStatus, StatusPatch, write_delete_options, write_pod};
+pub use encode::{
+    ContainerState, ContainerStatus, StatusPatch, write_delete_options, write_mirror, write_pod,
+};
 
 /// The conditions of a pod that are its kubelet's, in the order in which they are written.
 pub const CONDITIONS: [&str; 4] = [

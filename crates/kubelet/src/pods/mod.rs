@@ -9,6 +9,7 @@
 //! It never runs a container itself: that is the [`Runtime`]'s.
 
 mod admission;
+mod own;
 mod report;
 mod runtime;
 mod table;
@@ -55,6 +56,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
         agent.platform.sleep(REGISTRATION).await;
     }
     agent.settle_pods();
+    agent.stand_for();
     let (jobs, tellings) = (Bell::new(), Bell::new());
     let store = Watched(agent);
     let refused = |status: &picolet_kube::status::Status| {
@@ -87,6 +89,18 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             up: self.platform.uptime(),
             time: self.now(),
         }
+    }
+
+    /// Makes the pod that stands for the node.
+    pub(crate) fn stand_for(&self) {
+        let reset = own::Reset {
+            reason: self.platform.reset_reason(),
+            crash: self.platform.last_crash(),
+        };
+        let board = self.platform.machine().board;
+        let image = alloc::format!("picolet.dev/{board}:{}", env!("CARGO_PKG_VERSION"));
+        let own = own::Own::new(&self.settings.node_name, image, &reset, self.moment());
+        self.pods.borrow_mut().stand_for(own);
     }
 
     fn say(&self, about: &Metadata, severity: Severity, reason: &'static str, message: fmt::Arguments<'_>) {
@@ -213,7 +227,7 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
             agent.signals.pods.signal(());
         }
         let next = agent.pods.borrow().next_telling(agent.moment());
-        let telling = match next {
+        let mut telling = match next {
             Ok(telling) => telling,
             Err(None) => {
                 bell.wait().await;
@@ -229,8 +243,14 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
         let (resource, verb) = match telling.owed {
             Owed::Status(_) => (Resource::PodStatus { namespace, name }, Verb::StrategicMergePatch),
             Owed::Deletion => (Resource::Pod { namespace, name }, Verb::Delete),
+            Owed::Creation => (Resource::PodsIn { namespace }, Verb::Create),
         };
-        let body = &*telling.body;
+        let mut body = core::mem::take(&mut telling.body);
+        if telling.owed == Owed::Creation {
+            let node = agent.node.borrow();
+            agent.pods.borrow().write_mirror(&mut body, &node.metadata.uid);
+        }
+        let body = &*body;
         // It is large, rare and one at a time: on the heap it costs nothing while nothing is told.
         let result = Box::pin(agent.post(Request { resource, verb, body })).await;
         if let Err(error) = &result {
@@ -239,10 +259,15 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
                 .log(Level::Debug, format_args!("{} {resource}: {error}", verb.name()));
         }
         let now = agent.moment();
-        agent
-            .pods
-            .borrow_mut()
-            .told(&telling, result.as_ref().copied(), now);
+        let told = result.as_ref().copied();
+        let is_news = agent.pods.borrow_mut().told(&telling, told, now);
+        if is_news && let Err(error) = &result {
+            let line = format_args!(
+                "the pod {}/{} that stands for this node is not there, and `kubectl logs` of it neither: {error}",
+                telling.namespace, telling.name
+            );
+            agent.platform.log(Level::Warn, line);
+        }
         agent.signals.pods.signal(());
     }
 }

@@ -23,6 +23,8 @@ const PATIENCE: u32 = 3;
 /// What is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owed {
+    /// That the node's own pod is there.
+    Creation,
     /// The status, of this version.
     Status(u32),
     /// That the pod has ended and may go.
@@ -80,6 +82,7 @@ impl Report {
                 (self.refusals, self.delay) = (0, Duration::ZERO);
             }
             (Ok(()), Owed::Deletion) => self.gone = true,
+            (Ok(()), Owed::Creation) => {}
             (Err(error), _) if is_gone(error, owed) => self.gone = true,
             (Err(error), _) => {
                 self.refusals += u32::from(matches!(error.code(), 400..=428 | 430..=499));

@@ -8,6 +8,7 @@
 //! Nothing here waits: [`super::run`] does.
 
 use super::admission::{Circumstances, admit};
+use super::own::Own;
 use super::report::{Owed, Report, is_overridden, rejected, with_status};
 use super::runtime::{ContainerId, Image, PullError, Runtime, StartError};
 use super::worker::{Fetched, Moment, Outside, Step, Worker, container};
@@ -155,6 +156,8 @@ pub(crate) struct Pods {
     now: Option<Moment>,
     /// How many pods were let in since the start, and how many were refused.
     admissions: (u32, u32),
+    /// The pod that stands for the node itself. It takes none of the places.
+    own: Option<Box<Own>>,
 }
 
 impl Pods {
@@ -179,14 +182,31 @@ impl Pods {
             .iter()
             .filter(|entry| entry.worker.is_running())
             .count()
+            + usize::from(self.own.is_some())
+    }
+
+    /// From here on that pod stands for the node itself.
+    pub(super) fn stand_for(&mut self, own: Own) {
+        self.own = Some(Box::new(own));
+    }
+
+    /// Whether that pod stands for the node itself.
+    pub(crate) fn is_own(&self, pod: &Pod) -> bool {
+        self.own.as_ref().is_some_and(|own| own.is(&pod.metadata))
+    }
+
+    /// Writes what makes the mirror of the node's own pod.
+    pub(super) fn write_mirror(&self, out: &mut String, node_uid: &str) {
+        if let Some(own) = &self.own {
+            own.write_mirror(out, node_uid);
+        }
     }
 
     /// The pod of that name. Of two, since one is ending, the newer.
     pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<&Pod> {
         let is_it = |metadata: &Metadata| *metadata.namespace == *namespace && *metadata.name == *name;
-        self.shown()
-            .rev()
-            .map(|entry| &entry.pod)
+        let own = self.own.iter().map(|own| &own.pod);
+        own.chain(self.shown().rev().map(|entry| &entry.pod))
             .find(|pod| is_it(&pod.metadata))
     }
 
@@ -195,20 +215,17 @@ impl Pods {
         let Some(now) = self.now else {
             return false;
         };
-        let mut shown = self.shown().filter(|entry| !running || entry.worker.is_running());
-        let Some(entry) = shown.nth(n) else {
+        let own = self.own.iter().map(|own| (&own.pod, &own.worker));
+        let others = self.shown().map(|entry| (&entry.pod, &entry.worker));
+        let mut shown = own
+            .chain(others)
+            .filter(|(_, worker)| !running || worker.is_running());
+        let Some((pod, worker)) = shown.nth(n) else {
             return false;
         };
-        with_status(
-            &entry.pod,
-            &entry.worker,
-            now,
-            &self.host_ip,
-            self.scheme,
-            &mut |status| {
-                pod::write_pod(w, &entry.pod, Some(status));
-            },
-        );
+        with_status(pod, worker, now, &self.host_ip, self.scheme, &mut |status| {
+            pod::write_pod(w, pod, Some(status));
+        });
         true
     }
 
@@ -232,6 +249,13 @@ impl Pods {
     /// Takes a pod as the API server has it. Returns `false` if it had no place, and the uid of a pod that lost its own.
     #[inline(never)]
     pub(super) fn applied(&mut self, mut pod: Pod, now: Moment) -> (bool, Option<Box<str>>) {
+        if let Some(own) = &mut self.own
+            && pod.mirror
+            && own.is(&pod.metadata)
+        {
+            own.applied(pod);
+            return (true, None);
+        }
         let ending = pod.metadata.deletion_timestamp.is_some();
         if let Some(entry) = self
             .entries
@@ -302,6 +326,9 @@ impl Pods {
 
     /// Notes that the API server no longer has a pod; `last` is what it had last.
     pub(super) fn deleted(&mut self, last: &Metadata, now: Moment) {
+        if let Some(own) = &mut self.own {
+            own.deleted(&last.uid);
+        }
         if let Some(entry) = self
             .entries
             .iter_mut()
@@ -315,6 +342,9 @@ impl Pods {
     /// A list begins.
     pub(super) fn list_begins(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.listed = false);
+        if let Some(own) = &mut self.own {
+            own.list_begins();
+        }
     }
 
     /// The list was read whole: what it does not name is gone.
@@ -323,6 +353,9 @@ impl Pods {
             .iter_mut()
             .filter(|entry| !entry.listed)
             .for_each(|entry| entry.vanish(now));
+        if let Some(own) = &mut self.own {
+            own.list_ends();
+        }
     }
 
     /// Looks at every pod once, and does what is due and takes no time. Returns when to look again, at the latest.
@@ -527,19 +560,21 @@ impl Pods {
             .entries
             .iter()
             .filter(|entry| entry.admission == Admission::Done);
-        let owing = owing.filter_map(|entry| Some((entry, entry.report.owed(&entry.pod, &entry.worker)?)));
-        let first = owing.min_by_key(|(entry, _)| entry.report.not_before());
-        let Some((
-            Entry {
-                pod, worker, report, ..
-            },
-            owed,
-        )) = first
-        else {
+        let owing = owing.filter_map(
+            |Entry {
+                 pod, worker, report, ..
+             }| { Some((pod, worker, report.owed(pod, worker)?, report.not_before())) },
+        );
+        let own = self.own.iter().filter_map(|own| {
+            let (owed, not_before) = own.owed()?;
+            Some((&own.pod, &own.worker, owed, not_before))
+        });
+        let first = owing.chain(own).min_by_key(|(.., not_before)| *not_before);
+        let Some((pod, worker, owed, not_before)) = first else {
             return Err(None);
         };
-        if report.not_before() > now.up {
-            return Err(Some(report.not_before()));
+        if not_before > now.up {
+            return Err(Some(not_before));
         }
         let (mut body, mut conditions) = (String::new(), Conditions::default());
         match owed {
@@ -548,6 +583,8 @@ impl Pods {
                 conditions = status.conditions();
             }),
             Owed::Deletion => pod::write_delete_options(&mut body, &pod.metadata.uid),
+            // Who its owner is the node knows.
+            Owed::Creation => {}
         }
         let Metadata {
             uid, namespace, name, ..
@@ -562,8 +599,19 @@ impl Pods {
         })
     }
 
-    /// Takes the API server's answer.
-    pub(super) fn told(&mut self, telling: &Telling, result: Result<(), &ApiError>, now: Moment) {
+    /// Takes the API server's answer. Returns whether a person should hear of it.
+    pub(super) fn told(&mut self, telling: &Telling, result: Result<(), &ApiError>, now: Moment) -> bool {
+        let Telling {
+            uid,
+            owed,
+            conditions,
+            ..
+        } = telling;
+        if let Some(own) = &mut self.own
+            && own.is_told(uid)
+        {
+            return own.answered(*owed, *conditions, result, now);
+        }
         if let Some(entry) = self.entry(&telling.uid) {
             let was_gone = entry.report.gone;
             let Entry { worker, report, .. } = entry;
@@ -572,6 +620,7 @@ impl Pods {
                 entry.worker.end(&entry.pod, now);
             }
         }
+        false
     }
 
     fn entry(&mut self, uid: &str) -> Option<&mut Entry> {

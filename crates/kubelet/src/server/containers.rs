@@ -4,19 +4,21 @@
 //! `pkg/kubelet/kubelet_pods.go`): `kubectl` shows them to a person as they are.
 
 use crate::server::kubelet::query_value;
+use crate::server::logs::Options;
 use crate::server::response::{Answer, Quoted};
 use crate::server::routes::Route;
 use picolet_kube::Timestamp;
 use picolet_kube::pod::Pod;
 
 /// Answers `/{namespace}/{pod}[/{uid}][/{container}]` below one of the paths that lead into a container. `find` looks for
-/// the pod.
-pub(super) fn answer<'p>(
+/// the pod, `read` reads its log: `None` of a pod that has none, and `None` in it where there was no container before.
+pub(super) fn answer<'p, 's>(
     route: Route,
     parameters: &str,
     query: &str,
     find: impl FnOnce(&str, &str) -> Option<&'p Pod>,
-) -> Answer<'static> {
+    read: impl FnOnce(&Pod, Options) -> Option<Option<Answer<'s>>>,
+) -> Answer<'s> {
     let mut segments = [""; 4];
     for (segment, text) in segments.iter_mut().zip(parameters.split('/')) {
         *segment = text;
@@ -36,9 +38,10 @@ pub(super) fn answer<'p>(
             }
         }
     }
-    if logs && let Err((code, message)) = log_options(query) {
-        return Answer::text(code, &message);
-    }
+    let options = match log_options(query) {
+        Err((code, message)) if logs => return Answer::text(code, &message),
+        options => options.unwrap_or_default(),
+    };
     let streams = ["input", "output", "error"];
     if matches!(route, Route::Exec | Route::Attach)
         && !streams
@@ -73,10 +76,20 @@ pub(super) fn answer<'p>(
                     ),
                 )
             } else {
-                Answer::text(
-                    400,
-                    &format_args!("container {} in pod {} is not available", quoted.1, quoted.0),
-                )
+                match read(pod, options) {
+                    Some(Some(log)) => log,
+                    Some(None) => Answer::text(
+                        400,
+                        &format_args!(
+                            "previous terminated container {} in pod {} not found",
+                            quoted.1, quoted.0
+                        ),
+                    ),
+                    None => Answer::text(
+                        400,
+                        &format_args!("container {} in pod {} is not available", quoted.1, quoted.0),
+                    ),
+                }
             }
         }
         Route::Attach => Answer::text(
@@ -91,9 +104,9 @@ pub(super) fn answer<'p>(
     }
 }
 
-/// What is wrong with the options of a request for logs, which a kubelet looks at before it looks for the pod
+/// The options of a request for logs, or what is wrong with them, which a kubelet looks at before it looks for the pod
 /// (`getContainerLogs`; `ValidatePodLogOptions` in `pkg/apis/core/v1/validation/validation.go`).
-fn log_options(query: &str) -> Result<(), (u16, &'static str)> {
+fn log_options(query: &str) -> Result<Options, (u16, &'static str)> {
     const UNREADABLE: (u16, &str) = (400, r#"{"message": "Unable to decode query."}"#);
     const INVALID: (u16, &str) = (422, r#"{"message": "Invalid request."}"#);
     let number = |key: &str| match query_value(query, key) {
@@ -109,12 +122,10 @@ fn log_options(query: &str) -> Result<(), (u16, &'static str)> {
     let limit = number("limitBytes")?;
     let seconds = number("sinceSeconds")?;
     let time = query_value(query, "sinceTime");
-    if let Some(text) = time
-        && !matches!(text, "" | "null")
-        && Timestamp::parse(&decoded(text)).is_none()
-    {
-        return Err(UNREADABLE);
-    }
+    let since_time = match time {
+        None | Some("" | "null") => None,
+        Some(text) => Some(Timestamp::parse(&decoded(text)).ok_or(UNREADABLE)?),
+    };
     let stream = query_value(query, "stream");
     if tail.is_some_and(|lines| lines < 0)
         || limit.is_some_and(|bytes| bytes < 1)
@@ -125,7 +136,20 @@ fn log_options(query: &str) -> Result<(), (u16, &'static str)> {
     {
         return Err(INVALID);
     }
-    Ok(())
+    // Whatever does not say no says yes (`Convert_Slice_string_To_bool` in `k8s.io/apimachinery/pkg/runtime`).
+    let flag = |key: &str| {
+        query_value(query, key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
+    };
+    let whole = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+    Ok(Options {
+        follow: flag("follow"),
+        previous: flag("previous"),
+        timestamps: flag("timestamps"),
+        tail: whole(tail),
+        limit: whole(limit),
+        since_seconds: whole(seconds),
+        since_time,
+    })
 }
 
 /// A time out of a query: its colons and its plus may be written as `%3A` and `%2B`. What is longer than a time is none.
@@ -320,9 +344,9 @@ mod tests {
         ] {
             let found = routes::find(method, path);
             assert_eq!(found.allow, None, "{path}");
-            let answer = answer(found.route, found.parameters, query, |namespace, name| {
-                Some(&pod).filter(|_| (namespace, name) == ("default", "web"))
-            });
+            let find =
+                |namespace: &str, name: &str| Some(&pod).filter(|_| (namespace, name) == ("default", "web"));
+            let answer = answer(found.route, found.parameters, query, find, |_, _| None);
             let Body::Whole(body) = answer.body else {
                 panic!("{path} is answered in pieces");
             };
@@ -347,8 +371,28 @@ mod tests {
             "stream=All&tailLines=3",
             "stream=Stderr",
         ] {
-            assert_eq!(log_options(query), Ok(()), "{query}");
+            assert!(log_options(query).is_ok(), "{query}");
         }
+        assert_eq!(
+            log_options("follow=true&timestamps=1&previous=false&tailLines=3&limitBytes=9&sinceSeconds=5"),
+            Ok(Options {
+                follow: true,
+                timestamps: true,
+                previous: false,
+                tail: Some(3),
+                limit: Some(9),
+                since_seconds: Some(5),
+                since_time: None,
+            })
+        );
+        assert_eq!(
+            log_options("follow=0&previous&timestamps=False").map(|o| (o.follow, o.previous, o.timestamps)),
+            Ok((false, true, false))
+        );
+        assert_eq!(
+            log_options("sinceTime=2026-11-22T12%3A00%3A00Z").map(|o| o.since_time),
+            Ok(Some(crate::testing::START))
+        );
         for query in [
             "tailLines=x",
             "tailLines=",

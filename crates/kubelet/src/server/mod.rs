@@ -11,6 +11,7 @@ mod auth;
 mod containers;
 pub mod http;
 mod kubelet;
+mod logs;
 mod metrics;
 pub mod pico;
 mod rate;
@@ -104,6 +105,8 @@ struct Server<'a, P, N: Network, R> {
     duration: Histogram,
     evicted: Cell<u32>,
     turned_away: Cell<u32>,
+    /// How many callers wait for lines of the log.
+    followers: Cell<usize>,
     cpu: metrics::CpuUsage,
 }
 
@@ -228,6 +231,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
             duration: Histogram::default(),
             evicted: Cell::new(0),
             turned_away: Cell::new(0),
+            followers: Cell::new(0),
             cpu: metrics::CpuUsage::default(),
         }
     }
@@ -342,13 +346,21 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         let head_only = caught.head.is_some_and(|head| head.method == Method::Head);
         let http_1_0 = caught.head.is_some_and(|head| head.http_1_0);
         let now = self.agent.platform.now();
-        let sent = self
-            .within(
-                limits.idle_timeout,
-                apart(answer.send(&mut connection.stream, now, head_only, http_1_0)),
-            )
-            .await;
-        let sent = matches!(sent, Either::First(Ok(())));
+        let follow = answer.follow.take().filter(|_| !head_only);
+        let sent = if let Some(reader) = follow {
+            answer.close |= http_1_0;
+            let head = answer.head(now, None, http_1_0);
+            // On the heap, so that the other workers do not pay for it.
+            Box::pin(self.follow(reader, head, !http_1_0, connection)).await
+        } else {
+            let sent = self
+                .within(
+                    limits.idle_timeout,
+                    apart(answer.send(&mut connection.stream, now, head_only, http_1_0)),
+                )
+                .await;
+            matches!(sent, Either::First(Ok(())))
+        };
         self.note(connection.peer, &caught, answer.code, since);
         if answer.reboot {
             self.agent.platform.sleep(LINGER).await;
@@ -512,9 +524,13 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
             Route::StatsSummary => self.stats_summary(),
             Route::ContainerLogs | Route::Exec | Route::Attach | Route::PortForward | Route::Run => {
                 let pods = self.agent.pods.borrow();
-                containers::answer(found.route, parameters, query, |namespace, name| {
-                    pods.find(namespace, name)
-                })
+                containers::answer(
+                    found.route,
+                    parameters,
+                    query,
+                    |namespace, name| pods.find(namespace, name),
+                    |pod, options| pods.is_own(pod).then(|| self.own_log(options)),
+                )
             }
             Route::PicoStatus => self.pico_status(),
             Route::PicoMemory => self.pico_memory(),

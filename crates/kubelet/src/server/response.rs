@@ -3,6 +3,7 @@
 //! What is short goes out in one write with its length. What may be long is made while it is sent, in pieces of about
 //! a kilobyte, so that a long list costs no more memory than a short one.
 
+use crate::server::logs::Reader;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::{self, Display, Write as _};
@@ -50,7 +51,7 @@ impl<T: Display> Display for Text<T> {
 }
 
 /// So much of a long answer is collected before it is sent.
-const PIECE_BYTES: usize = 1024;
+pub(super) const PIECE_BYTES: usize = 1024;
 
 /// Appends the next piece of a body; returns whether there are more.
 pub(super) type Pieces<'a> = Box<dyn FnMut(&mut String) -> bool + 'a>;
@@ -73,6 +74,8 @@ pub(super) struct Answer<'a> {
     pub(super) close: bool,
     /// Whether the device restarts once it is sent.
     pub(super) reboot: bool,
+    /// A log that is sent as it is written, in place of the body.
+    pub(super) follow: Option<Reader>,
 }
 
 impl<'a> Answer<'a> {
@@ -87,6 +90,7 @@ impl<'a> Answer<'a> {
             retry_after: None,
             close: false,
             reboot: false,
+            follow: None,
         }
     }
 
@@ -176,7 +180,7 @@ impl<'a> Answer<'a> {
         stream.flush().await
     }
 
-    fn head(&self, date: Option<UnixMicros>, length: Option<usize>, http_1_0: bool) -> String {
+    pub(super) fn head(&self, date: Option<UnixMicros>, length: Option<usize>, http_1_0: bool) -> String {
         let mut head = String::with_capacity(192);
         let _ = write!(
             head,
@@ -221,7 +225,7 @@ fn collect(next: &mut Pieces<'_>, out: &mut String) -> bool {
 }
 
 /// Makes a chunk of `out`, and ends the body behind the last.
-fn frame(out: &mut String, last: bool) {
+pub(super) fn frame(out: &mut String, last: bool) {
     if !out.is_empty() {
         let mut size = String::new();
         let _ = write!(size, "{:x}\r\n", out.len());

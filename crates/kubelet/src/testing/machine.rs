@@ -6,8 +6,9 @@ use core::fmt;
 use core::future::Future;
 use picolet_kube::Timestamp;
 use picolet_platform::{
-    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, Memory, PinError, PinMode, PinReading,
-    PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System, TimeSource, UnixMicros,
+    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext, Memory,
+    PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System,
+    TimeSource, UnixMicros,
 };
 use std::collections::BTreeMap;
 use std::format;
@@ -32,6 +33,10 @@ pub(crate) struct Machine {
     pub(crate) records: RefCell<BTreeMap<u8, Vec<u8>>>,
     /// Every line of the log.
     pub(crate) lines: RefCell<Vec<String>>,
+    /// Their times, as far as they are known, since the start of their run.
+    pub(crate) line_millis: RefCell<Vec<u32>>,
+    /// How many of them are no longer kept, and how many are of the run before.
+    pub(crate) kept: Cell<(u32, u32)>,
     /// How often it was restarted.
     pub(crate) reboots: Cell<u32>,
     random: Cell<u64>,
@@ -55,6 +60,8 @@ impl Machine {
             led: RefCell::default(),
             records: RefCell::default(),
             lines: RefCell::default(),
+            line_millis: RefCell::default(),
+            kept: Cell::default(),
             reboots: Cell::new(0),
             random: Cell::new(0x9e37_79b9_7f4a_7c15),
         }
@@ -105,6 +112,31 @@ impl Entropy for Machine {
 impl Log for Machine {
     fn log(&self, level: Level, line: fmt::Arguments<'_>) {
         self.lines.borrow_mut().push(format!("{level:?} {line}"));
+        let millis = u32::try_from(self.time.now().as_millis()).expect("short tests");
+        self.line_millis.borrow_mut().push(millis);
+    }
+
+    /// Places are numbers of lines.
+    fn log_extent(&self) -> LogExtent {
+        let (gone, before) = self.kept.get();
+        LogExtent {
+            oldest: LogCursor(gone),
+            run: LogCursor(before.max(gone)),
+            end: LogCursor(u32::try_from(self.lines.borrow().len()).expect("few lines")),
+        }
+    }
+
+    fn next_line(&self, cursor: &mut LogCursor, line: &mut String) -> Option<LogNext> {
+        let (gone, _) = self.kept.get();
+        if cursor.0 < gone {
+            let bytes = gone - core::mem::replace(&mut cursor.0, gone);
+            return Some(LogNext::Lost { bytes });
+        }
+        let index = cursor.0 as usize;
+        line.push_str(self.lines.borrow().get(index)?);
+        cursor.0 += 1;
+        let millis = self.line_millis.borrow()[index];
+        Some(LogNext::Line { millis })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The table, its workers and their reports together, against a runtime and an API server in memory.
 
 mod laws;
+mod own;
 mod world;
 
 use super::runtime::{NoRuntime, PullError, Runtime, StartError};

@@ -3,6 +3,7 @@
 mod abuse;
 mod access;
 mod bodies;
+mod logs;
 
 use crate::settings::{Settings, StaticToken};
 use crate::testing::{End, TestAgent, Time, agent, answer_requests, settings};

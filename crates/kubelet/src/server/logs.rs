@@ -1,0 +1,256 @@
+//! The node's own log, as `kubectl logs` asks for it: which lines, from when on, with their times, and whether to wait for more.
+//!
+//! Source: `pkg/kubelet/kuberuntime/kuberuntime_logs.go` and `pkg/kubelet/kubelet_pods.go`. What is read is the platform's bounded
+//! log, line by line, so a long log costs no more memory than a short one; who reads too slowly is told what they lost.
+
+use crate::agent::Agent;
+use crate::pods::Runtime;
+use crate::server::response::{Answer, PIECE_BYTES, TEXT, frame};
+use crate::server::{Connection, Server};
+use alloc::string::String;
+use core::fmt::Write as _;
+use embassy_futures::select::{Either, select};
+use embedded_io_async::{Read, Write};
+use picolet_kube::Timestamp;
+use picolet_platform::{Duration, LogCursor, LogNext, Network, Platform};
+
+/// How often it is looked for new lines while somebody waits for them.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What of a log is wanted (`v1.PodLogOptions`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    pub(super) follow: bool,
+    pub(super) previous: bool,
+    pub(super) timestamps: bool,
+    /// So many lines, the last.
+    pub(super) tail: Option<u64>,
+    /// So many bytes, the first.
+    pub(super) limit: Option<u64>,
+    pub(super) since_seconds: Option<u64>,
+    pub(super) since_time: Option<Timestamp>,
+}
+
+/// Somebody's reading of the log.
+pub(super) struct Reader {
+    cursor: LogCursor,
+    /// Where it ends; nowhere for one that follows.
+    end: Option<LogCursor>,
+    since: Timestamp,
+    timestamps: bool,
+    /// Bytes that may still be sent.
+    left: Option<u64>,
+    /// The last line of a run that ended, in its milliseconds, and the time at which it did.
+    last: Option<(u32, Timestamp)>,
+}
+
+/// The time and the uptime in milliseconds, together.
+fn moment<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> (Timestamp, u64) {
+    (agent.now(), agent.platform.uptime().as_millis())
+}
+
+/// So long before.
+fn before(time: Timestamp, millis: u64) -> Timestamp {
+    Timestamp::from_micros(time.micros().saturating_sub(millis.saturating_mul(1000)))
+}
+
+impl Reader {
+    /// A reader of what is asked for; `None` where there was no run before of which something is left.
+    pub(super) fn open<P: Platform, N: Network, R: Runtime>(
+        agent: &Agent<P, N, R>,
+        options: Options,
+    ) -> Option<Self> {
+        let extent = agent.platform.log_extent();
+        let (cursor, end) = if options.previous {
+            (extent.oldest, Some(extent.run))
+        } else {
+            (extent.run, (!options.follow).then_some(extent.end))
+        };
+        if options.previous && extent.oldest == extent.run {
+            return None;
+        }
+        let (now, up) = moment(agent);
+        let seconds = options.since_seconds.unwrap_or(0).saturating_mul(1000);
+        let since = match options.since_seconds {
+            Some(_) => before(now, seconds),
+            None => options.since_time.unwrap_or_default(),
+        };
+        let mut reader = Self {
+            cursor,
+            end,
+            since,
+            timestamps: options.timestamps,
+            left: options.limit,
+            last: None,
+        };
+        let mut line = String::new();
+        if options.previous {
+            // It ended when this one began, as far as is known.
+            let boot = before(now, up);
+            while let Some(LogNext::Line { millis }) = reader.next(agent, &mut line) {
+                reader.last = Some((millis, boot));
+            }
+            reader.cursor = cursor;
+        }
+        if let Some(tail) = options.tail {
+            let mut lines = 0_u64;
+            while reader.next_wanted(agent, &mut line).is_some() {
+                lines += 1;
+            }
+            reader.cursor = cursor;
+            for _ in tail..lines {
+                reader.next_wanted(agent, &mut line);
+            }
+        }
+        Some(reader)
+    }
+
+    /// What is next, put into `line`.
+    fn next<P: Platform, N: Network, R: Runtime>(
+        &mut self,
+        agent: &Agent<P, N, R>,
+        line: &mut String,
+    ) -> Option<LogNext> {
+        line.clear();
+        let at_end = |end: LogCursor| end.0.wrapping_sub(self.cursor.0).cast_signed() <= 0;
+        if self.end.is_some_and(at_end) {
+            return None;
+        }
+        agent.platform.next_line(&mut self.cursor, line)
+    }
+
+    /// The next line that is not too old, or a word about lines that are gone; and the time of it.
+    #[inline(never)]
+    fn next_wanted<P: Platform, N: Network, R: Runtime>(
+        &mut self,
+        agent: &Agent<P, N, R>,
+        line: &mut String,
+    ) -> Option<Timestamp> {
+        let (now, up) = moment(agent);
+        loop {
+            let time = match self.next(agent, line)? {
+                LogNext::Lost { bytes } => {
+                    let _ = write!(line, "({bytes} bytes of the log were lost)");
+                    now
+                }
+                LogNext::Line { millis } => {
+                    // Milliseconds start over: the time between two lines does not.
+                    let (last, at) = self.last.unwrap_or((up as u32, now));
+                    before(at, last.wrapping_sub(millis).into())
+                }
+            };
+            if time >= self.since {
+                return Some(time);
+            }
+        }
+    }
+
+    /// Appends the next line; returns whether there was one.
+    pub(super) fn piece<P: Platform, N: Network, R: Runtime>(
+        &mut self,
+        agent: &Agent<P, N, R>,
+        out: &mut String,
+    ) -> bool {
+        let mut line = String::new();
+        if self.is_full() {
+            return false;
+        }
+        let Some(time) = self.next_wanted(agent, &mut line) else {
+            return false;
+        };
+        let start = out.len();
+        if self.timestamps {
+            let _ = write!(out, "{} ", time.micro_time());
+        }
+        out.push_str(&line);
+        out.push('\n');
+        if let Some(left) = &mut self.left {
+            let room = usize::try_from(*left).unwrap_or(usize::MAX);
+            let whole = out.len() - start;
+            out.truncate(out.floor_char_boundary(start.saturating_add(room)));
+            *left = left.saturating_sub(whole as u64);
+        }
+        true
+    }
+
+    /// Whether all was sent that may be.
+    fn is_full(&self) -> bool {
+        self.left == Some(0)
+    }
+}
+
+impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
+    /// The node's own log.
+    pub(super) fn own_log(&self, options: Options) -> Option<Answer<'_>> {
+        let mut reader = Reader::open(self.agent, options)?;
+        if options.follow && !options.previous {
+            // Somebody who waits holds a connection; one is left for others.
+            let most = self.agent.settings.limits.connections.saturating_sub(1).max(1);
+            if self.followers.get() >= most {
+                let busy = "as many callers follow logs as can be served: try again later";
+                return Some(Answer::text(429, &busy).retry_after(10));
+            }
+            let mut answer = Answer::whole(200, TEXT, String::new());
+            answer.follow = Some(reader);
+            return Some(answer);
+        }
+        Some(Answer::pieces(TEXT, move |out| reader.piece(self.agent, out)))
+    }
+
+    /// Sends the lines of a log as they are written, until the caller goes or has as much as was asked for. Returns whether
+    /// the connection can go on.
+    pub(super) async fn follow(
+        &self,
+        mut reader: Reader,
+        head: String,
+        chunked: bool,
+        connection: &mut Connection<N::Inbound>,
+    ) -> bool {
+        self.followers.set(self.followers.get() + 1);
+        let whole = self.send_lines(&mut reader, head, chunked, connection).await;
+        self.followers.set(self.followers.get() - 1);
+        whole
+    }
+
+    async fn send_lines(
+        &self,
+        reader: &mut Reader,
+        head: String,
+        chunked: bool,
+        connection: &mut Connection<N::Inbound>,
+    ) -> bool {
+        let mut out = head;
+        loop {
+            let mut lines = String::new();
+            while lines.len() < PIECE_BYTES && reader.piece(self.agent, &mut lines) {}
+            let more = lines.len() >= PIECE_BYTES;
+            if chunked {
+                frame(&mut lines, reader.is_full());
+            }
+            out.push_str(&lines);
+            drop(lines);
+            if !out.is_empty() {
+                let stream = &mut connection.stream;
+                let write =
+                    async { stream.write_all(out.as_bytes()).await.is_ok() && stream.flush().await.is_ok() };
+                let sent = self.within(self.agent.settings.limits.idle_timeout, write).await;
+                if !matches!(sent, Either::First(true)) {
+                    return false;
+                }
+                out = String::new();
+            }
+            if reader.is_full() {
+                return true;
+            }
+            if more {
+                continue;
+            }
+            // There is nothing that a caller might say but that it is gone.
+            let mut byte = [0];
+            let rest = self.agent.platform.sleep(LOOK);
+            if let Either::First(_) = select(connection.stream.read(&mut byte), rest).await {
+                return false;
+            }
+        }
+    }
+}
