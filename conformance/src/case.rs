@@ -80,6 +80,10 @@ impl<'a> Case<'a> {
         let name = format!("case-{}", self.name);
         self.kubectl().run(["create", "namespace", &name])?;
         self.apply_deployment(&name, "rbac.yaml")?;
+        // No pod is let in before a controller has made it.
+        let account = ["serviceaccount/default", "--for=create", "--timeout=60s"];
+        self.kubectl()
+            .run(["wait", "--namespace", &name].into_iter().chain(account))?;
         Ok(name)
     }
 

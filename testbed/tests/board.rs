@@ -410,7 +410,7 @@ fn a_board_joins_with_a_token_and_keeps_who_it_is() {
 
 #[test]
 fn a_board_renews_its_certificates() {
-    // They are signed as if it had been five minutes earlier.
+    // They are signed as if it had been five minutes earlier, so each is renewed after 5.5 to 8.5 minutes.
     let life = Duration::from_secs(600);
     let mut bench = joining(Options {
         certificate_life: life,
@@ -418,7 +418,10 @@ fn a_board_renews_its_certificates() {
     });
     bench.expect_ready();
     let mut least = 0;
-    for _ in 0..90 {
+    for _ in 0..120 {
+        if least >= 3 {
+            break;
+        }
         bench.testbed.run_for(Duration::from_secs(10)).expect("it runs");
         approve(&bench.testbed);
         assert!(bench.testbed.is_ready(NODE), "{}", bench.uart);
@@ -428,7 +431,7 @@ fn a_board_renews_its_certificates() {
             .min()
             .unwrap_or_default();
     }
-    assert!(least >= 3, "{least} of each in 15 minutes");
+    assert!(least >= 3, "{least} of each in 20 minutes");
     assert_eq!(certificates(&bench.testbed).0, "True");
     let (status, _) = bench.testbed.get("/healthz").expect("an answer");
     assert_eq!(status, 200);
