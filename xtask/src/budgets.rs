@@ -181,7 +181,8 @@ pub(crate) fn run() -> Result<()> {
 fn emulate() -> Result<HashMap<String, u64>> {
     let board = "pico-w";
     let folder = crate::workspace().join("target/images");
-    Image::build(board, board, "picolet-pico-w", Place::Here)?.write(&folder)?;
+    // Where the project lies would decide how the program is laid out, and that what its cache misses and when it does what.
+    Image::build(board, board, "picolet-pico-w", Place::Reproducible)?.write(&folder)?;
     let image = folder.join("picolet-pico-w.uf2");
     let output = Command::new(env!("CARGO"))
         .args([

@@ -77,7 +77,14 @@ pub fn build_with(
         "--config",
         &config,
     ];
-    let status = Command::new(cargo())
+    let mut command = Command::new(cargo());
+    if place == Place::Reproducible
+        && let Some(time) = commit_time(crate::workspace())
+    {
+        // The copy has no history to ask.
+        command.env("PICOLET_COMMIT_TIME", time);
+    }
+    let status = command
         .args(arguments)
         // The boards' own configuration and toolchain file count, and the cargo that runs this has set others.
         .env_remove("CARGO_TARGET_DIR")
@@ -92,6 +99,17 @@ pub fn build_with(
         boards.display()
     );
     Ok(boards.join("target").join(target).join(profile).join(binary))
+}
+
+/// When the source's last commit was made, in seconds since the epoch; `None` without a history.
+fn commit_time(root: &Path) -> Option<String> {
+    let log = Command::new("git")
+        .args(["log", "-1", "--format=%ct"])
+        .current_dir(root)
+        .output()
+        .ok()?;
+    let time = String::from_utf8(log.stdout).ok()?;
+    log.status.success().then(|| time.trim().to_owned())
 }
 
 /// Options that rewrite the paths of the places of panics: without them they differ from machine to machine, and those of
