@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 use picolet_controlplane::Kubectl;
+use serde_json::json;
 
 use crate::cluster::{Cluster, deployment};
 use crate::node::NodeSetup;
@@ -80,10 +81,15 @@ impl<'a> Case<'a> {
         let name = format!("case-{}", self.name);
         self.kubectl().run(["create", "namespace", &name])?;
         self.apply_deployment(&name, "rbac.yaml")?;
-        // No pod is let in before a controller has made it.
-        let account = ["serviceaccount/default", "--for=create", "--timeout=60s"];
+        // No pod is let in without it. A controller makes it too, but late after the API server was away.
+        let account = json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "default", "namespace": name},
+        });
+        // By the server, so that it does not matter who is first.
         self.kubectl()
-            .run(["wait", "--namespace", &name].into_iter().chain(account))?;
+            .run_with_input(["apply", "--server-side", "-f", "-"], &account.to_string())?;
         Ok(name)
     }
 
