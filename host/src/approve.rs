@@ -4,12 +4,14 @@
 //! at: that a node asks for itself, that it is a picolet, and that the names and addresses are those that its Node
 //! reports. Whoever can write a Node's addresses can have a certificate for them; see SECURITY.md.
 
+use crate::clock;
 use crate::cluster::{Client, is_refused};
 use crate::nodes::is_picolet;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use picolet_kube::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::BufRead;
@@ -142,7 +144,7 @@ fn consider(client: &Client, request: &Value, only: Option<&str>) -> Result<Opti
         return Ok(Some(Err(why)));
     }
     let mut approval = request.clone();
-    let now = picolet_kube::Timestamp::from_micros(now_micros());
+    let now = Timestamp::from_micros(clock::system().map_or(0, |now| now.0));
     approval["kind"] = "CertificateSigningRequest".into();
     approval["apiVersion"] = "certificates.k8s.io/v1".into();
     approval["status"]["conditions"] = json!([{
@@ -157,11 +159,6 @@ fn consider(client: &Client, request: &Value, only: Option<&str>) -> Result<Opti
         Err(error) => return Err(error.context(format!("cannot approve {name}"))),
     }
     Ok(Some(Ok(())))
-}
-
-fn now_micros() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// The subject of a node's certificates.

@@ -39,8 +39,7 @@ impl WallClock {
 
     pub(crate) fn now(&self) -> Option<UnixMicros> {
         let Some(told) = &self.0 else {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-            return u64::try_from(since.as_micros()).ok().map(UnixMicros);
+            return system();
         };
         match told.then.load(Ordering::Relaxed) {
             0 => None,
@@ -62,6 +61,12 @@ impl WallClock {
                 .store(now.0.saturating_sub(told.elapsed()).max(1), Ordering::Relaxed);
         }
     }
+}
+
+/// The operating system's; `None` where it says that it is before 1970.
+pub(crate) fn system() -> Option<UnixMicros> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_micros()).ok().map(UnixMicros)
 }
 
 impl Told {

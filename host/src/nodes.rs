@@ -3,15 +3,17 @@
 //! Numbers are the board's own, asked for through the API server. Of a board that does not answer, what it reported
 //! last is shown, and that it is so is said.
 
+use crate::clock;
 use crate::cluster::Client;
 use anyhow::{Result, bail};
 use clap::Args;
 use picolet_kube::Timestamp;
+use picolet_platform::UnixMicros;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// List the picolets of a cluster: version, signal, certificates, last reset.
 #[derive(Args)]
@@ -90,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let answers = ask(&client, &nodes);
     let starts = starts(&client);
-    let now = now();
+    let now = clock::system().map_or(0, UnixMicros::seconds);
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     let mut notes = Vec::new();
     for (node, answer) in nodes.iter().zip(answers) {
@@ -159,11 +161,6 @@ fn starts(client: &Client) -> BTreeMap<String, u64> {
 
 fn seconds(value: &Value) -> Option<u64> {
     Timestamp::parse(value.as_str()?).map(Timestamp::seconds)
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 /// What is known of a board. Times are seconds since 1970.

@@ -1,20 +1,14 @@
 //! What kubectl would print, of the objects that the demo's cluster has.
 
+use crate::clock;
+use crate::nodes::is_ready;
 use picolet_devcluster::host::DevCluster;
 use picolet_kube::Timestamp;
 use serde_json::Value;
-use std::time::SystemTime;
 
 /// Shows what a person types.
 pub(super) fn typed(command: &str) {
     println!("$ {command}");
-}
-
-fn condition<'a>(node: &'a Value, kind: &str) -> Option<&'a Value> {
-    node["status"]["conditions"]
-        .as_array()?
-        .iter()
-        .find(|condition| condition["type"] == kind)
 }
 
 /// The text that a value is, or none.
@@ -44,16 +38,10 @@ pub(super) fn get_nodes(nodes: &[Value]) {
 /// How long ago an object was made.
 fn age(object: &Value) -> String {
     let created = Timestamp::parse(text(&object["metadata"]["creationTimestamp"]));
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
-    match created.zip(now) {
-        Some((created, now)) => format!("{}s", now.as_secs().saturating_sub(created.seconds())),
+    match created.zip(clock::system()) {
+        Some((created, now)) => format!("{}s", now.seconds().saturating_sub(created.seconds())),
         None => "<unknown>".to_owned(),
     }
-}
-
-/// Whether a node is Ready by what the API server knows.
-pub(super) fn is_ready(node: &Value) -> bool {
-    condition(node, "Ready").is_some_and(|condition| condition["status"] == "True")
 }
 
 /// `kubectl describe node`.

@@ -10,10 +10,11 @@ pub(crate) use caller::{administrator, get};
 
 use crate::logging;
 use crate::node::Node;
+use crate::nodes::is_ready;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use emulated::{Emulated, Seen};
-use kubectl::{describe, get_nodes, is_ready, print_event, text, typed};
+use kubectl::{describe, get_nodes, print_event, text, typed};
 use picolet_devcluster::host::{DevCluster, HostOptions};
 use picolet_emulator::Image;
 use serde_json::{Value, json};

@@ -2,15 +2,16 @@
 //!
 //! The rights are those of `deploy/`, the very files. The token is as kubeadm makes them, and nobody sees it but the board.
 
+use crate::clock;
 use crate::cluster::Client;
 use crate::kubeconfig;
 use anyhow::{Context, Result, bail};
 use picolet_kube::Timestamp;
+use picolet_platform::UnixMicros;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The rights: to join, and to read the configuration.
 const MANIFESTS: [&str; 2] = [
@@ -52,8 +53,7 @@ pub(super) fn lifetime(text: &str) -> Result<u64, &'static str> {
 impl Onboarding {
     pub(super) fn new(path: &Path, node: &str, namespace: &str, lifetime: u64) -> Result<Self> {
         let person = kubeconfig::read_person(path)?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = since.map_or(0, |since| since.as_secs());
+        let now = clock::system().map_or(0, UnixMicros::seconds);
         Ok(Self {
             client: Client::from_kubeconfig(Some(path))?,
             server: person.server,
