@@ -1,4 +1,4 @@
-//! The time of day from time servers: SNTP (RFC 4330), one datagram there and one back.
+//! The time of day from time servers: who is asked and when. What is said stands in [`picolet_device::sntp`].
 
 use crate::{clock, entropy, log};
 use core::net::IpAddr;
@@ -6,12 +6,11 @@ use embassy_net::dns::DnsQueryType;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
 use embassy_net::{IpAddress, Stack};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
+use picolet_device::sntp::{self, PACKET, PORT};
 use picolet_platform::{Level, TimeSource, UnixMicros};
 use picolet_store::settings::Settings;
 use static_cell::ConstStaticCell;
 
-const PORT: u16 = 123;
-const PACKET: usize = 48;
 /// Where nobody named a server.
 const DEFAULT: &str = "pool.ntp.org";
 /// For the name and for the answer.
@@ -22,34 +21,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(64);
 const REST: Duration = Duration::from_secs(3600);
 /// Between two looks whether there is an address.
 const LOOK: Duration = Duration::from_millis(50);
-/// Seconds from NTP's epoch, 1900, to that of Unix, 1970; and of an era, after which NTP's seconds begin anew.
-const EPOCHS: u64 = 2_208_988_800;
-const ERA: u64 = 1 << 32;
-
-/// NTP's 64 bits as microseconds since the epoch of Unix. What would be before 1970 is of the next era,
-/// which begins in 2036.
-fn unix_micros(timestamp: u64) -> u64 {
-    let (mut seconds, fraction) = (timestamp >> 32, timestamp & 0xffff_ffff);
-    if seconds < EPOCHS {
-        seconds += ERA;
-    }
-    (seconds - EPOCHS) * 1_000_000 + ((fraction * 1_000_000) >> 32)
-}
-
-/// The time in an answer to the question that had `mark`: when the server sent it. `None` if it is no such answer.
-fn read(answer: &[u8], mark: u64) -> Option<u64> {
-    let answer = answer.first_chunk::<PACKET>()?;
-    let word = |at: usize| {
-        answer[at..at + 8]
-            .iter()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte))
-    };
-    let (leap, mode, stratum) = (answer[0] >> 6, answer[0] & 7, answer[1]);
-    // Not synchronized; no server; the kiss of death and what is too far away.
-    let useful = leap != 3 && mode == 4 && (1..16).contains(&stratum);
-    let (originate, transmit) = (word(24), word(40));
-    (useful && originate == mark && transmit != 0).then(|| unix_micros(transmit))
-}
 
 /// Asks one server.
 async fn ask(stack: Stack<'static>, socket: &UdpSocket<'_>, name: &str) -> Option<()> {
@@ -58,20 +29,16 @@ async fn ask(stack: Stack<'static>, socket: &UdpSocket<'_>, name: &str) -> Optio
         .ok()?
         .ok()?;
     let server: IpAddress = *addresses.first()?;
-    // No time of ours, but a mark that only the server that was asked can know.
     let mark = entropy::number();
-    let mut packet = [0; PACKET];
-    packet[0] = 4 << 3 | 3;
-    packet[40..].copy_from_slice(&mark.to_be_bytes());
     let sent = Instant::now();
-    socket.send_to(&packet, (server, PORT)).await.ok()?;
+    socket.send_to(&sntp::question(mark), (server, PORT)).await.ok()?;
     let heard = async {
         loop {
             let mut answer = [0; PACKET];
             // One that is too long for an answer is none.
             if let Ok((length, from)) = socket.recv_from(&mut answer).await
                 && from.endpoint.addr == server
-                && let Some(time) = read(&answer[..length], mark)
+                && let Some(time) = sntp::time(&answer[..length], mark)
             {
                 break time;
             }
