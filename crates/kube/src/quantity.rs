@@ -35,6 +35,7 @@ impl Quantity {
     pub const ZERO: Self = Self(0);
 
     /// So many whole units.
+    #[inline(never)]
     pub const fn new(units: i64) -> Self {
         Self(units.saturating_mul(1000))
     }
@@ -50,6 +51,7 @@ impl Quantity {
     }
 
     /// In whole units, rounded up.
+    #[inline(never)]
     pub const fn value(self) -> i64 {
         self.0 / 1000 + (self.0 % 1000 > 0) as i64
     }

@@ -52,14 +52,74 @@ pub(crate) fn keep(value: Option<&str>) -> Box<str> {
     value.unwrap_or_default().into()
 }
 
-/// Reads a whole number. The one that all are read by: each width that is parsed takes a third of a kilobyte of flash.
+/// Reads a whole number, decimal or hexadecimal. The one that all are read by: `core`'s takes a third of a kilobyte of
+/// flash more, and again for each width.
 #[inline(never)]
 pub fn integer(text: &str, radix: u32) -> Option<i64> {
-    i64::from_str_radix(text, radix).ok()
+    let (negative, digits) = match text.as_bytes() {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let mut magnitude = 0u64;
+    for digit in digits {
+        // Another digit behind so much is too much for 63 bits in either radix, and still fits into 64.
+        if magnitude >> 60 != 0 {
+            return None;
+        }
+        magnitude = magnitude * u64::from(radix) + u64::from(char::from(*digit).to_digit(radix)?);
+    }
+    if magnitude > i64::MAX as u64 + u64::from(negative) {
+        return None;
+    }
+    let value = magnitude as i64;
+    Some(if negative { value.wrapping_neg() } else { value })
 }
 
 /// Reads a whole number that is kept.
 #[inline(never)]
 pub(crate) fn whole(value: Option<&str>) -> Option<u32> {
     u32::try_from(integer(value?, 10)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{format, string::ToString};
+
+    #[test]
+    fn whole_numbers_to_the_last() {
+        for text in [
+            "",
+            "-",
+            "+",
+            "--1",
+            "1 ",
+            "1_0",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "99999999999999999999",
+        ] {
+            assert_eq!(integer(text, 10), None, "{text}");
+        }
+        assert_eq!(integer("-9223372036854775808", 10), Some(i64::MIN));
+        assert_eq!(integer("9223372036854775807", 10), Some(i64::MAX));
+        assert_eq!(integer("-8000000000000000", 16), Some(i64::MIN));
+        assert_eq!(integer("8000000000000000", 16), None);
+        assert_eq!(integer("0000000000000000000000000007", 10), Some(7));
+    }
+
+    proptest! {
+        #[test]
+        fn as_the_standard_library_reads_them(text in "[+-]?[0-9a-f]{0,21}", number in any::<i64>()) {
+            for radix in [10, 16] {
+                prop_assert_eq!(integer(&text, radix), i64::from_str_radix(&text, radix).ok());
+            }
+            prop_assert_eq!(integer(&number.to_string(), 10), Some(number));
+            prop_assert_eq!(integer(&format!("{number:x}"), 16), i64::try_from(number as u64).ok());
+        }
+    }
 }

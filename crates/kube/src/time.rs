@@ -15,12 +15,14 @@ const LAST_SECOND: u64 = 253_402_300_799;
 
 impl Timestamp {
     /// So many microseconds after the epoch; beyond the year 9999, the end of it.
+    #[inline(never)]
     pub const fn from_micros(micros: u64) -> Self {
         const LAST: u64 = LAST_SECOND * 1_000_000 + 999_999;
         Self(if micros > LAST { LAST } else { micros })
     }
 
     /// So many seconds after the epoch.
+    #[inline(never)]
     pub const fn from_seconds(seconds: u64) -> Self {
         Self::from_micros(seconds.saturating_mul(1_000_000))
     }
@@ -31,6 +33,7 @@ impl Timestamp {
     }
 
     /// Whole seconds since the epoch.
+    #[inline(never)]
     pub const fn seconds(self) -> u64 {
         self.0 / 1_000_000
     }

@@ -1,6 +1,8 @@
 //! One node: what its tasks share, and how they run side by side.
 
+#[cfg(feature = "identity")]
 use crate::apart::apart;
+use crate::apart::{Task, together};
 use crate::client::Client;
 use crate::configuration::Configuration;
 use crate::events::Events;
@@ -10,6 +12,7 @@ use crate::pods::{Pods, Runtime};
 use crate::settings::Settings;
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
+use core::pin::pin;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
 use embassy_sync::signal::Signal;
@@ -84,34 +87,28 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
 
     /// Runs the node for ever: everything side by side, on the thread that polls it.
     pub async fn run(&self) {
-        use embassy_futures::join::{join, join4, join5};
         let cluster = async {
             crate::time::learn(self).await;
             #[cfg(feature = "identity")]
             apart(crate::identity::join_cluster(self)).await;
-            #[cfg(feature = "identity")]
-            let certificates = apart(crate::identity::keep(self));
-            #[cfg(not(feature = "identity"))]
-            let certificates = core::future::ready(());
-            join5(
-                apart(crate::lease::run(self)),
-                apart(crate::status::run(self)),
-                apart(crate::configuration::run(self)),
-                apart(crate::pods::run(self)),
-                certificates,
-            )
-            .await
+            let tasks: &mut [Task<'_>] = &mut [
+                pin!(crate::lease::run(self)),
+                pin!(crate::status::run(self)),
+                pin!(crate::configuration::run(self)),
+                pin!(crate::pods::run(self)),
+                #[cfg(feature = "identity")]
+                pin!(crate::identity::keep(self)),
+            ];
+            together(tasks).await;
         };
-        join(
-            cluster,
-            join4(
-                apart(crate::server::run(self)),
-                apart(crate::events::run(self)),
-                apart(crate::led::run(self)),
-                apart(crate::time::keep(self)),
-            ),
-        )
-        .await;
+        let tasks: &mut [Task<'_>] = &mut [
+            pin!(cluster),
+            pin!(crate::server::run(self)),
+            pin!(crate::events::run(self)),
+            pin!(crate::led::run(self)),
+            pin!(crate::time::keep(self)),
+        ];
+        together(tasks).await;
     }
 
     /// The machine that the agent runs on.

@@ -201,7 +201,7 @@ impl Memory {
 
 impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// What the node has, or what of it pods may have.
-    pub(crate) fn amounts(&self, allocatable: bool) -> heapless::Vec<(&'static str, Quantity), 8> {
+    pub(crate) fn amounts(&self, allocatable: bool) -> [(&'static str, Quantity); 7] {
         let machine = self.platform.machine();
         let capacity = &self.settings.capacity;
         let bytes = |bytes: u64| Quantity::new(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -219,7 +219,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         let adc = (0..=2)
             .filter(|channel| self.platform.read_adc(*channel).is_some())
             .count();
-        let amounts = [
+        [
             ("cpu", capacity.cpu.unwrap_or(Quantity::new(i64::from(cores)))),
             ("memory", capacity.memory.unwrap_or(bytes(memory))),
             (
@@ -233,8 +233,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             ),
             ("picolet.dev/led", Quantity::new(1)),
             ("picolet.dev/adc", Quantity::new(adc as i64)),
-        ];
-        amounts.into_iter().collect()
+        ]
     }
 }
 

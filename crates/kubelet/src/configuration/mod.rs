@@ -8,13 +8,14 @@
 mod values;
 
 use crate::agent::Agent;
+use crate::apart::{Task, together};
 use crate::metrics::count;
 use crate::pods::Runtime;
 use crate::watch::{self, Store};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use embassy_futures::join::join;
+use core::pin::pin;
 use picolet_kube::Timestamp;
 use picolet_kube::config_map::{ConfigMap, Data};
 use picolet_kube::event::{Reference, Severity};
@@ -206,7 +207,8 @@ impl Configuration {
     }
 
     /// Takes away the layers for which `gone` holds; returns whether there were any.
-    fn remove(&mut self, now: Timestamp, gone: impl Fn(&Layer) -> bool) -> bool {
+    #[inline(never)]
+    fn remove(&mut self, now: Timestamp, gone: &dyn Fn(&Layer) -> bool) -> bool {
         let before = self.layers.len();
         self.layers.retain(|layer| !gone(layer));
         let removed = self.layers.len() < before;
@@ -379,7 +381,7 @@ impl<P: Platform, N: Network, R: Runtime> Store for Follower<'_, P, N, R> {
             && agent
                 .configuration
                 .borrow_mut()
-                .remove(agent.now(), |layer| layer.name == *name);
+                .remove(agent.now(), &|layer| layer.name == *name);
         if removed {
             agent.platform.log(
                 Level::Info,
@@ -395,7 +397,7 @@ impl<P: Platform, N: Network, R: Runtime> Store for Follower<'_, P, N, R> {
             .agent
             .configuration
             .borrow_mut()
-            .remove(now, |layer| self.follows(&layer.name) && !layer.listed);
+            .remove(now, &|layer| self.follows(&layer.name) && !layer.listed);
         if removed {
             self.drive();
         }
@@ -420,21 +422,14 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
     };
     let base = Follower { agent, base: true };
     let labelled = Follower { agent, base: false };
-    join(
-        watch::run(agent, resource, Selection::Name(BASE), &base, &|status| {
-            refused("ConfigMap pico-config", status)
-        }),
-        watch::run(
-            agent,
-            resource,
-            Selection::LabelIn(LABEL, [name, "all"]),
-            &labelled,
-            &|status| {
-                refused("ConfigMaps with the label picolet.dev/node", status);
-            },
-        ),
-    )
-    .await;
+    let base_refused = |status: &Status| refused("ConfigMap pico-config", status);
+    let labelled_refused = |status: &Status| refused("ConfigMaps with the label picolet.dev/node", status);
+    let (name, label) = (Selection::Name(BASE), Selection::LabelIn(LABEL, [name, "all"]));
+    let tasks: &mut [Task<'_>] = &mut [
+        pin!(watch::run(agent, resource, name, &base, &base_refused)),
+        pin!(watch::run(agent, resource, label, &labelled, &labelled_refused)),
+    ];
+    together(tasks).await;
 }
 
 #[cfg(test)]
@@ -475,7 +470,7 @@ pub(crate) mod tests {
     }
 
     fn delete(configuration: &mut Configuration, name: &str) {
-        assert!(configuration.remove(Timestamp::default(), |layer| &*layer.name == name));
+        assert!(configuration.remove(Timestamp::default(), &|layer: &Layer| &*layer.name == name));
     }
 
     fn cells(configuration: &Configuration) -> Vec<(u16, u8)> {

@@ -298,11 +298,9 @@ fn number(text: &str) -> Option<u32> {
 
 /// The bytes as text; what is no UTF-8 (an entry cut in the middle of a character) is left off.
 fn shown(bytes: &[u8]) -> heapless::String<ENTRY_BYTES> {
-    let mut text = heapless::String::new();
-    for chunk in bytes.utf8_chunks() {
-        let _ = text.push_str(chunk.valid());
-    }
-    text
+    let whole = core::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    let text = core::str::from_utf8(bytes.get(..whole).unwrap_or_default());
+    heapless::String::try_from(text.unwrap_or_default()).unwrap_or_default()
 }
 
 impl Data for Stage {

@@ -22,12 +22,12 @@ pub(crate) use table::Pods;
 
 use crate::address::Address;
 use crate::agent::Agent;
-use crate::apart::apart;
+use crate::apart::{Task, together};
 use crate::register::OPERATING_SYSTEM;
 use crate::watch::{self, Store};
 use alloc::boxed::Box;
 use core::fmt::{self, Write as _};
-use embassy_futures::join::join4;
+use core::pin::pin;
 use embassy_futures::select::{select, select3};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
@@ -68,19 +68,14 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
             ),
         );
     };
-    join4(
-        watch::run(
-            agent,
-            Resource::Pods,
-            Selection::NodeName(&agent.settings.node_name),
-            &store,
-            &refused,
-        ),
-        apart(look(agent, &jobs, &tellings)),
-        apart(work(agent, &jobs)),
-        apart(tell(agent, &tellings)),
-    )
-    .await;
+    let selection = Selection::NodeName(&agent.settings.node_name);
+    let tasks: &mut [Task<'_>] = &mut [
+        pin!(watch::run(agent, Resource::Pods, selection, &store, &refused)),
+        pin!(look(agent, &jobs, &tellings)),
+        pin!(work(agent, &jobs)),
+        pin!(tell(agent, &tellings)),
+    ];
+    together(tasks).await;
 }
 
 impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {

@@ -148,7 +148,7 @@ pub(crate) struct Pods {
     entries: Vec<Entry>,
     /// Pods that ended and lost their places lately: they must not be taken for new ones when news of them come that are
     /// older than their end.
-    evicted: heapless::Deque<u64, EVICTED>,
+    evicted: Vec<u64>,
     /// How many pods the node may run.
     capacity: usize,
     host_ip: heapless::String<48>,
@@ -281,7 +281,7 @@ impl Pods {
             return (true, None);
         }
         let known = fingerprint(&pod.metadata.uid);
-        let ended = self.evicted.iter().any(|evicted| *evicted == known);
+        let ended = self.evicted.contains(&known);
         if ended && !ending && !pod.phase.is_terminal() {
             // News from before it ended.
             return (true, None);
@@ -295,10 +295,10 @@ impl Pods {
                 return (false, None);
             };
             let uid = self.entries.remove(index).pod.metadata.uid;
-            if self.evicted.is_full() {
-                self.evicted.pop_front();
+            if self.evicted.len() == EVICTED {
+                self.evicted.remove(0);
             }
-            let _ = self.evicted.push_back(fingerprint(&uid)); // there is room now
+            self.evicted.push(fingerprint(&uid));
             evicted = Some(uid);
         }
         let mut worker = Worker::new(&pod, now);
@@ -556,20 +556,31 @@ impl Pods {
     /// # Errors
     /// There is nothing to tell now; says when there is.
     pub(super) fn next_telling(&self, now: Moment) -> Result<Telling, Option<Duration>> {
-        let owing = self
-            .entries
-            .iter()
-            .filter(|entry| entry.admission == Admission::Done);
-        let owing = owing.filter_map(
-            |Entry {
-                 pod, worker, report, ..
-             }| { Some((pod, worker, report.owed(pod, worker)?, report.not_before())) },
-        );
-        let own = self.own.iter().filter_map(|own| {
-            let (owed, not_before) = own.owed()?;
-            Some((&own.pod, &own.worker, owed, not_before))
-        });
-        let first = owing.chain(own).min_by_key(|(.., not_before)| *not_before);
+        let mut first: Option<(&Pod, &Worker, Owed, Duration)> = None;
+        let mut offer = |pod, worker, owed, not_before| {
+            if first.is_none_or(|(.., least)| not_before < least) {
+                first = Some((pod, worker, owed, not_before));
+            }
+        };
+        for Entry {
+            pod,
+            worker,
+            report,
+            admission,
+            ..
+        } in &self.entries
+        {
+            if *admission == Admission::Done
+                && let Some(owed) = report.owed(pod, worker)
+            {
+                offer(pod, worker, owed, report.not_before());
+            }
+        }
+        if let Some(own) = &self.own
+            && let Some((owed, not_before)) = own.owed()
+        {
+            offer(&own.pod, &own.worker, owed, not_before);
+        }
         let Some((pod, worker, owed, not_before)) = first else {
             return Err(None);
         };

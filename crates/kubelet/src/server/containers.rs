@@ -7,8 +7,8 @@ use crate::server::kubelet::query_value;
 use crate::server::logs::Options;
 use crate::server::response::{Answer, Quoted};
 use crate::server::routes::Route;
-use picolet_kube::Timestamp;
 use picolet_kube::pod::Pod;
+use picolet_kube::{Timestamp, integer};
 
 /// Answers `/{namespace}/{pod}[/{uid}][/{container}]` below one of the paths that lead into a container. `find` looks for
 /// the pod, `read` reads its log: `None` of a pod that has none, and `None` in it where there was no container before.
@@ -111,7 +111,7 @@ fn log_options(query: &str) -> Result<Options, (u16, &'static str)> {
     const INVALID: (u16, &str) = (422, r#"{"message": "Invalid request."}"#);
     let number = |key: &str| match query_value(query, key) {
         None => Ok(None),
-        Some(text) => text.parse::<i64>().map(Some).map_err(|_| UNREADABLE),
+        Some(text) => integer(text, 10).map(Some).ok_or(UNREADABLE),
     };
     // `tail` is the older name of `tailLines`, and comes before it.
     let tail = match query_value(query, "tail") {

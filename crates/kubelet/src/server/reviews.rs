@@ -118,15 +118,24 @@ impl Kept {
     /// who hold real ones nothing.
     fn put(&self, key: Key, user: Option<Rc<User>>, until: Duration) {
         let mut entries = self.entries.borrow_mut();
-        entries.retain(|entry| entry.key != key);
-        if entries.len() >= self.most {
-            let least = entries.iter().enumerate();
-            let least = least.min_by_key(|(_, entry)| (entry.user.is_some(), entry.until));
-            if let Some((index, _)) = least {
-                entries.swap_remove(index);
+        let entry = Entry { key, until, user };
+        if let Some(known) = entries.iter_mut().find(|known| known.key == key) {
+            *known = entry;
+        } else if entries.len() < self.most {
+            entries.push(entry);
+        } else {
+            let rank = |entry: &Entry| (entry.user.is_some(), entry.until);
+            let mut places = entries.iter_mut();
+            let Some(mut least) = places.next() else {
+                return;
+            };
+            for place in places {
+                if rank(place) < rank(least) {
+                    least = place;
+                }
             }
+            *least = entry;
         }
-        entries.push(Entry { key, until, user });
     }
 }
 
