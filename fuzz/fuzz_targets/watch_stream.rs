@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use picolet_kube::config_map::{ConfigMap, Data};
-use picolet_kube::envelope::{Event, List, Object, Single, Watch};
+use picolet_kube::envelope::{Each, Envelope, Event, Object, Single};
 use picolet_kube::http;
 use picolet_kube::lease::Lease;
 use picolet_kube::node::Node;
@@ -26,21 +26,15 @@ impl Data for Count {
     }
 }
 
-fn watched<T: Object>(reader: T, pieces: &[&[u8]]) -> (usize, String, bool) {
-    let mut watch = Watch::new(reader, "1");
+fn watched<T: Object>(object: T, pieces: &[&[u8]]) -> (usize, String, bool) {
+    let mut watch = Envelope::watch::<T>("1");
     let mut events = 0;
-    let mut valid = true;
-    for piece in pieces {
-        valid &= watch
-            .feed(piece, &mut |event| {
-                events += usize::from(!matches!(event, Event::Bookmark))
-            })
-            .is_ok();
-        if !valid {
-            break;
-        }
-    }
-    (events, watch.resource_version().into(), valid)
+    let mut objects = Each {
+        object,
+        on: |event: Event<'_>, _: &mut T| events += usize::from(event != Event::Bookmark),
+    };
+    let valid = pieces.iter().all(|piece| watch.feed(piece, &mut objects).is_ok());
+    (events, watch.place().unwrap_or_default().into(), valid)
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -54,10 +48,11 @@ fuzz_target!(|data: &[u8]| {
     );
     let whole = watched(ConfigMap::new(Count::default()), &[data]);
     assert_eq!(whole, watched(ConfigMap::new(Count::default()), &[a, b]));
-    let mut list = List::new(PodReader::default());
-    if list.feed(data, &mut |_| {}).is_ok() {
-        list.finish();
-    }
+    let mut pods = Each {
+        object: PodReader::default(),
+        on: |_: Event<'_>, _: &mut PodReader| {},
+    };
+    let _ = Envelope::list::<PodReader>().feed(data, &mut pods);
     let mut node = Single::<Node>::default();
     let _ = node.feed(data);
     let mut lease = Single::<Lease>::default();

@@ -22,31 +22,85 @@ pub trait Object: Sink {
     fn reset(&mut self);
 }
 
-/// An event of a watch.
+/// What a list or a watch says of an object.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'a, T> {
-    /// The object is there as given; it may be new or changed.
-    Applied(&'a mut T),
+pub enum Event<'a> {
+    /// The object is there as given; it may be new or changed, or an item of a list.
+    Applied,
     /// The object is gone; this was its last state.
-    Deleted(&'a mut T),
+    Deleted,
     /// Nothing changed up to the watch's new resource version.
     Bookmark,
     /// The watch cannot go on. 410 asks for a new list.
     Error(&'a Status),
 }
 
-/// Reads a watch's body.
-pub struct Watch<T> {
-    decoder: Decoder,
-    sink: WatchSink<T>,
+/// Takes the objects of a list or a watch, one after another, without their type: so that all are read by the same code.
+pub trait Objects: Sink {
+    /// The metadata of the object that is being read.
+    fn metadata(&self) -> &Metadata;
+    /// Tells what came of the object that was read.
+    fn tell(&mut self, event: Event<'_>);
+    /// Forgets it, in front of the next object.
+    fn reset(&mut self);
 }
 
-struct WatchSink<T> {
+/// [`Objects`] of a type.
+pub struct Each<T, F> {
+    /// What each object is read into.
+    pub object: T,
+    /// Is told of each.
+    pub on: F,
+}
+
+impl<T: Object, F: FnMut(Event<'_>, &mut T)> Objects for Each<T, F> {
+    fn metadata(&self) -> &Metadata {
+        self.object.metadata()
+    }
+
+    fn tell(&mut self, event: Event<'_>) {
+        (self.on)(event, &mut self.object);
+    }
+
+    fn reset(&mut self) {
+        self.object.reset();
+    }
+}
+
+impl<T: Sink, F> Sink for Each<T, F> {
+    fn enter(&mut self, field: Field) {
+        self.object.enter(field);
+    }
+
+    fn leave(&mut self, field: Field) {
+        self.object.leave(field);
+    }
+
+    fn key(&mut self, field: Field, key: &str) {
+        self.object.key(field, key);
+    }
+
+    fn text(&mut self, field: Field, piece: &[u8], last: bool) {
+        self.object.text(field, piece, last);
+    }
+}
+
+/// Reads the body of a list or a watch.
+pub struct Envelope {
+    decoder: Decoder,
+    state: State,
+}
+
+struct State {
+    /// Whether it is a list, whose items have no event each.
+    list: bool,
     collector: Collector,
     kind: EventType,
     status: Status,
-    object: T,
     resource_version: Box<str>,
+    /// Whether the list came whole; the watch has a place at any time.
+    has_place: bool,
+    failed: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -59,115 +113,15 @@ enum EventType {
     Error,
 }
 
-/// The shape of a watch event around an object's.
-struct WatchShape<T>(core::marker::PhantomData<T>);
+/// The shapes around an object's.
+struct Around<T>(core::marker::PhantomData<T>);
 
-impl<T: Object> WatchShape<T> {
-    const SHAPE: &'static Shape = &Shape::Object(&[
+impl<T: Object> Around<T> {
+    const EVENT: &'static Shape = &Shape::Object(&[
         ("type", Shape::Value(TYPE)),
         ("object", Shape::Group(ITEM, T::SHAPE)),
     ]);
-}
-
-impl<T: Object> Watch<T> {
-    /// Reads events into `object`, from `resource_version` on.
-    pub fn new(object: T, resource_version: &str) -> Self {
-        Self {
-            decoder: Decoder::new(WatchShape::<T>::SHAPE),
-            sink: WatchSink {
-                collector: Collector::default(),
-                kind: EventType::default(),
-                status: Status::default(),
-                object,
-                resource_version: resource_version.into(),
-            },
-        }
-    }
-
-    /// The version up to which everything was seen: where the next watch begins.
-    pub fn resource_version(&self) -> &str {
-        &self.sink.resource_version
-    }
-
-    /// Reads a piece of the body and tells each whole event.
-    ///
-    /// # Errors
-    /// The body is no JSON: the watch must be begun again.
-    pub fn feed(&mut self, body: &[u8], on: &mut dyn FnMut(Event<'_, T>)) -> Result<(), JsonError> {
-        self.decoder.feed(body, &mut self.sink, &mut |sink| {
-            let version = &sink.object.metadata().resource_version;
-            if !matches!(sink.kind, EventType::Error | EventType::Unknown) && !version.is_empty() {
-                sink.resource_version = version.clone();
-            }
-            match sink.kind {
-                EventType::Applied => on(Event::Applied(&mut sink.object)),
-                EventType::Deleted => on(Event::Deleted(&mut sink.object)),
-                EventType::Bookmark => on(Event::Bookmark),
-                EventType::Error => on(Event::Error(&sink.status)),
-                EventType::Unknown => {} // a type that comes after our time
-            }
-            sink.kind = EventType::Unknown;
-            sink.status = Status::default();
-            sink.object.reset();
-        })
-    }
-}
-
-impl<T: Object> Sink for WatchSink<T> {
-    fn enter(&mut self, field: Field) {
-        if field != ITEM {
-            self.object.enter(field);
-        }
-    }
-
-    fn leave(&mut self, field: Field) {
-        if field != ITEM {
-            self.object.leave(field);
-        }
-    }
-
-    fn key(&mut self, field: Field, key: &str) {
-        self.object.key(field, key);
-    }
-
-    fn text(&mut self, field: Field, piece: &[u8], last: bool) {
-        if field.0 >= 8 {
-            return self.object.text(field, piece, last);
-        }
-        let Some(value) = self.collector.push(piece, last) else {
-            return;
-        };
-        if field == TYPE {
-            self.kind = match value {
-                Some("ADDED" | "MODIFIED") => EventType::Applied,
-                Some("DELETED") => EventType::Deleted,
-                Some("BOOKMARK") => EventType::Bookmark,
-                Some("ERROR") => EventType::Error,
-                _ => EventType::Unknown,
-            };
-        } else {
-            self.status.value(field, value);
-        }
-    }
-}
-
-/// Reads a list's body.
-pub struct List<T> {
-    decoder: Decoder,
-    sink: ListSink<T>,
-}
-
-struct ListSink<T> {
-    collector: Collector,
-    object: T,
-    resource_version: Box<str>,
-    ended: bool,
-}
-
-struct ListShape<T>(core::marker::PhantomData<T>);
-
-impl<T: Object> ListShape<T> {
-    const SHAPE: &'static Shape = &Shape::Object(&[
+    const LIST: &'static Shape = &Shape::Object(&[
         (
             "metadata",
             Shape::Object(&[("resourceVersion", Shape::Value(LIST_RESOURCE_VERSION))]),
@@ -176,75 +130,128 @@ impl<T: Object> ListShape<T> {
     ]);
 }
 
-impl<T: Object> List<T> {
-    /// Reads items into `object`, one after another.
-    pub fn new(object: T) -> Self {
+impl Envelope {
+    /// In front of a list of `T`.
+    pub fn list<T: Object>() -> Self {
+        Self::new(Around::<T>::LIST, true, Box::default())
+    }
+
+    /// In front of a watch of `T`, from `resource_version` on.
+    pub fn watch<T: Object>(resource_version: &str) -> Self {
+        Self::new(Around::<T>::EVENT, false, resource_version.into())
+    }
+
+    fn new(shape: &'static Shape, list: bool, resource_version: Box<str>) -> Self {
         Self {
-            decoder: Decoder::new(ListShape::<T>::SHAPE),
-            sink: ListSink {
+            decoder: Decoder::new(shape),
+            state: State {
+                list,
                 collector: Collector::default(),
-                object,
-                resource_version: Box::default(),
-                ended: false,
+                kind: EventType::default(),
+                status: Status::default(),
+                resource_version,
+                has_place: !list,
+                failed: false,
             },
         }
     }
 
-    /// Reads a piece of the body and tells each whole item.
+    /// Reads a piece of the body and tells each whole object.
     ///
     /// # Errors
-    /// The body is no JSON.
-    pub fn feed(&mut self, body: &[u8], on: &mut dyn FnMut(&mut T)) -> Result<(), JsonError> {
-        let mut sink = Telling {
-            sink: &mut self.sink,
-            on,
-        };
-        self.decoder
-            .feed(body, &mut sink, &mut |telling| telling.sink.ended = true)
+    /// The body is no JSON: it must be asked for again.
+    pub fn feed(&mut self, body: &[u8], objects: &mut dyn Objects) -> Result<(), JsonError> {
+        let state = &mut self.state;
+        self.decoder.feed(body, &mut Passing { state, objects })
     }
 
-    /// The version from which to watch, once the list was read whole; `None` before, and where there is none.
-    pub fn finish(self) -> Option<(Box<str>, T)> {
-        let whole = self.sink.ended && !self.sink.resource_version.is_empty();
-        whole.then_some((self.sink.resource_version, self.sink.object))
+    /// Whether the watch was told that it cannot go on.
+    pub fn has_failed(&self) -> bool {
+        self.state.failed
+    }
+
+    /// The version up to which everything was seen: where the next watch begins. A list has none before it was read
+    /// whole.
+    pub fn place(&self) -> Option<&str> {
+        let place = &*self.state.resource_version;
+        (self.state.has_place && !(self.state.list && place.is_empty())).then_some(place)
     }
 }
 
-struct Telling<'a, 'b, T> {
-    sink: &'a mut ListSink<T>,
-    on: &'a mut (dyn FnMut(&mut T) + 'b),
+/// The envelope's own fields are kept here, all others are the object's.
+struct Passing<'a> {
+    state: &'a mut State,
+    objects: &'a mut dyn Objects,
 }
 
-impl<T: Object> Sink for Telling<'_, '_, T> {
+impl Sink for Passing<'_> {
     fn enter(&mut self, field: Field) {
-        if field == ITEM {
-            self.sink.object.reset();
-        } else {
-            self.sink.object.enter(field);
+        if field != ITEM {
+            self.objects.enter(field);
         }
     }
 
     fn leave(&mut self, field: Field) {
-        if field == ITEM {
-            (self.on)(&mut self.sink.object);
-            self.sink.object.reset();
-        } else {
-            self.sink.object.leave(field);
+        if field != ITEM {
+            self.objects.leave(field);
+        } else if self.state.list {
+            self.objects.tell(Event::Applied);
+            self.objects.reset();
         }
     }
 
     fn key(&mut self, field: Field, key: &str) {
-        self.sink.object.key(field, key);
+        self.objects.key(field, key);
     }
 
     fn text(&mut self, field: Field, piece: &[u8], last: bool) {
         if field.0 >= 8 {
-            self.sink.object.text(field, piece, last);
-        } else if let Some(value) = self.sink.collector.push(piece, last)
-            && field == LIST_RESOURCE_VERSION
-        {
-            self.sink.resource_version = keep(value);
+            return self.objects.text(field, piece, last);
         }
+        let state = &mut *self.state;
+        let Some(value) = state.collector.push(piece, last) else {
+            return;
+        };
+        match field {
+            TYPE => {
+                state.kind = match value {
+                    Some("ADDED" | "MODIFIED") => EventType::Applied,
+                    Some("DELETED") => EventType::Deleted,
+                    Some("BOOKMARK") => EventType::Bookmark,
+                    Some("ERROR") => EventType::Error,
+                    _ => EventType::Unknown, // a type that comes after our time
+                };
+            }
+            LIST_RESOURCE_VERSION => state.resource_version = keep(value),
+            _ => {
+                state.status.value(field, value);
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        let Self { state, objects } = self;
+        if state.list {
+            state.has_place = true;
+            return;
+        }
+        let kind = core::mem::take(&mut state.kind);
+        let version = &objects.metadata().resource_version;
+        if !matches!(kind, EventType::Error | EventType::Unknown) && !version.is_empty() {
+            state.resource_version = version.clone();
+        }
+        match kind {
+            EventType::Applied => objects.tell(Event::Applied),
+            EventType::Deleted => objects.tell(Event::Deleted),
+            EventType::Bookmark => objects.tell(Event::Bookmark),
+            EventType::Error => {
+                state.failed = true;
+                objects.tell(Event::Error(&state.status));
+            }
+            EventType::Unknown => {}
+        }
+        state.status = Status::default();
+        objects.reset();
     }
 }
 
@@ -252,7 +259,6 @@ impl<T: Object> Sink for Telling<'_, '_, T> {
 pub struct Single<T> {
     decoder: Decoder,
     object: T,
-    ended: bool,
 }
 
 impl<T: Object + Default> Default for Single<T> {
@@ -260,7 +266,6 @@ impl<T: Object + Default> Default for Single<T> {
         Self {
             decoder: Decoder::new(T::SHAPE),
             object: T::default(),
-            ended: false,
         }
     }
 }
@@ -271,12 +276,11 @@ impl<T: Object> Single<T> {
     /// # Errors
     /// The body is no JSON.
     pub fn feed(&mut self, body: &[u8]) -> Result<(), JsonError> {
-        let ended = &mut self.ended;
-        self.decoder.feed(body, &mut self.object, &mut |_| *ended = true)
+        self.decoder.feed(body, &mut self.object)
     }
 
     /// The object, once it was read whole.
     pub fn finish(self) -> Option<T> {
-        self.ended.then_some(self.object)
+        (self.decoder.documents() > 0).then_some(self.object)
     }
 }

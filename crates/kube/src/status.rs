@@ -76,7 +76,7 @@ impl Default for StatusDecoder {
 impl StatusDecoder {
     /// Takes a piece of the body. A body that is no JSON leaves the status empty: a proxy in between may answer so.
     pub fn feed(&mut self, body: &[u8]) {
-        let _ = self.decoder.feed(body, &mut self.sink, &mut |_| {});
+        let _ = self.decoder.feed(body, &mut self.sink);
     }
 
     /// What was read.

@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::api::core::v1 as core;
 use picolet_kube::certificate::{self, CertificateSigningRequest, Decision, Signer};
 use picolet_kube::config_map::{ConfigMap, Data};
-use picolet_kube::envelope::{Event, List, Object, Single, Watch};
+use picolet_kube::envelope::{Each, Envelope, Event, Object, Single};
 use picolet_kube::event::{self, Reference, Severity};
 use picolet_kube::json::Writer;
 use picolet_kube::lease::{self, Lease};
@@ -652,19 +652,22 @@ fn watch_and_list() {
     }
     for step in [1, 7, 10_000] {
         let mut seen = Vec::new();
-        let mut watch = Watch::new(ConfigMap::new(Whole::default()), "4");
+        let mut watch = Envelope::watch::<ConfigMap<Whole>>("4");
+        let mut maps = Each {
+            object: ConfigMap::new(Whole::default()),
+            on: |event: Event<'_>, map: &mut ConfigMap<Whole>| {
+                seen.push(match event {
+                    Event::Applied => format!("applied {} {:?}", map.metadata.name, map.data.0[0].0),
+                    Event::Deleted => format!("deleted {}", map.metadata.name),
+                    Event::Bookmark => "bookmark".into(),
+                    Event::Error(status) => format!("error {} {}", status.code, status.reason),
+                });
+            },
+        };
         for piece in events.as_bytes().chunks(step) {
-            watch
-                .feed(piece, &mut |event| {
-                    seen.push(match event {
-                        Event::Applied(map) => format!("applied {} {:?}", map.metadata.name, map.data.0[0].0),
-                        Event::Deleted(map) => format!("deleted {}", map.metadata.name),
-                        Event::Bookmark => "bookmark".into(),
-                        Event::Error(status) => format!("error {} {}", status.code, status.reason),
-                    });
-                })
-                .expect("JSON");
+            watch.feed(piece, &mut maps).expect("JSON");
         }
+        assert!(watch.has_failed());
         assert_eq!(
             seen,
             [
@@ -675,26 +678,24 @@ fn watch_and_list() {
                 "error 410 Expired"
             ]
         );
-        assert_eq!(watch.resource_version(), "9");
+        assert_eq!(watch.place(), Some("9"));
     }
 
     let list = json!({"kind": "ConfigMapList", "metadata": {"resourceVersion": "12"}, "items": [config_map("a", "1"), config_map("b", "2")]}).to_string();
     let mut names = Vec::new();
-    let mut reader = List::new(ConfigMap::new(Whole::default()));
+    let mut reader = Envelope::list::<ConfigMap<Whole>>();
+    let mut maps = Each {
+        object: ConfigMap::new(Whole::default()),
+        on: |_: Event<'_>, map: &mut ConfigMap<Whole>| {
+            names.push((map.metadata.name.clone(), map.data.0.len()));
+        },
+    };
     for byte in list.as_bytes() {
-        reader
-            .feed(&[*byte], &mut |map| {
-                names.push((map.metadata.name.clone(), map.data.0.len()))
-            })
-            .expect("JSON");
+        assert_eq!(reader.place(), None, "a list that was cut is no list");
+        reader.feed(&[*byte], &mut maps).expect("JSON");
     }
+    assert_eq!(reader.place(), Some("12"));
     assert_eq!(names, [("a".into(), 1), ("b".into(), 1)]);
-    assert_eq!(&*reader.finish().expect("whole").0, "12");
-    let mut reader = List::new(ConfigMap::new(Whole::default()));
-    reader
-        .feed(&list.as_bytes()[..list.len() - 1], &mut |_| {})
-        .expect("JSON so far");
-    assert!(reader.finish().is_none(), "a list that was cut is no list");
 }
 
 proptest! {
@@ -720,7 +721,7 @@ proptest! {
         let mut single = ConfigMap::new(Whole::default());
         let mut decoder = picolet_kube::json::Decoder::new(<ConfigMap<Whole> as Object>::SHAPE);
         for piece in map.to_string().as_bytes().chunks(step) {
-            decoder.feed(piece, &mut single, &mut |_| {}).expect("JSON");
+            decoder.feed(piece, &mut single).expect("JSON");
         }
         let mut want: Vec<_> = data.into_iter().map(|(key, value)| (key, value.into_bytes())).collect();
         let mut got = single.data.0;
@@ -734,6 +735,7 @@ proptest! {
         let mut text = json!({"type": "ADDED", "object": pod_value()}).to_string().into_bytes();
         let at = at.index(text.len());
         text.splice(at..at, bytes);
-        let _ = Watch::new(PodReader::default(), "").feed(&text, &mut |_| {});
+        let mut pods = Each { object: PodReader::default(), on: |_: Event<'_>, _: &mut PodReader| {} };
+        let _ = Envelope::watch::<PodReader>("").feed(&text, &mut pods);
     }
 }

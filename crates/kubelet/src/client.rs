@@ -10,6 +10,7 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -28,6 +29,10 @@ use pin_project_lite::pin_project;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// A handshake on the slowest board takes a second; three servers may have to be tried.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an answer, or the next piece of a list, may keep us waiting.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How often it is looked whether there is room again for what is read.
+const ROOM: Duration = Duration::from_millis(100);
 /// The longest that we let a server put us off at once.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What is read at once.
@@ -128,6 +133,7 @@ impl<S: Read + Write> Connection<S> {
 
     /// Sends a request and reads the head of its answer. The answer to the one before must have been read whole.
     pub(crate) async fn send(&mut self, host: &str, request: &Request<'_>) -> Result<ResponseHead, ApiError> {
+        self.close = true; // until the answer says otherwise: whoever gives up here leaves the connection unusable
         let mut head = String::with_capacity(256);
         write_head(&mut head, host, USER_AGENT, request);
         if let Some(token) = &self.bearer {
@@ -214,6 +220,16 @@ impl<S: Read + Write> Connection<S> {
     }
 }
 
+/// Takes the body of an answer that is a success.
+pub(crate) trait Reader {
+    /// Whether there is room for what a piece brings. While there is none, nothing is read from the connection.
+    fn has_room(&self) -> bool {
+        true
+    }
+    /// Reads the next piece; returns whether what follows can be read too.
+    fn feed(&mut self, piece: &[u8]) -> bool;
+}
+
 /// The one connection for requests, and how long the server wants to be left alone.
 pub(crate) struct Client<S> {
     connection: Option<Connection<S>>,
@@ -226,6 +242,14 @@ impl<S> Default for Client<S> {
         Self {
             connection: None,
             pause_until: Duration::ZERO,
+        }
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    fn keep_if_reusable(&mut self) {
+        if !self.connection.as_ref().is_some_and(Connection::is_reusable) {
+            self.connection = None;
         }
     }
 }
@@ -277,96 +301,38 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         self.client.lock().await.connection = None;
     }
 
-    /// Makes a request and hands the body of its answer to `read`, piece by piece. Only a success is `Ok`.
-    /// Where others have the connection for longer than `patience`, it is made on one of its own.
-    async fn call(
-        &self,
-        patience: Option<Duration>,
-        request: &Request<'_>,
-        read: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), ApiError> {
-        let mut shared = match patience {
-            None => Some(self.client.lock().await),
-            Some(patience) => match select(self.client.lock(), self.platform.sleep(patience)).await {
-                Either::First(client) => Some(client),
-                Either::Second(()) => None,
-            },
-        };
-        // On the heap, since it is rarely there.
-        let mut own = None;
-        let client = match &mut shared {
-            Some(client) => &mut **client,
-            None => &mut **own.insert(Box::new(Client::default())),
-        };
-        let pause = client.pause_until.saturating_sub(self.platform.uptime());
-        if !pause.is_zero() {
-            self.platform.sleep(pause).await;
-        }
-        let begun = self.platform.uptime();
-        // A server may close an idle connection just as we use it: that is worth one more try on a new one.
-        let mut reused = client.connection.is_some();
-        let result = loop {
-            let mut connection = match client.connection.take() {
-                Some(connection) => connection,
-                None => match self.dial().await {
-                    Ok(connection) => connection,
-                    Err(error) => break Err(error),
-                },
-            };
-            let exchange = self.exchange(&mut connection, request, read);
-            match within(&self.platform, REQUEST_TIMEOUT, exchange).await {
-                Err(ApiError::Io) if core::mem::take(&mut reused) => {}
-                Ok(answer) => {
-                    if connection.is_reusable() {
-                        client.connection = Some(connection);
-                    }
-                    break Ok(answer);
-                }
-                Err(error) => break Err(error),
-            }
-        };
-        self.metrics
-            .api_latency
-            .record(self.platform.uptime().saturating_sub(begun));
-        let (head, status) = match result {
-            Ok(answer) => answer,
-            Err(error) => {
-                count(&self.metrics.api_failed);
-                return Err(error);
-            }
-        };
-        self.follow_time(&head);
-        if matches!(head.status, 429 | 503) {
-            let pause = Duration::from_secs(u64::from(head.retry_after.unwrap_or(1))).min(LONGEST_PAUSE);
-            client.pause_until = self.platform.uptime() + pause;
-        }
-        count(match head.status {
-            200..=299 => &self.metrics.api_ok,
-            409 => &self.metrics.api_conflict,
-            429 => &self.metrics.api_throttled,
-            _ => &self.metrics.api_refused,
-        });
-        match status {
-            None => Ok(()),
-            Some(status) => Err(ApiError::Status(status)),
-        }
-    }
-
-    async fn exchange(
+    /// Sends a request and has the body of its answer read, if it is a success; else returns what the server says. The
+    /// head and each piece of the body are waited for, unless the whole body has to be here `by` an uptime. `begun` counts
+    /// the successes, before their bodies.
+    pub(crate) async fn exchange(
         &self,
         connection: &mut Connection<N::Outbound>,
         request: &Request<'_>,
-        read: &mut dyn FnMut(&[u8]),
+        by: Option<Duration>,
+        begun: Option<&Cell<u32>>,
+        reader: &mut dyn Reader,
     ) -> Result<(ResponseHead, Option<Box<Status>>), ApiError> {
+        let left = || by.map_or(ANSWER, |by| by.saturating_sub(self.platform.uptime()));
         let host = self.host();
-        let head = connection.send(&host, request).await?;
-        if (200..300).contains(&head.status) {
-            while let Some(piece) = connection.piece().await? {
-                read(piece);
-            }
-            return Ok((head, None));
+        let sent = connection.send(&host, request);
+        let head = within(&self.platform, left().min(ANSWER), sent).await?;
+        drop(host);
+        if !(200..300).contains(&head.status) {
+            let refusal = refusal(connection, head.status);
+            let status = within(&self.platform, left().min(ANSWER), refusal).await?;
+            return Ok((head, Some(status)));
         }
-        Ok((head, Some(refusal(connection, head.status).await?)))
+        begun.into_iter().for_each(count);
+        loop {
+            while !reader.has_room() {
+                self.platform.sleep(ROOM).await;
+            }
+            match within(&self.platform, left(), connection.piece()).await? {
+                Some(piece) if reader.feed(piece) => {}
+                Some(_) => return Err(ApiError::Json),
+                None => return Ok((head, None)),
+            }
+        }
     }
 
     /// The `Host` of the API server.
@@ -398,26 +364,108 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         self.request(None, request, None)
     }
 
-    /// The same for any type, so that it is compiled once.
+    /// The same for any type, so that it is compiled once. Only a success is `Ok`. Where others have the connection for
+    /// longer than `patience`, the request is made on one of its own.
     async fn request(
         &self,
         patience: Option<Duration>,
         request: Request<'_>,
-        mut into: Option<(&'static Shape, &mut dyn Sink)>,
+        into: Option<(&'static Shape, &mut dyn Sink)>,
     ) -> Result<(), ApiError> {
-        let mut decoder = into.as_ref().map(|(shape, _)| Decoder::new(shape));
-        let (mut valid, mut whole) = (true, false);
-        self.call(patience, &request, &mut |piece| {
-            if let (Some(decoder), Some((_, object))) = (&mut decoder, &mut into) {
-                valid &= decoder.feed(piece, object, &mut |_| whole = true).is_ok();
+        let mut shared = match patience {
+            None => Some(self.client.lock().await),
+            Some(patience) => match select(self.client.lock(), self.platform.sleep(patience)).await {
+                Either::First(client) => Some(client),
+                Either::Second(()) => None,
+            },
+        };
+        // On the heap, since it is rarely there.
+        let mut own = None;
+        let client = match &mut shared {
+            Some(client) => &mut **client,
+            None => &mut **own.insert(Box::new(Client::default())),
+        };
+        let pause = client.pause_until.saturating_sub(self.platform.uptime());
+        if !pause.is_zero() {
+            self.platform.sleep(pause).await;
+        }
+        let mut answer = Answer {
+            into: into.map(|(shape, object)| (Decoder::new(shape), object)),
+            broken: false,
+        };
+        let begun = self.platform.uptime();
+        // One that was given up in the middle of an exchange is not to be used either.
+        client.keep_if_reusable();
+        // A server may close an idle connection just as we use it: that is worth one more try on a new one.
+        let mut reused = client.connection.is_some();
+        let result = loop {
+            let connection = match &mut client.connection {
+                Some(connection) => connection,
+                None => match self.dial().await {
+                    Ok(connection) => client.connection.insert(connection),
+                    Err(error) => break Err(error),
+                },
+            };
+            let by = Some(self.platform.uptime() + REQUEST_TIMEOUT);
+            match self.exchange(connection, &request, by, None, &mut answer).await {
+                Err(ApiError::Io) if core::mem::take(&mut reused) => client.connection = None,
+                Err(error) => {
+                    client.connection = None;
+                    break Err(error);
+                }
+                answered => break answered,
             }
-        })
-        .await?;
-        if into.is_none() || (valid && whole) {
+        };
+        self.answered(client, begun, result)?;
+        let whole = |(decoder, _): &(Decoder, _)| decoder.documents() > 0;
+        if !answer.broken && answer.into.as_ref().is_none_or(whole) {
             Ok(())
         } else {
             Err(ApiError::Json)
         }
+    }
+
+    /// Counts an answer, and does what its head asks for.
+    fn answered(
+        &self,
+        client: &mut Client<N::Outbound>,
+        begun: Duration,
+        result: Result<(ResponseHead, Option<Box<Status>>), ApiError>,
+    ) -> Result<(), ApiError> {
+        client.keep_if_reusable();
+        let now = self.platform.uptime();
+        self.metrics.api_latency.record(now.saturating_sub(begun));
+        let (head, status) = result.inspect_err(|_| count(&self.metrics.api_failed))?;
+        self.follow_time(&head);
+        if matches!(head.status, 429 | 503) {
+            let pause = Duration::from_secs(u64::from(head.retry_after.unwrap_or(1))).min(LONGEST_PAUSE);
+            client.pause_until = now + pause;
+        }
+        count(match head.status {
+            200..=299 => &self.metrics.api_ok,
+            409 => &self.metrics.api_conflict,
+            429 => &self.metrics.api_throttled,
+            _ => &self.metrics.api_refused,
+        });
+        status.map_or(Ok(()), |status| Err(ApiError::Status(status)))
+    }
+}
+
+/// Reads the one object of an answer, if it is wanted.
+struct Answer<'a> {
+    into: Option<(Decoder, &'a mut dyn Sink)>,
+    /// Whether it is no JSON. The rest is read all the same, so that the connection can be used again.
+    broken: bool,
+}
+
+impl Reader for Answer<'_> {
+    fn feed(&mut self, piece: &[u8]) -> bool {
+        if let Some((decoder, object)) = &mut self.into
+            && !self.broken
+        {
+            self.broken = decoder.feed(piece, *object).is_err();
+        }
+        true
     }
 }
 

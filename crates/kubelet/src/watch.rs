@@ -6,11 +6,10 @@
 
 use crate::agent::Agent;
 use crate::backoff::{Backoff, jittered};
-use crate::client::{ApiError, Connection, refusal, within};
-use crate::metrics::count;
+use crate::client::{ApiError, Reader};
 use crate::pods::Runtime;
 use alloc::boxed::Box;
-use picolet_kube::envelope::{Event, List, Object, Watch};
+use picolet_kube::envelope::{Each, Envelope, Event, Object, Objects};
 use picolet_kube::request::{Request, Resource, Selection, Verb};
 use picolet_kube::status::Status;
 use picolet_platform::{Duration, Level, Network, Platform};
@@ -19,8 +18,6 @@ use picolet_platform::{Duration, Level, Network, Platform};
 const WATCH: Duration = Duration::from_secs(300);
 /// How much longer than agreed a silent server is waited for.
 const GRACE: Duration = Duration::from_secs(30);
-/// How long an answer may keep us waiting that is no watch.
-const ANSWER: Duration = Duration::from_secs(30);
 
 /// What a followed collection is kept in. Its methods are called between two awaits and must not take long.
 pub(crate) trait Store {
@@ -45,37 +42,46 @@ pub(crate) trait Store {
 
 /// A store without the type of its objects, so that following is compiled once and not for each collection.
 pub(crate) trait Collection {
-    /// Begins to read a list.
-    fn list(&self) -> Box<dyn Reading + '_>;
-    /// Begins to read a watch from `version` on.
-    fn watch(&self, version: &str) -> Box<dyn Reading + '_>;
+    /// Takes the objects of a new list or watch.
+    fn objects(&self) -> Box<dyn Objects + '_>;
+    /// What reads a list.
+    fn list(&self) -> Envelope;
+    /// What reads a watch from `version` on.
+    fn watch(&self, version: &str) -> Envelope;
+    /// A list begins.
+    fn begins(&self);
     /// The list was read whole.
-    fn listed(&self);
+    fn ends(&self);
     /// Whether another object can be taken.
     fn has_room(&self) -> bool;
 }
 
-/// The body of a list or a watch on its way into a store.
-pub(crate) trait Reading {
-    /// Reads the next piece; returns whether what follows can be read too.
-    fn feed(&mut self, piece: &[u8]) -> bool;
-    /// Where the next watch begins. A list has no such place unless it came whole.
-    fn place(self: Box<Self>) -> Option<Box<str>>;
-}
-
 impl<S: Store> Collection for S {
-    fn list(&self) -> Box<dyn Reading + '_> {
+    fn objects(&self) -> Box<dyn Objects + '_> {
+        let on = |event: Event<'_>, object: &mut S::Object| match event {
+            Event::Applied => self.applied(object),
+            Event::Deleted => self.deleted(object),
+            Event::Bookmark | Event::Error(_) => {}
+        };
+        Box::new(Each {
+            object: self.reader(),
+            on,
+        })
+    }
+
+    fn list(&self) -> Envelope {
+        Envelope::list::<S::Object>()
+    }
+
+    fn watch(&self, version: &str) -> Envelope {
+        Envelope::watch::<S::Object>(version)
+    }
+
+    fn begins(&self) {
         self.list_begins();
-        let list = List::new(self.reader());
-        Box::new(Listing { store: self, list })
     }
 
-    fn watch(&self, version: &str) -> Box<dyn Reading + '_> {
-        let watch = Watch::new(self.reader(), version);
-        Box::new(Watching { store: self, watch })
-    }
-
-    fn listed(&self) {
+    fn ends(&self) {
         self.list_ends();
     }
 
@@ -84,41 +90,20 @@ impl<S: Store> Collection for S {
     }
 }
 
-struct Listing<'a, S: Store> {
-    store: &'a S,
-    list: List<S::Object>,
+/// The body of a list or a watch on its way into a store.
+struct Reading<'a> {
+    store: &'a dyn Collection,
+    envelope: Envelope,
+    objects: Box<dyn Objects + 'a>,
 }
 
-impl<S: Store> Reading for Listing<'_, S> {
+impl Reader for Reading<'_> {
+    fn has_room(&self) -> bool {
+        self.store.has_room()
+    }
+
     fn feed(&mut self, piece: &[u8]) -> bool {
-        let fed = self.list.feed(piece, &mut |object| self.store.applied(object));
-        fed.is_ok()
-    }
-
-    fn place(self: Box<Self>) -> Option<Box<str>> {
-        self.list.finish().map(|(version, _)| version)
-    }
-}
-
-struct Watching<'a, S: Store> {
-    store: &'a S,
-    watch: Watch<S::Object>,
-}
-
-impl<S: Store> Reading for Watching<'_, S> {
-    fn feed(&mut self, piece: &[u8]) -> bool {
-        let mut expired = false;
-        let fed = self.watch.feed(piece, &mut |event| match event {
-            Event::Applied(object) => self.store.applied(object),
-            Event::Deleted(object) => self.store.deleted(object),
-            Event::Bookmark => {}
-            Event::Error(_) => expired = true,
-        });
-        fed.is_ok() && !expired
-    }
-
-    fn place(self: Box<Self>) -> Option<Box<str>> {
-        Some(self.watch.resource_version().into())
+        self.envelope.feed(piece, &mut *self.objects).is_ok() && !self.envelope.has_failed()
     }
 }
 
@@ -183,95 +168,59 @@ async fn round<P: Platform, N: Network, R: Runtime>(
     resource: Resource<'_>,
     selection: Selection<'_>,
     store: &dyn Collection,
-    place: Option<Box<str>>,
+    mut place: Option<Box<str>>,
 ) -> End {
     let mut connection = match agent.dial().await {
         Ok(connection) => connection,
         Err(error) => return End::Failed(error, place),
     };
-    let version = match place {
-        Some(version) => version,
-        None => match list(agent, &mut connection, resource, selection, store).await {
-            Ok(version) => version,
-            Err(error) => return End::Failed(error, None),
-        },
-    };
-    let lasts = jittered(&agent.platform, WATCH, 100);
-    let request = Request {
-        resource,
-        verb: Verb::Watch {
-            selection,
-            resource_version: &version,
-            timeout_seconds: lasts.as_secs() as u32,
-        },
-        body: "",
-    };
-    let host = agent.host();
-    match within(&agent.platform, ANSWER, connection.send(&host, &request)).await {
-        Ok(head) if head.status == 200 => {}
-        Ok(head) => {
-            return match within(&agent.platform, ANSWER, refusal(&mut connection, head.status)).await {
-                Ok(status) if status.code == 410 => End::Relist,
-                Ok(status) => End::Failed(ApiError::Status(status), Some(version)),
-                Err(error) => End::Failed(error, Some(version)),
-            };
-        }
-        Err(error) => return End::Failed(error, Some(version)),
-    }
-    drop(host);
-    count(&agent.metrics.watches);
-    let mut watch = store.watch(&version);
-    drop(version);
-    let until = agent.platform.uptime() + lasts + GRACE;
     loop {
-        while !store.has_room() {
-            agent.platform.sleep(Duration::from_millis(100)).await;
-        }
-        let left = until.saturating_sub(agent.platform.uptime());
-        match within(&agent.platform, left, connection.piece()).await {
-            Ok(Some(piece)) => {
-                // What could not be read may have been a change: look at all of it again.
-                if !watch.feed(piece) {
-                    return End::Relist;
-                }
+        let listing = place.is_none();
+        let lasts = jittered(&agent.platform, WATCH, 100);
+        let (envelope, verb, begun, by) = match &place {
+            None => {
+                store.begins();
+                let verb = Verb::List(selection);
+                (store.list(), verb, &agent.metrics.relists, None)
             }
-            Ok(None) => return watch.place().map_or(End::Relist, End::Resume),
-            Err(error) => return End::Failed(error, watch.place()),
+            Some(version) => {
+                let verb = Verb::Watch {
+                    selection,
+                    resource_version: version,
+                    timeout_seconds: lasts.as_secs() as u32,
+                };
+                let by = agent.platform.uptime() + lasts + GRACE;
+                (store.watch(version), verb, &agent.metrics.watches, Some(by))
+            }
+        };
+        let request = Request {
+            resource,
+            verb,
+            body: "",
+        };
+        let mut reading = Reading {
+            store,
+            envelope,
+            objects: store.objects(),
+        };
+        let result = agent
+            .exchange(&mut connection, &request, by, Some(begun), &mut reading)
+            .await;
+        place = reading.envelope.place().map(Box::from);
+        match result {
+            Ok((_, None)) if listing => {
+                // Only a list that came whole tells what is gone.
+                if place.is_none() {
+                    return End::Failed(ApiError::Json, None);
+                }
+                store.ends();
+            }
+            Ok((_, None)) => return place.map_or(End::Relist, End::Resume),
+            // What could not be read may have been a change: look at all of it again.
+            Err(ApiError::Json) if !listing => return End::Relist,
+            Ok((_, Some(status))) if status.code == 410 => return End::Relist,
+            Ok((_, Some(status))) => return End::Failed(ApiError::Status(status), place),
+            Err(error) => return End::Failed(error, place),
         }
     }
-}
-
-async fn list<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-    connection: &mut Connection<N::Outbound>,
-    resource: Resource<'_>,
-    selection: Selection<'_>,
-    store: &dyn Collection,
-) -> Result<Box<str>, ApiError> {
-    let host = agent.host();
-    let request = Request {
-        resource,
-        verb: Verb::List(selection),
-        body: "",
-    };
-    let head = within(&agent.platform, ANSWER, connection.send(&host, &request)).await?;
-    if head.status != 200 {
-        return Err(ApiError::Status(refusal(connection, head.status).await?));
-    }
-    count(&agent.metrics.relists);
-    let mut list = store.list();
-    loop {
-        while !store.has_room() {
-            agent.platform.sleep(Duration::from_millis(100)).await;
-        }
-        match within(&agent.platform, ANSWER, connection.piece()).await? {
-            Some(piece) if list.feed(piece) => {}
-            Some(_) => return Err(ApiError::Json),
-            None => break,
-        }
-    }
-    // Only a list that came whole tells what is gone.
-    let version = list.place().ok_or(ApiError::Json)?;
-    store.listed();
-    Ok(version)
 }

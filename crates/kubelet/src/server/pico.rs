@@ -182,9 +182,8 @@ impl Command {
     pub fn parse(body: &[u8]) -> Result<Self, CommandError> {
         let mut fields = Fields::default();
         let mut decoder = Decoder::new(&SHAPE);
-        let mut documents = 0;
-        let read = decoder.feed(body, &mut fields, &mut |_| documents += 1);
-        if read.is_err() || !decoder.at_boundary() || documents != 1 {
+        let read = decoder.feed(body, &mut fields);
+        if read.is_err() || !decoder.at_boundary() || decoder.documents() != 1 {
             return Err(CommandError::Json);
         }
         match fields.get("command") {
