@@ -27,7 +27,7 @@ impl Data for Count {
 }
 
 fn watched<T: Object>(object: T, pieces: &[&[u8]]) -> (usize, String, bool) {
-    let mut watch = Envelope::watch::<T>("1");
+    let mut watch = Envelope::watch(T::SHAPE, "1");
     let mut events = 0;
     let mut objects = Each {
         object,
@@ -52,7 +52,7 @@ fuzz_target!(|data: &[u8]| {
         object: PodReader::default(),
         on: |_: Event<'_>, _: &mut PodReader| {},
     };
-    let _ = Envelope::list::<PodReader>().feed(data, &mut pods);
+    let _ = Envelope::list(PodReader::SHAPE).feed(data, &mut pods);
     let mut node = Single::<Node>::default();
     let _ = node.feed(data);
     let mut lease = Single::<Lease>::default();

@@ -1,10 +1,10 @@
 //! `CertificateSigningRequest`: how a node asks for a certificate.
 
 use crate::envelope::Object;
-use crate::json::{Field, Shape, Sink, Writer};
+use crate::json::{Code, Field, Shape, Sink, Writer, shape};
 use crate::metadata::{self, Metadata};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
-use crate::text::{Collector, keep};
+use crate::text::{Collector, set};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -109,8 +109,8 @@ impl Sink for CertificateSigningRequest {
             return;
         }
         match field {
-            CONDITION_TYPE => self.condition = keep(value),
-            CONDITION_MESSAGE => self.message = keep(value),
+            CONDITION_TYPE => set(&mut self.condition, value),
+            CONDITION_MESSAGE => set(&mut self.message, value),
             _ => {}
         }
     }
@@ -131,7 +131,7 @@ impl Sink for CertificateSigningRequest {
 }
 
 impl Object for CertificateSigningRequest {
-    const SHAPE: &'static Shape = &Shape::Object(&[
+    const SHAPE: Code = shape!(Shape::Object(&[
         ("metadata", metadata::SHAPE),
         (
             "status",
@@ -152,7 +152,7 @@ impl Object for CertificateSigningRequest {
         CODE_ENTRY,
         REASON_ENTRY,
         MESSAGE_ENTRY,
-    ]);
+    ]));
 
     fn metadata(&self) -> &Metadata {
         &self.metadata

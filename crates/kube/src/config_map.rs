@@ -1,7 +1,7 @@
 //! `ConfigMap`: its data is handed on in pieces and never held, since a value may be a megabyte.
 
 use crate::envelope::Object;
-use crate::json::{Field, Shape, Sink};
+use crate::json::{Code, Field, Shape, Sink, shape};
 use crate::metadata::{self, Metadata};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
 use crate::text::Collector;
@@ -56,13 +56,13 @@ impl<D: Data> Sink for ConfigMap<D> {
 }
 
 impl<D: Data> Object for ConfigMap<D> {
-    const SHAPE: &'static Shape = &Shape::Object(&[
+    const SHAPE: Code = shape!(Shape::Object(&[
         ("metadata", metadata::SHAPE),
         ("data", Shape::Map(DATA)),
         CODE_ENTRY,
         REASON_ENTRY,
         MESSAGE_ENTRY,
-    ]);
+    ]));
 
     fn metadata(&self) -> &Metadata {
         &self.metadata

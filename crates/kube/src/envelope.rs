@@ -1,9 +1,9 @@
 //! Lists and watches: the envelopes in which objects come.
 
-use crate::json::{Decoder, Field, JsonError, Shape, Sink};
+use crate::json::{Code, Decoder, Field, JsonError, Shape, Sink, shape};
 use crate::metadata::Metadata;
 use crate::status::Status;
-use crate::text::{Collector, keep};
+use crate::text::{Collector, set};
 use alloc::boxed::Box;
 
 const TYPE: Field = Field(4);
@@ -13,7 +13,7 @@ const ITEM: Field = Field(6);
 /// An object that can be read from a list, a watch or a response, one after another into the same place.
 pub trait Object: Sink {
     /// What is kept. Must include the entries of `Status` at its top level, so that an `ERROR` event can be told.
-    const SHAPE: &'static Shape;
+    const SHAPE: Code;
 
     /// Its metadata, as far as it was read.
     fn metadata(&self) -> &Metadata;
@@ -113,37 +113,34 @@ enum EventType {
     Error,
 }
 
-/// The shapes around an object's.
-struct Around<T>(core::marker::PhantomData<T>);
-
-impl<T: Object> Around<T> {
-    const EVENT: &'static Shape = &Shape::Object(&[
-        ("type", Shape::Value(TYPE)),
-        ("object", Shape::Group(ITEM, T::SHAPE)),
-    ]);
-    const LIST: &'static Shape = &Shape::Object(&[
-        (
-            "metadata",
-            Shape::Object(&[("resourceVersion", Shape::Value(LIST_RESOURCE_VERSION))]),
-        ),
-        ("items", Shape::List(&Shape::Group(ITEM, T::SHAPE))),
-    ]);
-}
+/// The shape around the object of an event.
+const EVENT: Code = shape!(Shape::Object(&[
+    ("type", Shape::Value(TYPE)),
+    ("object", Shape::Group(ITEM, &Shape::Inner)),
+]));
+/// The shape around the objects of a list.
+const LIST: Code = shape!(Shape::Object(&[
+    (
+        "metadata",
+        Shape::Object(&[("resourceVersion", Shape::Value(LIST_RESOURCE_VERSION))]),
+    ),
+    ("items", Shape::List(&Shape::Group(ITEM, &Shape::Inner))),
+]));
 
 impl Envelope {
-    /// In front of a list of `T`.
-    pub fn list<T: Object>() -> Self {
-        Self::new(Around::<T>::LIST, true, Box::default())
+    /// In front of a list of objects of a shape.
+    pub fn list(object: Code) -> Self {
+        Self::new(Decoder::around(LIST, object), true, Box::default())
     }
 
-    /// In front of a watch of `T`, from `resource_version` on.
-    pub fn watch<T: Object>(resource_version: &str) -> Self {
-        Self::new(Around::<T>::EVENT, false, resource_version.into())
+    /// In front of a watch of objects of a shape, from `resource_version` on.
+    pub fn watch(object: Code, resource_version: &str) -> Self {
+        Self::new(Decoder::around(EVENT, object), false, resource_version.into())
     }
 
-    fn new(shape: &'static Shape, list: bool, resource_version: Box<str>) -> Self {
+    fn new(decoder: Decoder, list: bool, resource_version: Box<str>) -> Self {
         Self {
-            decoder: Decoder::new(shape),
+            decoder,
             state: State {
                 list,
                 collector: Collector::default(),
@@ -222,7 +219,7 @@ impl Sink for Passing<'_> {
                     _ => EventType::Unknown, // a type that comes after our time
                 };
             }
-            LIST_RESOURCE_VERSION => state.resource_version = keep(value),
+            LIST_RESOURCE_VERSION => set(&mut state.resource_version, value),
             _ => {
                 state.status.value(field, value);
             }

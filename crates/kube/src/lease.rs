@@ -2,7 +2,7 @@
 
 use crate::Timestamp;
 use crate::envelope::Object;
-use crate::json::{Field, Shape, Sink, Writer};
+use crate::json::{Code, Field, Shape, Sink, Writer, shape};
 use crate::metadata::{self, Metadata};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
 use crate::text::Collector;
@@ -35,13 +35,13 @@ impl Sink for Lease {
 }
 
 impl Object for Lease {
-    const SHAPE: &'static Shape = &Shape::Object(&[
+    const SHAPE: Code = shape!(Shape::Object(&[
         ("metadata", metadata::SHAPE),
         ("spec", Shape::Object(&[("renewTime", Shape::Value(RENEW_TIME))])),
         CODE_ENTRY,
         REASON_ENTRY,
         MESSAGE_ENTRY,
-    ]);
+    ]));
 
     fn metadata(&self) -> &Metadata {
         &self.metadata

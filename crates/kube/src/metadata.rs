@@ -2,7 +2,7 @@
 
 use crate::Timestamp;
 use crate::json::{Field, Shape};
-use crate::text::{keep, whole};
+use crate::text::{set, whole};
 use alloc::boxed::Box;
 
 const NAME: Field = Field(8);
@@ -75,10 +75,10 @@ impl Metadata {
     /// Takes a field, when it is one of metadata's. Returns whether it was.
     pub fn value(&mut self, field: Field, value: Option<&str>) -> bool {
         match field {
-            NAME => self.name = keep(value),
-            NAMESPACE => self.namespace = keep(value),
-            UID => self.uid = keep(value),
-            RESOURCE_VERSION => self.resource_version = keep(value),
+            NAME => set(&mut self.name, value),
+            NAMESPACE => set(&mut self.namespace, value),
+            UID => set(&mut self.uid, value),
+            RESOURCE_VERSION => set(&mut self.resource_version, value),
             DELETION_TIMESTAMP => self.deletion_timestamp = value.and_then(Timestamp::parse),
             DELETION_GRACE => self.deletion_grace_seconds = whole(value),
             _ => return false,

@@ -1,11 +1,11 @@
 //! `Node`: how a node makes itself known, and how it finds itself again.
 
 use crate::envelope::Object;
-use crate::json::{Field, Shape, Sink, Writer};
+use crate::json::{Code, Field, Shape, Sink, Writer, shape};
 use crate::metadata::{self, LABELS, Metadata};
 use crate::selector::Taint;
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
-use crate::text::{Collector, keep};
+use crate::text::{Collector, keep, set};
 use crate::{Quantity, Timestamp};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -104,9 +104,9 @@ impl Node {
                     self.labels.push((key, keep(value)));
                 }
             }
-            (BOOT_ID, ..) => self.boot_id = keep(value),
-            (MACHINE_ID, ..) => self.machine_id = keep(value),
-            (CONDITION_TYPE, Some(condition), _) => condition.kind = keep(value),
+            (BOOT_ID, ..) => set(&mut self.boot_id, value),
+            (MACHINE_ID, ..) => set(&mut self.machine_id, value),
+            (CONDITION_TYPE, Some(condition), _) => set(&mut condition.kind, value),
             (CONDITION_STATUS, Some(condition), _) => {
                 condition.status = match value {
                     Some("True") => Truth::True,
@@ -117,9 +117,9 @@ impl Node {
             (CONDITION_TRANSITION, Some(condition), _) => {
                 condition.last_transition = value.and_then(Timestamp::parse)
             }
-            (TAINT_KEY, _, Some(taint)) => taint.key = keep(value),
-            (TAINT_VALUE, _, Some(taint)) => taint.value = keep(value),
-            (TAINT_EFFECT, _, Some(taint)) => taint.effect = keep(value),
+            (TAINT_KEY, _, Some(taint)) => set(&mut taint.key, value),
+            (TAINT_VALUE, _, Some(taint)) => set(&mut taint.value, value),
+            (TAINT_EFFECT, _, Some(taint)) => set(&mut taint.effect, value),
             _ => {}
         }
     }
@@ -154,7 +154,7 @@ impl Sink for Node {
 }
 
 impl Object for Node {
-    const SHAPE: &'static Shape = &Shape::Object(&[
+    const SHAPE: Code = shape!(Shape::Object(&[
         ("metadata", metadata::SHAPE_WITH_LABELS),
         (
             "spec",
@@ -196,7 +196,7 @@ impl Object for Node {
         CODE_ENTRY,
         REASON_ENTRY,
         MESSAGE_ENTRY,
-    ]);
+    ]));
 
     fn metadata(&self) -> &Metadata {
         &self.metadata

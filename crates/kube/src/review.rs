@@ -1,10 +1,10 @@
 //! `TokenReview` and `SubjectAccessReview`: how a kubelet asks the API server who a caller is and what it may do.
 
 use crate::envelope::Object;
-use crate::json::{Field, Shape, Sink, Writer};
+use crate::json::{Code, Field, Shape, Sink, Writer, shape};
 use crate::metadata::{self, Metadata};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
-use crate::text::{Collector, keep};
+use crate::text::{Collector, set};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -53,8 +53,8 @@ impl Sink for TokenReview {
         };
         match field {
             AUTHENTICATED => self.authenticated = value == Some("true"),
-            USERNAME => self.username = keep(value),
-            UID => self.uid = keep(value),
+            USERNAME => set(&mut self.username, value),
+            UID => set(&mut self.uid, value),
             GROUPS if self.groups.len() < GROUPS_KEPT => self.groups.extend(value.map(Box::from)),
             _ => {}
         }
@@ -62,7 +62,7 @@ impl Sink for TokenReview {
 }
 
 impl Object for TokenReview {
-    const SHAPE: &'static Shape = &Shape::Object(&[
+    const SHAPE: Code = shape!(Shape::Object(&[
         ("metadata", metadata::SHAPE),
         (
             "status",
@@ -81,7 +81,7 @@ impl Object for TokenReview {
         CODE_ENTRY,
         REASON_ENTRY,
         MESSAGE_ENTRY,
-    ]);
+    ]));
 
     fn metadata(&self) -> &Metadata {
         &self.metadata
@@ -156,14 +156,14 @@ impl Sink for SubjectAccessReview {
         };
         match field {
             ALLOWED => self.allowed = value == Some("true"),
-            REVIEW_REASON => self.reason = keep(value),
+            REVIEW_REASON => set(&mut self.reason, value),
             _ => {}
         }
     }
 }
 
 impl Object for SubjectAccessReview {
-    const SHAPE: &'static Shape = &Shape::Object(&[
+    const SHAPE: Code = shape!(Shape::Object(&[
         ("metadata", metadata::SHAPE),
         (
             "status",
@@ -175,7 +175,7 @@ impl Object for SubjectAccessReview {
         CODE_ENTRY,
         REASON_ENTRY,
         MESSAGE_ENTRY,
-    ]);
+    ]));
 
     fn metadata(&self) -> &Metadata {
         &self.metadata

@@ -1,7 +1,7 @@
 //! `Status`: what the API server answers when it cannot do what was asked, and what a kubelet answers likewise.
 
-use crate::json::{Decoder, Field, Shape, Sink, Writer};
-use crate::text::{Collector, keep, whole};
+use crate::json::{Code, Decoder, Field, Shape, Sink, Writer, shape};
+use crate::text::{Collector, set, whole};
 use alloc::boxed::Box;
 use alloc::string::String;
 
@@ -35,8 +35,8 @@ impl Status {
                     .and_then(|code| u16::try_from(code).ok())
                     .unwrap_or(0)
             }
-            REASON => self.reason = keep(value),
-            MESSAGE => self.message = keep(value),
+            REASON => set(&mut self.reason, value),
+            MESSAGE => set(&mut self.message, value),
             _ => return false,
         }
         true
@@ -65,9 +65,9 @@ impl Sink for StatusSink {
 
 impl Default for StatusDecoder {
     fn default() -> Self {
-        static SHAPE: Shape = Shape::Object(&[CODE_ENTRY, REASON_ENTRY, MESSAGE_ENTRY]);
+        const SHAPE: Code = shape!(Shape::Object(&[CODE_ENTRY, REASON_ENTRY, MESSAGE_ENTRY]));
         Self {
-            decoder: Decoder::new(&SHAPE),
+            decoder: Decoder::new(SHAPE),
             sink: StatusSink::default(),
         }
     }

@@ -46,6 +46,12 @@ pub(crate) fn append(buffer: &mut Vec<u8>, piece: &[u8], limit: usize, overflow:
     }
 }
 
+/// Replaces a value that is kept; see [`keep`].
+#[inline(never)]
+pub(crate) fn set(place: &mut Box<str>, value: Option<&str>) {
+    *place = keep(value);
+}
+
 /// Copies a value that is kept; one that was too long becomes empty, which no name, image or version is.
 #[inline(never)]
 pub(crate) fn keep(value: Option<&str>) -> Box<str> {

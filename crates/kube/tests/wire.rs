@@ -652,7 +652,7 @@ fn watch_and_list() {
     }
     for step in [1, 7, 10_000] {
         let mut seen = Vec::new();
-        let mut watch = Envelope::watch::<ConfigMap<Whole>>("4");
+        let mut watch = Envelope::watch(<ConfigMap<Whole>>::SHAPE, "4");
         let mut maps = Each {
             object: ConfigMap::new(Whole::default()),
             on: |event: Event<'_>, map: &mut ConfigMap<Whole>| {
@@ -683,7 +683,7 @@ fn watch_and_list() {
 
     let list = json!({"kind": "ConfigMapList", "metadata": {"resourceVersion": "12"}, "items": [config_map("a", "1"), config_map("b", "2")]}).to_string();
     let mut names = Vec::new();
-    let mut reader = Envelope::list::<ConfigMap<Whole>>();
+    let mut reader = Envelope::list(<ConfigMap<Whole>>::SHAPE);
     let mut maps = Each {
         object: ConfigMap::new(Whole::default()),
         on: |_: Event<'_>, map: &mut ConfigMap<Whole>| {
@@ -736,6 +736,6 @@ proptest! {
         let at = at.index(text.len());
         text.splice(at..at, bytes);
         let mut pods = Each { object: PodReader::default(), on: |_: Event<'_>, _: &mut PodReader| {} };
-        let _ = Envelope::watch::<PodReader>("").feed(&text, &mut pods);
+        let _ = Envelope::watch(PodReader::SHAPE, "").feed(&text, &mut pods);
     }
 }

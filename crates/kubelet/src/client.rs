@@ -19,7 +19,7 @@ use embedded_io_async::{Read, Write};
 use picolet_kube::Timestamp;
 use picolet_kube::envelope::Object;
 use picolet_kube::http::{self, Body, HEAD_BYTES, ResponseHead};
-use picolet_kube::json::{Decoder, Shape, Sink};
+use picolet_kube::json::{Code, Decoder, Sink};
 use picolet_kube::request::{Request, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
 use picolet_platform::{Clock, DialError, Dialled, Duration, Network, Platform};
@@ -370,7 +370,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         &self,
         patience: Option<Duration>,
         request: Request<'_>,
-        into: Option<(&'static Shape, &mut dyn Sink)>,
+        into: Option<(Code, &mut dyn Sink)>,
     ) -> Result<(), ApiError> {
         let mut shared = match patience {
             None => Some(self.client.lock().await),

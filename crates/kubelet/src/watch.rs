@@ -10,6 +10,7 @@ use crate::client::{ApiError, Reader};
 use crate::pods::Runtime;
 use alloc::boxed::Box;
 use picolet_kube::envelope::{Each, Envelope, Event, Object, Objects};
+use picolet_kube::json::Code;
 use picolet_kube::request::{Request, Resource, Selection, Verb};
 use picolet_kube::status::Status;
 use picolet_platform::{Duration, Level, Network, Platform};
@@ -44,10 +45,8 @@ pub(crate) trait Store {
 pub(crate) trait Collection {
     /// Takes the objects of a new list or watch.
     fn objects(&self) -> Box<dyn Objects + '_>;
-    /// What reads a list.
-    fn list(&self) -> Envelope;
-    /// What reads a watch from `version` on.
-    fn watch(&self, version: &str) -> Envelope;
+    /// What is kept of each.
+    fn shape(&self) -> Code;
     /// A list begins.
     fn begins(&self);
     /// The list was read whole.
@@ -69,12 +68,8 @@ impl<S: Store> Collection for S {
         })
     }
 
-    fn list(&self) -> Envelope {
-        Envelope::list::<S::Object>()
-    }
-
-    fn watch(&self, version: &str) -> Envelope {
-        Envelope::watch::<S::Object>(version)
+    fn shape(&self) -> Code {
+        S::Object::SHAPE
     }
 
     fn begins(&self) {
@@ -181,7 +176,7 @@ async fn round<P: Platform, N: Network, R: Runtime>(
             None => {
                 store.begins();
                 let verb = Verb::List(selection);
-                (store.list(), verb, &agent.metrics.relists, None)
+                (Envelope::list(store.shape()), verb, &agent.metrics.relists, None)
             }
             Some(version) => {
                 let verb = Verb::Watch {
@@ -190,7 +185,12 @@ async fn round<P: Platform, N: Network, R: Runtime>(
                     timeout_seconds: lasts.as_secs() as u32,
                 };
                 let by = agent.platform.uptime() + lasts + GRACE;
-                (store.watch(version), verb, &agent.metrics.watches, Some(by))
+                (
+                    Envelope::watch(store.shape(), version),
+                    verb,
+                    &agent.metrics.watches,
+                    Some(by),
+                )
             }
         };
         let request = Request {

@@ -4,6 +4,7 @@ mod shape;
 mod tokenizer;
 mod writer;
 
-pub use shape::{Decoder, Field, Shape, Sink};
+pub use crate::shape;
+pub use shape::{Code, Decoder, Field, Shape, Sink};
 pub use tokenizer::{DEPTH, JsonError, KEY_BYTES, Token, Tokenizer};
 pub use writer::Writer;

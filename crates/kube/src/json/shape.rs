@@ -12,7 +12,7 @@ use super::tokenizer::{JsonError, Token, Tokenizer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field(pub u8);
 
-/// What is kept of a value.
+/// What is kept of a value. It is written as a tree, and [`shape!`] makes its code of it while the crate is compiled.
 #[derive(Debug)]
 pub enum Shape {
     /// A string, number or boolean.
@@ -25,6 +25,146 @@ pub enum Shape {
     List(&'static Shape),
     /// What is inside, announced by [`Sink::enter`] and [`Sink::leave`].
     Group(Field, &'static Shape),
+    /// An object in its envelope: its shape the decoder has besides.
+    Inner,
+}
+
+const VALUE: u8 = 0;
+const OBJECT: u8 = 1;
+const MAP: u8 = 2;
+const LIST: u8 = 3;
+const GROUP: u8 = 4;
+const INNER: u8 = 5;
+
+/// A [`Shape`] as bytes: a tag, and behind it the field, the length of an object's entries in two bytes and the entries,
+/// or what is inside. An entry is the length of its key, the key, and the value's code. A tree of references takes twice
+/// the flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code(&'static [u8]);
+
+/// The [`Code`] of a constant [`Shape`].
+#[macro_export]
+macro_rules! shape {
+    ($shape:expr) => {{
+        const TREE: $crate::json::Shape = $shape;
+        const CODE: [u8; TREE.length()] = TREE.code();
+        $crate::json::Code::of(&CODE)
+    }};
+}
+
+impl Shape {
+    /// How many bytes its code has.
+    pub const fn length(&self) -> usize {
+        match self {
+            Self::Inner => 1,
+            Self::Value(_) | Self::Map(_) => 2,
+            Self::List(inside) => 1 + inside.length(),
+            Self::Group(_, inside) => 2 + inside.length(),
+            Self::Object(entries) => {
+                let (mut length, mut index) = (3, 0);
+                while index < entries.len() {
+                    length += 1 + entries[index].0.len() + entries[index].1.length();
+                    index += 1;
+                }
+                length
+            }
+        }
+    }
+
+    /// Its code, of as many bytes as [`Shape::length`] says.
+    pub const fn code<const LENGTH: usize>(&self) -> [u8; LENGTH] {
+        let mut code = [0; LENGTH];
+        assert!(self.write(&mut code, 0) == LENGTH);
+        code
+    }
+
+    const fn write(&self, code: &mut [u8], at: usize) -> usize {
+        match self {
+            Self::Inner => {
+                code[at] = INNER;
+                at + 1
+            }
+            Self::Value(field) => {
+                code[at] = VALUE;
+                code[at + 1] = field.0;
+                at + 2
+            }
+            Self::Map(field) => {
+                code[at] = MAP;
+                code[at + 1] = field.0;
+                at + 2
+            }
+            Self::List(inside) => {
+                code[at] = LIST;
+                inside.write(code, at + 1)
+            }
+            Self::Group(field, inside) => {
+                code[at] = GROUP;
+                code[at + 1] = field.0;
+                inside.write(code, at + 2)
+            }
+            Self::Object(entries) => {
+                let length = self.length() - 3;
+                assert!(length <= u16::MAX as usize, "the shape is too large");
+                [code[at + 1], code[at + 2]] = (length as u16).to_le_bytes();
+                code[at] = OBJECT;
+                let (mut end, mut index) = (at + 3, 0);
+                while index < entries.len() {
+                    let key = entries[index].0.as_bytes();
+                    assert!(key.len() <= u8::MAX as usize, "the key is too long");
+                    code[end] = key.len() as u8;
+                    end += 1;
+                    let mut byte = 0;
+                    while byte < key.len() {
+                        code[end] = key[byte];
+                        end += 1;
+                        byte += 1;
+                    }
+                    end = entries[index].1.write(code, end);
+                    index += 1;
+                }
+                end
+            }
+        }
+    }
+}
+
+impl Code {
+    /// What [`Shape::code`] made.
+    pub const fn of(code: &'static [u8]) -> Self {
+        Self(code)
+    }
+
+    /// What is behind the code of the one value in front.
+    fn rest(self) -> Self {
+        let mut code = self.0;
+        loop {
+            code = match code {
+                [VALUE | MAP, _, rest @ ..] | [INNER, rest @ ..] => return Self(rest),
+                [LIST, inside @ ..] | [GROUP, _, inside @ ..] => inside,
+                [OBJECT, low, high, rest @ ..] => {
+                    return Self(rest.get(length(*low, *high)..).unwrap_or_default());
+                }
+                _ => return Self(&[]),
+            };
+        }
+    }
+
+    /// What is kept under `key`, where this is the entries of an object.
+    fn entry(mut self, key: &str) -> Option<Self> {
+        while let Some((length, rest)) = self.0.split_first() {
+            let (name, value) = rest.split_at_checked(usize::from(*length))?;
+            if name == key.as_bytes() {
+                return Some(Self(value));
+            }
+            self = Self(value).rest();
+        }
+        None
+    }
+}
+
+fn length(low: u8, high: u8) -> usize {
+    usize::from(u16::from_le_bytes([low, high]))
 }
 
 /// Takes what a shape keeps, in the order of the document.
@@ -46,16 +186,16 @@ pub trait Sink {
 enum Frame {
     /// Nothing in here is kept.
     Skip,
-    Object(&'static [(&'static str, Shape)]),
+    Object(Code),
     Map(Field),
-    List(&'static Shape),
+    List(Code),
 }
 
 /// What the next value is, as far as it is kept.
 #[derive(Clone, Copy)]
 enum Next {
     Skipped,
-    Shaped(&'static Shape),
+    Shaped(Code),
     /// A map's value.
     Value(Field),
 }
@@ -73,11 +213,17 @@ pub struct Decoder {
 
 impl Decoder {
     /// A decoder for any number of documents of `shape`.
-    pub const fn new(shape: &'static Shape) -> Self {
+    pub const fn new(shape: Code) -> Self {
+        Self::around(shape, shape)
+    }
+
+    /// A decoder for documents of `shape`, in which `inner` stands for [`Shape::Inner`].
+    pub const fn around(shape: Code, inner: Code) -> Self {
         Self {
             tokenizer: Tokenizer::new(),
             walker: Walker {
                 root: shape,
+                inner,
                 next: Next::Shaped(shape),
                 frames: Vec::new(),
                 skipped: 0,
@@ -117,7 +263,8 @@ impl Decoder {
 }
 
 struct Walker {
-    root: &'static Shape,
+    root: Code,
+    inner: Code,
     next: Next,
     /// At most [`FRAMES`].
     frames: Vec<(Frame, Option<Field>)>,
@@ -139,10 +286,9 @@ impl Walker {
             }
             Token::Key(key) if self.skipped == 0 => {
                 self.next = match (self.frames.last(), key) {
-                    (Some((Frame::Object(fields), _)), Some(key)) => fields
-                        .iter()
-                        .find(|(name, _)| *name == key)
-                        .map_or(Next::Skipped, |(_, shape)| Next::Shaped(shape)),
+                    (Some((Frame::Object(entries), _)), Some(key)) => {
+                        entries.entry(key).map_or(Next::Skipped, Next::Shaped)
+                    }
                     (Some((Frame::Map(field), _)), Some(key)) => {
                         sink.key(*field, key);
                         Next::Value(*field)
@@ -176,15 +322,23 @@ impl Walker {
             self.skipped += 1;
             return;
         }
-        let (shape, group) = match core::mem::replace(&mut self.next, Next::Skipped) {
-            Next::Shaped(Shape::Group(field, inner)) => (Some(*inner), Some(*field)),
-            Next::Shaped(shape) => (Some(shape), None),
-            Next::Skipped | Next::Value(_) => (None, None),
+        let shape = match core::mem::replace(&mut self.next, Next::Skipped) {
+            Next::Shaped(shape) => shape.0,
+            Next::Skipped | Next::Value(_) => &[],
         };
+        let (mut shape, group) = match shape {
+            [GROUP, field, inside @ ..] => (inside, Some(Field(*field))),
+            shape => (shape, None),
+        };
+        if let [INNER, ..] = shape {
+            shape = self.inner.0;
+        }
         let frame = match (shape, object) {
-            (Some(Shape::Object(fields)), true) => Frame::Object(fields),
-            (Some(Shape::Map(field)), true) => Frame::Map(*field),
-            (Some(Shape::List(element)), false) => Frame::List(element),
+            ([OBJECT, low, high, entries @ ..], true) => {
+                Frame::Object(Code(entries.get(..length(*low, *high)).unwrap_or_default()))
+            }
+            ([MAP, field, ..], true) => Frame::Map(Field(*field)),
+            ([LIST, element @ ..], false) => Frame::List(Code(element)),
             _ => Frame::Skip,
         };
         // A group is announced even where its inside is not what was expected: its being there may be the point.
@@ -216,7 +370,7 @@ impl Walker {
         }
         self.next = match self.frames.last() {
             None => Next::Shaped(self.root),
-            Some((Frame::List(element), _)) => Next::Shaped(element),
+            Some((Frame::List(element), _)) => Next::Shaped(*element),
             Some(_) => Next::Skipped,
         };
     }
@@ -226,7 +380,7 @@ impl Walker {
             return None;
         }
         match self.next {
-            Next::Shaped(Shape::Value(field)) => Some(*field),
+            Next::Shaped(Code([VALUE, field, ..])) => Some(Field(*field)),
             Next::Value(field) => Some(field),
             _ => None,
         }
@@ -278,13 +432,33 @@ mod tests {
 
     fn trace(text: &str, step: usize) -> Vec<String> {
         let mut trace = Trace::default();
-        let mut decoder = Decoder::new(&SHAPE);
+        let mut decoder = Decoder::new(shape!(SHAPE));
         for piece in text.as_bytes().chunks(step) {
             decoder.feed(piece, &mut trace).expect("valid");
         }
         assert!(decoder.at_boundary());
         trace.0.push(format!("documents {}", decoder.documents()));
         trace.0
+    }
+
+    #[test]
+    fn the_inner_shape_is_found_where_it_stands() {
+        const ENVELOPE: Shape = Shape::Object(&[
+            (
+                "before",
+                Shape::List(&Shape::Group(Field(33), &Shape::Map(Field(34)))),
+            ),
+            ("inner", Shape::Group(ITEM, &Shape::Inner)),
+            ("name", Shape::Value(SIZE)),
+        ]);
+        let mut trace = Trace::default();
+        let mut decoder = Decoder::around(shape!(ENVELOPE), shape!(SHAPE));
+        let text = br#"{"name":1,"inner":{"name":"yes","inner":{"name":"no"}},"before":[{"a":2}]}"#;
+        decoder.feed(text, &mut trace).expect("valid");
+        let expected = [
+            "43 1", "enter 42", "40 yes", "leave 42", "enter 33", "key 34 a", "34 2", "leave 33",
+        ];
+        assert_eq!(trace.0, expected);
     }
 
     #[test]

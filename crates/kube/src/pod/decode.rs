@@ -5,11 +5,11 @@ use super::{
     RestartPolicy,
 };
 use crate::envelope::Object;
-use crate::json::{Field, Shape, Sink};
+use crate::json::{Code, Field, Shape, Sink, shape};
 use crate::metadata::{self, GENERATION, MIRROR, Metadata, OS_LABEL};
 use crate::selector::{Expression, Operator, Term, Toleration};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
-use crate::text::{integer, keep, whole};
+use crate::text::{integer, keep, set, whole};
 use crate::{Collector, Quantity, Timestamp};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -324,15 +324,15 @@ impl PodReader {
         }
         match field {
             MIRROR => self.pod.mirror = true,
-            OS_LABEL => self.pod.os_label = keep(value),
+            OS_LABEL => set(&mut self.pod.os_label, value),
             GENERATION => {
                 self.pod.generation = value
                     .and_then(|text| integer(text, 10))
                     .and_then(|count| u64::try_from(count).ok())
                     .unwrap_or(0)
             }
-            NODE_NAME => self.pod.node_name = keep(value),
-            OS => self.pod.os = keep(value),
+            NODE_NAME => set(&mut self.pod.node_name, value),
+            OS => set(&mut self.pod.os, value),
             RESTART_POLICY => {
                 self.pod.restart_policy = match value {
                     Some("Never") => RestartPolicy::Never,
@@ -349,7 +349,7 @@ impl PodReader {
             }
             EXPRESSION_KEY => {
                 if let Some(expression) = self.expression() {
-                    expression.key = keep(value);
+                    set(&mut expression.key, value);
                 }
             }
             EXPRESSION_OPERATOR => {
@@ -366,21 +366,21 @@ impl PodReader {
             TOLERATION_KEY | TOLERATION_OPERATOR | TOLERATION_VALUE | TOLERATION_EFFECT => {
                 if let Some(toleration) = self.pod.tolerations.last_mut() {
                     match field {
-                        TOLERATION_KEY => toleration.key = keep(value),
+                        TOLERATION_KEY => set(&mut toleration.key, value),
                         TOLERATION_OPERATOR => toleration.exists = value == Some("Exists"),
-                        TOLERATION_VALUE => toleration.value = keep(value),
-                        _ => toleration.effect = keep(value),
+                        TOLERATION_VALUE => set(&mut toleration.value, value),
+                        _ => set(&mut toleration.effect, value),
                     }
                 }
             }
             CONTAINER_NAME => {
                 if let Some(container) = self.container() {
-                    container.name = keep(value);
+                    set(&mut container.name, value);
                 }
             }
             CONTAINER_IMAGE => {
                 if let Some(container) = self.container() {
-                    container.image = keep(value);
+                    set(&mut container.image, value);
                 }
             }
             PULL_POLICY => {
@@ -430,7 +430,7 @@ impl PodReader {
 fn status_value(status: &mut KnownStatus, older_end: bool, field: Field, value: Option<&str>) {
     let time = || value.and_then(Timestamp::parse);
     match (field, &mut status.ended) {
-        (STATUS_NAME, _) => status.name = keep(value),
+        (STATUS_NAME, _) => set(&mut status.name, value),
         (RESTART_COUNT, _) => status.restart_count = whole(value).unwrap_or(0),
         (RUNNING_SINCE, _) => status.state = KnownState::Running(time().unwrap_or_default()),
         (EXIT_CODE, Some(end)) if !older_end => {
@@ -440,7 +440,7 @@ fn status_value(status: &mut KnownStatus, older_end: bool, field: Field, value: 
                 .and_then(|code| i32::try_from(code).ok())
                 .unwrap_or(-1);
         }
-        (EXIT_REASON, Some(end)) if !older_end => end.reason = keep(value),
+        (EXIT_REASON, Some(end)) if !older_end => set(&mut end.reason, value),
         (STARTED, Some(end)) if !older_end => end.started = time(),
         (FINISHED, Some(end)) if !older_end => end.finished = time(),
         _ => {}
@@ -541,7 +541,7 @@ impl Sink for PodReader {
 }
 
 impl Object for PodReader {
-    const SHAPE: &'static Shape = &Shape::Object(&[
+    const SHAPE: Code = shape!(Shape::Object(&[
         ("metadata", metadata::SHAPE_OF_POD),
         ("spec", SPEC),
         (
@@ -567,7 +567,7 @@ impl Object for PodReader {
         CODE_ENTRY,
         REASON_ENTRY,
         MESSAGE_ENTRY,
-    ]);
+    ]));
 
     fn metadata(&self) -> &Metadata {
         &self.pod.metadata

@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
-use picolet_kube::json::{Decoder, Field, Shape, Sink};
+use picolet_kube::json::{Code, Decoder, Field, Shape, Sink, shape};
 use picolet_kube::{Collector, integer};
 use picolet_platform::{Duration, LedMode, Network, PinMode, Platform};
 
@@ -101,7 +101,7 @@ const fn field(index: u8) -> Shape {
     Shape::Value(Field(FIRST + index))
 }
 
-static SHAPE: Shape = Shape::Object(&[
+const SHAPE: Code = shape!(Shape::Object(&[
     ("command", field(0)),
     (
         "params",
@@ -116,7 +116,7 @@ static SHAPE: Shape = Shape::Object(&[
             ("duty", field(8)),
         ]),
     ),
-]);
+]));
 
 #[derive(Default)]
 struct Fields {
@@ -181,7 +181,7 @@ impl Command {
     #[inline(never)]
     pub fn parse(body: &[u8]) -> Result<Self, CommandError> {
         let mut fields = Fields::default();
-        let mut decoder = Decoder::new(&SHAPE);
+        let mut decoder = Decoder::new(SHAPE);
         let read = decoder.feed(body, &mut fields);
         if read.is_err() || !decoder.at_boundary() || decoder.documents() != 1 {
             return Err(CommandError::Json);
