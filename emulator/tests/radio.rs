@@ -253,6 +253,23 @@ fn a_scan_finds_networks() {
 }
 
 #[test]
+fn it_keeps_the_rules_of_a_country_that_there_is() {
+    let (mut host, _) = host(Security::Open);
+    assert_eq!(host.radio.country(), None);
+    host.configure();
+    assert_eq!(host.radio.country(), Some("XX"));
+    for (value, status) in [
+        (&b"DE\0\0\xff\xff\xff\xffDE\0\0"[..], 0),
+        (b"ZZ\0\0\xff\xff\xff\xffZZ\0\0", -2),
+        (b"DE\0\0\xff\xff\xff\xffde\0\0", -2),
+        (b"DE\0\0", -24),
+    ] {
+        assert_eq!(host.set("country", value), status);
+    }
+    assert_eq!(host.radio.country(), Some("DE"));
+}
+
+#[test]
 fn the_led_is_behind_the_radio() {
     let (mut host, _) = host(Security::Open);
     assert_eq!(host.radio.status().gpio, 4, "USB power");

@@ -60,8 +60,7 @@ pub(crate) struct Arguments {
     /// The network does not tell its name.
     #[arg(long)]
     hidden: bool,
-    /// The country that the board is in, as DE or US. The boards' radio driver cannot be told yet, and keeps to what is allowed
-    /// everywhere.
+    /// The country that the board is in, as DE or US: the radio keeps its rules. [default: what is allowed everywhere]
     #[arg(long, value_name = "CODE")]
     country: Option<String>,
     /// The board's name for DHCP. [default: the node's name up to its first dot]

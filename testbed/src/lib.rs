@@ -409,6 +409,16 @@ impl Testbed {
         radio.expect("the board has this radio").air_mut()
     }
 
+    /// The country whose rules the radio was told to keep, `XX` for what is allowed everywhere.
+    ///
+    /// # Panics
+    /// Never: the radio was plugged in by [`Self::new`].
+    pub fn country(&mut self) -> Option<String> {
+        let radio = self.board.radio().as_any_mut().downcast_mut::<Cyw43439>();
+        let radio = radio.expect("the board has this radio");
+        radio.country().map(str::to_owned)
+    }
+
     /// Takes the access point off the air, or puts it there.
     pub fn set_access_point(&mut self, present: bool) {
         let now = self.now();

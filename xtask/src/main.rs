@@ -41,10 +41,10 @@ enum Verb {
     ControlPlane(control_plane::Verb),
     /// What a user flashes: bootloader, application and radio firmware in one file.
     Image(image::Arguments),
-    /// Makes boards/vendor/rustls: the release with our patch, which the boards' workspace needs.
+    /// Makes boards/vendor: releases of libraries with our patches, which the boards' workspace needs.
     Patch,
-    /// Builds the link tests for both boards and prints their sizes.
-    Sizes,
+    /// What a board's image takes of flash and RAM, by crate.
+    Sizes(sizes::Arguments),
     /// Measures what budgets.toml limits.
     Budgets,
     /// Measures speed: exact counts on simulated processors, ratios on this machine.
@@ -73,8 +73,8 @@ fn main() -> ExitCode {
         Verb::Conformance(verb) => conformance::run(&verb),
         Verb::ControlPlane(verb) => control_plane::run(&verb),
         Verb::Image(arguments) => image::run(&arguments),
-        Verb::Patch => picolet_image::patch::run().map(drop),
-        Verb::Sizes => sizes::run(),
+        Verb::Patch => picolet_image::patch::run(),
+        Verb::Sizes(arguments) => sizes::run(&arguments),
         Verb::Budgets => budgets::run(),
         Verb::Bench(Bench::Configmap) => demo::bench("picolet-conformance", "configmap"),
         Verb::Bench(Bench::Ec) => ec::bench(),

@@ -1,11 +1,12 @@
-//! `cargo xtask sizes`: what an image takes of flash and of static memory, by section.
+//! `cargo xtask sizes`: what an image takes of flash and of static memory, by section and by crate.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use object::{Object, ObjectSection, SectionFlags, elf};
+use object::{File, Object, ObjectSection, ObjectSymbol, Section, SectionFlags, elf};
 use picolet_image::build::Place;
 
 /// Bytes of an image.
@@ -33,20 +34,16 @@ impl Sizes {
     /// Measures an ELF file.
     pub(crate) fn of(elf: &Path) -> Result<Self> {
         let bytes = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
-        let file =
-            object::File::parse(&*bytes).with_context(|| format!("{} is not an ELF file", elf.display()))?;
+        let file = File::parse(&*bytes).with_context(|| format!("{} is not an ELF file", elf.display()))?;
         let mut sizes = Self::default();
         for section in file.sections() {
-            let SectionFlags::Elf { sh_flags } = section.flags() else {
-                bail!("{} is not an ELF file", elf.display());
-            };
-            if sh_flags & u64::from(elf::SHF_ALLOC) == 0 {
-                continue;
-            }
-            match (sh_flags & u64::from(elf::SHF_WRITE) != 0, section.kind()) {
-                (true, object::SectionKind::UninitializedData) => sizes.bss += section.size(),
-                (true, _) => sizes.data += section.size(),
-                (false, _) => sizes.text += section.size(),
+            match Kind::of(&section).with_context(|| format!("{} is not an ELF file", elf.display()))? {
+                Some(Kind::Variables) if section.kind() == object::SectionKind::UninitializedData => {
+                    sizes.bss += section.size();
+                }
+                Some(Kind::Variables) => sizes.data += section.size(),
+                Some(Kind::Code | Kind::Constants) => sizes.text += section.size(),
+                None => {}
             }
         }
         Ok(sizes)
@@ -65,6 +62,97 @@ impl fmt::Display for Sizes {
     }
 }
 
+/// What a section holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Code,
+    Constants,
+    /// In RAM, code that runs there included.
+    Variables,
+}
+
+impl Kind {
+    /// `None` if it is not in the chip's memory.
+    fn of(section: &Section<'_, '_>) -> Result<Option<Self>> {
+        let SectionFlags::Elf { sh_flags } = section.flags() else {
+            bail!("it has no flags");
+        };
+        let has = |flag: u32| sh_flags & u64::from(flag) != 0;
+        Ok(
+            match (has(elf::SHF_ALLOC), has(elf::SHF_WRITE), has(elf::SHF_EXECINSTR)) {
+                (false, ..) => None,
+                (_, true, _) => Some(Self::Variables),
+                (.., true) => Some(Self::Code),
+                _ => Some(Self::Constants),
+            },
+        )
+    }
+}
+
+/// Bytes of one crate, or of what has no name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    code: u64,
+    constants: u64,
+    variables: u64,
+}
+
+impl Share {
+    fn of_kind(&mut self, kind: Kind) -> &mut u64 {
+        match kind {
+            Kind::Code => &mut self.code,
+            Kind::Constants => &mut self.constants,
+            Kind::Variables => &mut self.variables,
+        }
+    }
+}
+
+/// What has no name in the ELF file: texts, tables, and what the linker puts between.
+const UNNAMED: &str = "(no name)";
+/// What has a name of C: the compiler's own functions, handlers of exceptions.
+const C: &str = "(no crate)";
+
+/// What each crate takes, by the names in an ELF file: what is inlined counts with whom it is inlined into, and what is
+/// generic with whose it is and not with who uses it.
+fn by_crate(elf: &Path) -> Result<BTreeMap<String, Share>> {
+    let bytes = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
+    let file = File::parse(&*bytes).with_context(|| format!("{} is not an ELF file", elf.display()))?;
+    let mut shares: BTreeMap<String, Share> = BTreeMap::new();
+    for section in file.sections() {
+        if let Some(kind) = Kind::of(&section)? {
+            *shares.entry(UNNAMED.to_owned()).or_default().of_kind(kind) += section.size();
+        }
+    }
+    // Functions that are the same have one address.
+    let mut counted = BTreeSet::new();
+    for symbol in file.symbols() {
+        let Some(section) = symbol.section_index() else {
+            continue;
+        };
+        let kind = Kind::of(&file.section_by_index(section)?)?;
+        let (Some(kind), Ok(name)) = (kind, symbol.name()) else {
+            continue;
+        };
+        if symbol.size() == 0 || !counted.insert((section.0, symbol.address())) {
+            continue;
+        }
+        let name = format!("{:#}", rustc_demangle::demangle(name));
+        let owner = crate_of(&name).unwrap_or(C).to_owned();
+        *shares.entry(owner).or_default().of_kind(kind) += symbol.size();
+        let unnamed = shares.entry(UNNAMED.to_owned()).or_default().of_kind(kind);
+        *unnamed = unnamed.saturating_sub(symbol.size());
+    }
+    Ok(shares)
+}
+
+/// The crate in the name of a function or a variable: the first part of the first path in it.
+fn crate_of(name: &str) -> Option<&str> {
+    let (before, _) = name.split_once("::")?;
+    let word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let start = before.rfind(|letter| !word(letter)).map_or(0, |at| at + 1);
+    Some(&before[start..]).filter(|owner| !owner.is_empty())
+}
+
 /// Builds a binary of the workspace `boards/` as it is shipped, where it is, and returns its ELF file.
 pub(crate) fn build(package: &str, binary: &str, target: &str) -> Result<PathBuf> {
     build_with(package, binary, target, "")
@@ -75,14 +163,51 @@ pub(crate) fn build_with(package: &str, binary: &str, target: &str, features: &s
     picolet_image::build::build_with(package, binary, target, features, Place::Here)
 }
 
-/// Prints the sizes of the link tests for both boards.
-pub(crate) fn run() -> Result<()> {
-    for target in crate::check::THUMB_TARGETS {
-        for binary in ["empty", "tls"] {
-            let sizes = Sizes::of(&build("link-test", binary, target)?)?;
-            println!("{binary:>8} {target:<26} {sizes}");
+/// What to print.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Of which board's image: pico-w or pico-2-w.
+    #[arg(long, default_value = "pico-w")]
+    board: String,
+    /// Of the link tests instead, for both boards.
+    #[arg(long, conflicts_with = "board")]
+    link_tests: bool,
+}
+
+/// Prints the sizes of a board's image, or of the link tests.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.link_tests {
+        for target in crate::check::THUMB_TARGETS {
+            for binary in ["empty", "tls", "agent"] {
+                let sizes = Sizes::of(&build("link-test", binary, target)?)?;
+                println!("{binary:>8} {target:<26} {sizes}");
+            }
         }
+        return Ok(());
     }
+    let board = &*arguments.board;
+    let [pico_w, pico_2_w] = crate::check::THUMB_TARGETS;
+    let target = match board {
+        "pico-w" => pico_w,
+        "pico-2-w" => pico_2_w,
+        _ => bail!("there is no board {board:?}; there are pico-w, pico-2-w"),
+    };
+    let elf = build(board, &format!("picolet-{board}"), target)?;
+    let mut shares: Vec<_> = by_crate(&elf)?.into_iter().collect();
+    shares.sort_by_key(|(_, share)| std::cmp::Reverse(share.code + share.constants));
+    println!("{:>9} {:>9} {:>9}  bytes", "code", "constants", "RAM");
+    for (owner, share) in shares {
+        let Share {
+            code,
+            constants,
+            variables,
+        } = share;
+        println!("{code:>9} {constants:>9} {variables:>9}  {owner}");
+    }
+    println!(
+        "picolet-{board}, without the radio's firmware: {}",
+        Sizes::of(&elf)?
+    );
     Ok(())
 }
 
@@ -100,6 +225,35 @@ mod tests {
         );
         assert_eq!(sizes.flash(), sizes.text + sizes.data);
         assert_eq!(sizes.ram(), sizes.data + sizes.bss);
+    }
+
+    #[test]
+    fn every_byte_of_it_is_some_crate_s() {
+        let program = std::env::current_exe().unwrap();
+        let (sizes, shares) = (Sizes::of(&program).unwrap(), by_crate(&program).unwrap());
+        let sum = |of: fn(&Share) -> u64| shares.values().map(of).sum::<u64>();
+        assert_eq!(sum(|share| share.code + share.constants), sizes.text);
+        assert_eq!(sum(|share| share.variables), sizes.ram());
+        assert!(shares["xtask"].code > 0 && shares["core"].code > 0);
+        assert!(shares[UNNAMED].code < sizes.text / 2, "{:?}", shares[UNNAMED]);
+    }
+
+    #[test]
+    fn a_name_says_whose_it_is() {
+        for (name, owner) in [
+            ("core::panicking::panic_bounds_check", Some("core")),
+            (
+                "<picolet_kube::http::Body as core::fmt::Debug>::fmt",
+                Some("picolet_kube"),
+            ),
+            (
+                "<&mut dyn picolet_tls::Read as core::fmt::Debug>::fmt",
+                Some("picolet_tls"),
+            ),
+            ("memcpy", None),
+        ] {
+            assert_eq!(crate_of(name), owner, "{name}");
+        }
     }
 
     #[test]

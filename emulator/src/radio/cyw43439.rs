@@ -180,6 +180,12 @@ impl Cyw43439 {
         }
     }
 
+    /// The country whose rules the host has told it to keep, `XX` for what is allowed everywhere.
+    #[must_use]
+    pub fn country(&self) -> Option<&str> {
+        self.firmware.country()
+    }
+
     fn note(&mut self, line: impl FnOnce() -> String) {
         if self.tracing {
             if self.trace.len() >= TRACE_LINES {

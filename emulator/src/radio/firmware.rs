@@ -155,6 +155,15 @@ fn word_at(data: &[u8], at: usize) -> Option<u32> {
     ))
 }
 
+/// Whether there are rules for that country. A real matrix has a list; here it is all that could be one, but for `ZZ`, by which
+/// no country is meant.
+fn is_country(code: &[u8]) -> bool {
+    let [first, second, 0, 0] = code else { return false };
+    first.is_ascii_uppercase()
+        && (second.is_ascii_uppercase() || second.is_ascii_digit())
+        && (*first, *second) != (b'Z', b'Z')
+}
+
 impl Firmware {
     /// The firmware after reset, of a board with that address and those levels on its input pins.
     pub(super) fn new(address: [u8; 6], gpio_input: u8, rejoins: bool) -> Self {
@@ -188,6 +197,12 @@ impl Firmware {
     /// The levels of the pins behind the radio: those it drives, and those it reads.
     pub(super) fn gpio(&self) -> u8 {
         self.gpio_output | self.gpio_input
+    }
+
+    /// The country whose rules it keeps, if the host has named one.
+    pub(super) fn country(&self) -> Option<&str> {
+        let code = self.variables.get("country")?.get(8..10)?;
+        std::str::from_utf8(code).ok()
     }
 
     pub(super) fn take_complaint(&mut self) -> Option<String> {
@@ -429,6 +444,13 @@ impl Firmware {
                 self.station.credentials.wpa_auth = word.ok_or(error::BAD_LENGTH)?;
             }
             "mfp" => self.station.credentials.mfp = word.ok_or(error::BAD_LENGTH)?,
+            "country" => {
+                // What the rules are called, which revision of them, and for which country they are.
+                let code = value.get(8..12).ok_or(error::BAD_LENGTH)?;
+                if !is_country(code) {
+                    return Err(error::BAD_ARGUMENT);
+                }
+            }
             "roam_off" => self.station.roams = word == Some(0),
             // In seconds, and in milliseconds.
             "bcn_timeout" => self.station.beacon_timeout = millis(word) * 1000,

@@ -5,7 +5,7 @@ mod radio;
 mod sntp;
 pub(crate) mod socket;
 
-use crate::entropy;
+use crate::{entropy, log};
 use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr};
 use critical_section::Mutex;
@@ -190,7 +190,17 @@ async fn start(hardware: Hardware, settings: Option<Settings<'static>>) {
     } = hardware.firmware;
     let (device, mut control, runner) = cyw43::new(hardware.room.0, power, bus, program, parameters).await;
     run_radio(runner).map(|task| spawner.spawn(task)).ok();
-    control.init(countries).await;
+    let country = settings.map_or("XX", |settings| settings.country());
+    // Settings have no other ones than of two letters.
+    let code = country.as_bytes().first_chunk().copied().unwrap_or(*b"XX");
+    if !control.init(countries, code).await {
+        log::line(
+            picolet_platform::Level::Warn,
+            format_args!(
+                "the radio does not know the country {country}: it keeps to what is allowed everywhere"
+            ),
+        );
+    }
     let Some(settings) = settings else {
         radio::only_show(control).map(|task| spawner.spawn(task)).ok();
         return;
