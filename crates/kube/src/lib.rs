@@ -31,5 +31,5 @@ mod text;
 mod time;
 
 pub use quantity::{Quantity, QuantityError};
-pub use text::{Collector, integer};
+pub use text::{Collector, Integer, integer};
 pub use time::{MicroTime, Time, Timestamp};

@@ -3,7 +3,7 @@
 //! Source: `k8s.io/apimachinery/pkg/api/resource/quantity.go`. Kept in thousandths, rounded away from zero as there:
 //! enough for processors and bytes up to 9 petabytes, beyond which a value saturates.
 
-use crate::text::integer;
+use crate::text::{Integer, integer};
 use core::fmt;
 
 /// An amount of a resource, in thousandths of its unit.
@@ -163,35 +163,33 @@ struct Scale {
 
 impl Scale {
     fn parse(suffix: &str) -> Result<Self, QuantityError> {
-        let ten = |ten| Ok(Self { ten, kibi: 0 });
-        let kibi = |kibi| Ok(Self { ten: 0, kibi });
-        match suffix {
-            "" => ten(0),
-            "n" => ten(-9),
-            "u" => ten(-6),
-            "m" => ten(-3),
-            "k" => ten(3),
-            "M" => ten(6),
-            "G" => ten(9),
-            "T" => ten(12),
-            "P" => ten(15),
-            "E" => ten(18),
-            "Ki" => kibi(1),
-            "Mi" => kibi(2),
-            "Gi" => kibi(3),
-            "Ti" => kibi(4),
-            "Pi" => kibi(5),
-            "Ei" => kibi(6),
-            _ => {
-                let exponent = suffix.strip_prefix(['e', 'E']).ok_or(QuantityError::Suffix)?;
-                if exponent.len() > 5 {
-                    return Err(QuantityError::Suffix);
-                }
-                ten(integer(exponent, 10)
-                    .and_then(|exponent| i32::try_from(exponent).ok())
-                    .ok_or(QuantityError::Suffix)?)
+        // Three powers of ten, or one of 1024, from each to the next.
+        let place = |among: &str, letter: u8| {
+            let place = among.bytes().position(|known| known == letter);
+            place.map(|place| place as i32)
+        };
+        let (ten, kibi) = match suffix.as_bytes() {
+            [] => (0, 0),
+            [letter] => {
+                let place = place("num kMGTPE", *letter).filter(|_| *letter != b' ');
+                (3 * (place.ok_or(QuantityError::Suffix)? - 3), 0)
             }
-        }
+            [letter, b'i'] => {
+                let place = place("KMGTPE", *letter);
+                (0, place.ok_or(QuantityError::Suffix)? + 1)
+            }
+            [b'e' | b'E', exponent @ ..] if exponent.len() <= 5 => {
+                let exponent = core::str::from_utf8(exponent).ok();
+                let exponent = exponent.and_then(|exponent| integer(exponent, 10));
+                // Of five characters, it fits.
+                (exponent.ok_or(QuantityError::Suffix)? as i32, 0)
+            }
+            _ => return Err(QuantityError::Suffix),
+        };
+        Ok(Self {
+            ten,
+            kibi: kibi as u32,
+        })
     }
 }
 
@@ -199,7 +197,7 @@ impl Scale {
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 % 1000 != 0 {
-            return write!(f, "{}m", self.0);
+            return write!(f, "{}m", Integer(self.0));
         }
         let mut value = self.0 / 1000;
         let mut suffix = "";
@@ -210,7 +208,7 @@ impl fmt::Display for Quantity {
             value /= 1024;
             suffix = next;
         }
-        write!(f, "{value}{suffix}")
+        write!(f, "{}{suffix}", Integer(value))
     }
 }
 

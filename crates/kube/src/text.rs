@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// The longest value that is kept whole: twice the longest name, and an image with its digest.
 pub(crate) const VALUE_BYTES: usize = 512;
@@ -84,6 +85,19 @@ pub fn integer(text: &str, radix: u32) -> Option<i64> {
     Some(if negative { value.wrapping_neg() } else { value })
 }
 
+/// A whole number that may be negative, as text. As with reading, each width that is written takes a third of a kilobyte
+/// of flash: so a sign is put in front of the one width that has none.
+pub struct Integer(pub i64);
+
+impl fmt::Display for Integer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        self.0.unsigned_abs().fmt(f)
+    }
+}
+
 /// Reads a whole number that is kept.
 #[inline(never)]
 pub(crate) fn whole(value: Option<&str>) -> Option<u32> {
@@ -124,6 +138,7 @@ mod tests {
             for radix in [10, 16] {
                 prop_assert_eq!(integer(&text, radix), i64::from_str_radix(&text, radix).ok());
             }
+            prop_assert_eq!(Integer(number).to_string(), number.to_string());
             prop_assert_eq!(integer(&number.to_string(), 10), Some(number));
             prop_assert_eq!(integer(&format!("{number:x}"), 16), i64::try_from(number as u64).ok());
         }

@@ -11,7 +11,7 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use embassy_futures::select::{Either, Select, select};
@@ -138,7 +138,7 @@ impl<S: Read + Write> Connection<S> {
         write_head(&mut head, host, USER_AGENT, request);
         if let Some(token) = &self.bearer {
             head.truncate(head.len() - 2); // the empty line that ends it
-            head.extend(["Authorization: Bearer ", token, "\r\n\r\n"]);
+            let _ = write!(head, "Authorization: Bearer {token}\r\n\r\n");
         }
         // One after the other: a copy of both together would be the largest allocation of the agent.
         for part in [head.as_str(), request.body] {
@@ -343,24 +343,24 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// Makes a request whose answer is one object, which is read into `object`.
     pub(crate) fn get<T: Object>(
         &self,
-        request: Request<'_>,
+        request: &Request<'_>,
         object: &mut T,
     ) -> impl Future<Output = Result<(), ApiError>> {
         self.request(None, request, Some((T::SHAPE, object)))
     }
 
     /// The same for what cannot wait longer than `patience` for the requests of others.
-    pub(crate) fn get_soon<T: Object>(
+    pub(crate) fn get_soon(
         &self,
         patience: Duration,
-        request: Request<'_>,
-        object: &mut T,
+        request: &Request<'_>,
+        into: (Code, &mut dyn Sink),
     ) -> impl Future<Output = Result<(), ApiError>> {
-        self.request(Some(patience), request, Some((T::SHAPE, object)))
+        self.request(Some(patience), request, Some(into))
     }
 
     /// Makes a request of whose answer only the success counts.
-    pub(crate) fn post(&self, request: Request<'_>) -> impl Future<Output = Result<(), ApiError>> {
+    pub(crate) fn post(&self, request: &Request<'_>) -> impl Future<Output = Result<(), ApiError>> {
         self.request(None, request, None)
     }
 
@@ -369,7 +369,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     async fn request(
         &self,
         patience: Option<Duration>,
-        request: Request<'_>,
+        request: &Request<'_>,
         into: Option<(Code, &mut dyn Sink)>,
     ) -> Result<(), ApiError> {
         let mut shared = match patience {
@@ -407,7 +407,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
                 },
             };
             let by = Some(self.platform.uptime() + REQUEST_TIMEOUT);
-            match self.exchange(connection, &request, by, None, &mut answer).await {
+            match self.exchange(connection, request, by, None, &mut answer).await {
                 Err(ApiError::Io) if core::mem::take(&mut reused) => client.connection = None,
                 Err(error) => {
                     client.connection = None;

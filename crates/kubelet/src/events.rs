@@ -80,7 +80,7 @@ struct Sent {
 /// The queue and the memory.
 #[derive(Default)]
 pub(crate) struct Events {
-    queue: heapless::Deque<Entry, QUEUE>,
+    queue: heapless::Deque<Box<Entry>, QUEUE>,
     sent: heapless::Deque<Sent, REMEMBERED>,
 }
 
@@ -117,7 +117,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             format_args!("{reason} ({} {}): {}", about.kind, about.name, text.0),
         );
         let now = self.now();
-        let entry = Entry {
+        let entry = Box::new(Entry {
             kind: match about.kind {
                 "Pod" => "Pod",
                 "ConfigMap" => "ConfigMap",
@@ -132,7 +132,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             first: now,
             last: now,
             count: 1,
-        };
+        });
         let mut events = self.events.borrow_mut();
         if let Some(waiting) = events.queue.iter_mut().find(|waiting| waiting.is_like(&entry)) {
             waiting.count += 1;
@@ -194,7 +194,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         };
         let written = event.count;
         let body = &*body;
-        self.post(Request { resource, verb, body }).await?;
+        self.post(&Request { resource, verb, body }).await?;
         let mut events = self.events.borrow_mut();
         if let Some(sent) = events
             .sent

@@ -64,7 +64,7 @@ async fn renew<P: Platform, N: Network, R: Runtime>(
     for _ in 0..3 {
         if !known {
             let mut found = Lease::default();
-            match agent.get(Request::get(Resource::Lease(name)), &mut found).await {
+            match agent.get(&Request::get(Resource::Lease(name)), &mut found).await {
                 Ok(()) => keep(held, found),
                 Err(error) if error.code() == 404 => held.resource_version = None,
                 Err(error) => return Err(error),
@@ -92,7 +92,7 @@ async fn renew<P: Platform, N: Network, R: Runtime>(
         let mut written = Lease::default();
         let body = &*body;
         let request = Request { resource, verb, body };
-        match agent.get(request, &mut written).await {
+        match agent.get(&request, &mut written).await {
             Ok(()) => {
                 keep(held, written);
                 agent

@@ -92,10 +92,10 @@ async fn try_to_register<P: Platform, N: Network, R: Runtime>(
         body: &body,
     };
     let mut node = Node::default();
-    match agent.get(create, &mut node).await {
+    match agent.get(&create, &mut node).await {
         Ok(()) => {}
         Err(error) if error.code() == 409 => {
-            agent.get(Request::get(Resource::Node(name)), &mut node).await?;
+            agent.get(&Request::get(Resource::Node(name)), &mut node).await?;
             adopt(agent, &mut node).await?;
         }
         Err(error) => return Err(error),
@@ -144,5 +144,5 @@ async fn adopt<P: Platform, N: Network, R: Runtime>(
         verb: Verb::StrategicMergePatch,
         body: &body,
     };
-    agent.get(patch, found).await
+    agent.get(&patch, found).await
 }

@@ -18,7 +18,7 @@ use embassy_futures::select::select;
 use picolet_kube::event::{Reference, Severity};
 use picolet_kube::node::{ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch};
 use picolet_kube::request::{Request, Resource, Verb};
-use picolet_kube::{Quantity, Timestamp};
+use picolet_kube::{Integer, Quantity, Timestamp};
 use picolet_platform::{Duration, Level, Network, Platform, TimeSource};
 
 /// How often the status is computed and the Node looked at.
@@ -95,7 +95,7 @@ async fn report<P: Platform, N: Network, R: Runtime>(
 ) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
     let mut node = Node::default();
-    agent.get(Request::get(Resource::Node(name)), &mut node).await?;
+    agent.get(&Request::get(Resource::Node(name)), &mut node).await?;
     let other = {
         let known = agent.node.borrow();
         known.metadata.uid != node.metadata.uid
@@ -120,7 +120,7 @@ async fn report<P: Platform, N: Network, R: Runtime>(
         verb: Verb::StrategicMergePatch,
         body: &body,
     };
-    agent.get(patch, &mut node).await?;
+    agent.get(&patch, &mut node).await?;
     *agent.node.borrow_mut() = node;
     memory.sent = Some((hash, uptime));
     agent.metrics.heartbeat(agent.platform.uptime(), agent.now());
@@ -265,7 +265,7 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
         let _ = write!(
             wifi_text,
             "about {} dBm",
-            i64::from(i32::from(dbm).div_euclid(5) * 5)
+            Integer(i64::from(i32::from(dbm).div_euclid(5) * 5))
         );
     }
     let mut runtime = heapless::String::<48>::new();

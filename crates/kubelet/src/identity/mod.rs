@@ -271,7 +271,7 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
         verb: Verb::Create,
         body: &body,
     };
-    agent.get(asked, &mut made).await?;
+    agent.get(&asked, &mut made).await?;
     drop((body, request));
     let request_name = made.metadata.name;
     pending(agent, purpose, &request_name);
@@ -324,7 +324,7 @@ async fn decided<P: Platform, N: Network, R: Runtime>(
         }
         let mut answer = CertificateSigningRequest::default();
         let question = Request::get(Resource::CertificateSigningRequest(request));
-        match agent.get(question, &mut answer).await {
+        match agent.get(&question, &mut answer).await {
             Ok(()) => {}
             Err(error) => match error.code() {
                 404 => return Err(Failure::Outdated),

@@ -209,7 +209,7 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
         if wants_node {
             let name = Resource::Node(&agent.settings.node_name);
             let mut node = Node::default();
-            match Box::pin(agent.get(Request::get(name), &mut node)).await {
+            match Box::pin(agent.get(&Request::get(name), &mut node)).await {
                 Ok(()) => *agent.node.borrow_mut() = node,
                 Err(error) if error.code() == 0 || error.code() >= 429 => {
                     agent.platform.sleep(NODE_AGAIN).await;
@@ -247,7 +247,7 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
         }
         let body = &*body;
         // It is large, rare and one at a time: on the heap it costs nothing while nothing is told.
-        let result = Box::pin(agent.post(Request { resource, verb, body })).await;
+        let result = Box::pin(agent.post(&Request { resource, verb, body })).await;
         if let Err(error) = &result {
             agent
                 .platform
@@ -282,7 +282,7 @@ impl<P: Platform, N: Network, R: Runtime> Store for Watched<'_, P, N, R> {
     }
 
     fn applied(&self, object: &mut PodReader) {
-        let pod = core::mem::take(&mut object.pod);
+        let pod = &mut object.pod;
         if pod.metadata.uid.is_empty() {
             return; // it had none, or one that was longer than any
         }

@@ -235,19 +235,14 @@ pub(super) fn with_status(
     scheme: &str,
     use_it: &mut dyn FnMut(&StatusPatch<'_>),
 ) {
-    let texts: Vec<Texts> = worker
-        .runs
-        .iter()
-        .enumerate()
-        .map(|(index, run)| texts(pod, worker, index, run, scheme))
-        .collect();
-    let statuses: Vec<ContainerStatus<'_>> = worker
-        .runs
-        .iter()
-        .zip(&texts)
-        .enumerate()
-        .filter_map(|(index, (run, texts))| container_status(pod, worker, index, run, texts))
-        .collect();
+    let mut all = Vec::with_capacity(worker.runs.len());
+    for (index, run) in worker.runs.iter().enumerate() {
+        all.push(texts(pod, worker, index, run, scheme));
+    }
+    let mut statuses = Vec::with_capacity(all.len());
+    for (index, (run, texts)) in worker.runs.iter().zip(&all).enumerate() {
+        statuses.extend(container_status(pod, worker, index, run, texts));
+    }
     let (init_containers, containers) = statuses.split_at(worker.inits.min(statuses.len()));
     use_it(&StatusPatch {
         uid: &pod.metadata.uid,

@@ -17,6 +17,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem::take;
 use picolet_kube::Quantity;
 use picolet_kube::event::Severity;
 use picolet_kube::json::Writer;
@@ -248,12 +249,12 @@ impl Pods {
 
     /// Takes a pod as the API server has it. Returns `false` if it had no place, and the uid of a pod that lost its own.
     #[inline(never)]
-    pub(super) fn applied(&mut self, mut pod: Pod, now: Moment) -> (bool, Option<Box<str>>) {
+    pub(super) fn applied(&mut self, pod: &mut Pod, now: Moment) -> (bool, Option<Box<str>>) {
         if let Some(own) = &mut self.own
             && pod.mirror
             && own.is(&pod.metadata)
         {
-            own.applied(pod);
+            own.applied(take(pod));
             return (true, None);
         }
         let ending = pod.metadata.deletion_timestamp.is_some();
@@ -266,11 +267,11 @@ impl Pods {
             if entry.report.gone {
                 return (true, None);
             }
-            entry.worker.update(&entry.pod, &pod, now);
+            entry.worker.update(&entry.pod, pod, now);
             if entry.admission == Admission::Done {
-                forget_selectors(&mut pod);
+                forget_selectors(pod);
             }
-            entry.pod = pod;
+            entry.pod = take(pod);
             if entry.report.is_taken(&entry.worker) && is_overridden(&entry.pod, &entry.worker) {
                 entry.worker.changed();
             }
@@ -294,18 +295,19 @@ impl Pods {
             let Some(index) = self.entries.iter().position(Entry::is_evictable) else {
                 return (false, None);
             };
-            let uid = self.entries.remove(index).pod.metadata.uid;
+            let uid = take(&mut self.entries[index].pod.metadata.uid);
+            self.entries.remove(index);
             if self.evicted.len() == EVICTED {
                 self.evicted.remove(0);
             }
             self.evicted.push(fingerprint(&uid));
             evicted = Some(uid);
         }
-        let mut worker = Worker::new(&pod, now);
+        let mut worker = Worker::new(pod, now);
         if pod.mirror || (ended && !pod.phase.is_terminal()) {
             worker.leave();
         } else if ending {
-            worker.end(&pod, now);
+            worker.end(pod, now);
         }
         pod.statuses = Vec::new();
         let admission = if ending || worker.is_done() {
@@ -314,7 +316,7 @@ impl Pods {
             Admission::Due
         };
         self.entries.push(Entry {
-            pod,
+            pod: take(pod),
             worker,
             report: Report::default(),
             admission,
@@ -394,10 +396,15 @@ impl Pods {
             }
             !over
         });
-        self.entries
-            .iter()
-            .filter_map(|entry| entry.worker.wake(&entry.pod, now))
-            .min()
+        let mut first = None;
+        for entry in &self.entries {
+            if let Some(at) = entry.worker.wake(&entry.pod, now)
+                && first.is_none_or(|first| at < first)
+            {
+                first = Some(at);
+            }
+        }
+        first
     }
 
     #[inline(never)]

@@ -174,9 +174,12 @@ pub(super) struct Worker {
 impl Worker {
     /// A worker for a pod that the node did not know: a new one, or one of before a restart.
     pub(super) fn new(pod: &Pod, now: Moment) -> Self {
-        let containers = pod.init_containers.iter().chain(&pod.containers);
+        let mut runs = Vec::with_capacity(pod.init_containers.len() + pod.containers.len());
+        for container in pod.init_containers.iter().chain(&pod.containers) {
+            runs.push(known(pod, container, now));
+        }
         Self {
-            runs: containers.map(|container| known(pod, container, now)).collect(),
+            runs,
             inits: pod.init_containers.len(),
             start_time: pod.start_time.unwrap_or(now.time),
             reason: Box::default(),

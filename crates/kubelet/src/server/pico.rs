@@ -249,7 +249,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         let heartbeat = self.agent.metrics.last_heartbeat.get();
         Answer::json(format_args!(
             r#"{{"wifi_rssi":{},"free_memory":{},"uptime_seconds":{},"temperature_celsius":{},"last_k8s_update":{}}}"#,
-            OrNull(self.agent.network.rssi_dbm().map(i64::from)),
+            OrNull(self.agent.network.rssi_dbm().map(|dbm| Decimal(dbm.into(), 0))),
             platform.heap().free(),
             platform.uptime().as_secs(),
             OrNull(temperature),

@@ -34,24 +34,24 @@ impl Rate {
         let full = limits.burst.max(1).saturating_mul(1000);
         let per_second = limits.requests_per_second.max(1);
         let mut buckets = self.buckets.borrow_mut();
-        let known = buckets.iter().position(|bucket| bucket.peer == peer);
+        let (mut known, mut oldest) = (None, (now, 0));
+        for (index, bucket) in buckets.iter().enumerate() {
+            if bucket.peer == peer {
+                known = Some(index);
+            }
+            if bucket.at < oldest.0 {
+                oldest = (bucket.at, index);
+            }
+        }
         let index = known.unwrap_or_else(|| {
+            let milli = full;
+            let bucket = Bucket { peer, milli, at: now };
             if buckets.len() < PEERS {
-                buckets.push(Bucket {
-                    peer,
-                    milli: full,
-                    at: now,
-                });
+                buckets.push(bucket);
                 return buckets.len() - 1;
             }
-            let oldest = buckets.iter().enumerate().min_by_key(|(_, bucket)| bucket.at);
-            let oldest = oldest.map_or(0, |(index, _)| index);
-            buckets[oldest] = Bucket {
-                peer,
-                milli: full,
-                at: now,
-            };
-            oldest
+            buckets[oldest.1] = bucket;
+            oldest.1
         });
         let bucket = &mut buckets[index];
         let passed = now.saturating_sub(bucket.at).as_millis();

@@ -15,6 +15,7 @@ use core::cell::RefCell;
 use core::fmt;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
+use picolet_kube::envelope::Object;
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::review::{Access, SubjectAccessReview, TokenReview, write_token_review};
 use picolet_platform::{Duration, Network, Platform, Subject};
@@ -183,7 +184,7 @@ impl Reviews {
             verb: Verb::Create,
             body: &body,
         };
-        let asked = agent.get_soon(PATIENCE, request, &mut review);
+        let asked = agent.get_soon(PATIENCE, &request, (TokenReview::SHAPE, &mut review));
         let asked = Box::pin(asked).await;
         wipe(body);
         asked?;
@@ -233,7 +234,7 @@ impl Reviews {
             verb: Verb::Create,
             body: &body,
         };
-        let asked = agent.get_soon(PATIENCE, request, &mut review);
+        let asked = agent.get_soon(PATIENCE, &request, (SubjectAccessReview::SHAPE, &mut review));
         Box::pin(asked).await?;
         let (kept, lasts) = if review.allowed {
             (Some(user.clone()), ALLOWED)

@@ -72,8 +72,8 @@ impl Api {
     }
 
     fn watch(&mut self) {
-        if let Some(mirror) = self.mirror.clone() {
-            self.pods.applied(mirror, self.world.now());
+        if let Some(mut mirror) = self.mirror.clone() {
+            self.pods.applied(&mut mirror, self.world.now());
         }
     }
 
@@ -234,7 +234,7 @@ fn a_pod_of_that_name_that_is_no_mirror_is_an_ordinary_one() {
         namespace: "kube-system".into(),
         ..impostor.metadata
     };
-    api.pods.applied(impostor, api.world.now());
+    api.pods.applied(&mut impostor, api.world.now());
     assert_eq!(api.pods.len(), 1);
     let telling = api
         .pods

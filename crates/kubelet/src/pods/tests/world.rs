@@ -272,8 +272,8 @@ impl World {
             if !self.pods.has_room() {
                 return;
             }
-            if let Some(pod) = self.api.get(&uid).cloned() {
-                assert!(self.pods.applied(pod, self.now()).0);
+            if let Some(mut pod) = self.api.get(&uid).cloned() {
+                assert!(self.pods.applied(&mut pod, self.now()).0);
             }
         }
         self.pods.list_ends(self.now());
@@ -454,7 +454,7 @@ impl World {
             {
                 heard = true;
                 match change {
-                    Change::Applied(pod) => assert!(self.pods.applied(pod, self.now()).0, "no room"),
+                    Change::Applied(mut pod) => assert!(self.pods.applied(&mut pod, self.now()).0, "no room"),
                     Change::Deleted(pod) => self.pods.deleted(&pod.metadata, self.now()),
                 }
             }

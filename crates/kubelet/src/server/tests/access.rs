@@ -221,7 +221,7 @@ fn a_review_waits_for_nobody() {
             verb: Verb::Create,
             body: "{}",
         };
-        let answer = agent.get(request, &mut node).await;
+        let answer = agent.get(&request, &mut node).await;
         assert!(answer.is_err(), "nobody answers this");
     };
     let test = async {
