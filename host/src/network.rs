@@ -4,12 +4,12 @@ use crate::clock::WallClock;
 use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Identities, IdentityError, Lifetime, Network,
-    NetworkFigures, Purpose, Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Network, NetworkFigures, Purpose,
+    Undated,
 };
-use picolet_tls::x509::CertificateInfo;
 use picolet_tls::{
-    Acceptor, Clients, Connector, Identity, Keyring, KeyringError, SetupError, TlsError, TlsStream, node_user,
+    Acceptor, Clients, Connector, Identity, Keyholder, Keyrings, OwnIdentities, SetupError, TlsError,
+    TlsStream,
 };
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::{IpAddr, SocketAddr};
@@ -187,8 +187,7 @@ pub(crate) struct Tokio {
     authorities: Vec<Vec<u8>>,
     clock: WallClock,
     /// What the node got by itself.
-    client: Keyring,
-    serving: Keyring,
+    keyrings: Keyrings,
     inbound: Option<Inbound>,
     address: IpAddr,
     figures: Cell<NetworkFigures>,
@@ -216,8 +215,7 @@ impl Tokio {
             connector: RefCell::new(connector),
             authorities: authorities.to_vec(),
             clock,
-            client: Keyring::default(),
-            serving: Keyring::default(),
+            keyrings: Keyrings::default(),
             inbound,
             address,
             figures: Cell::default(),
@@ -250,31 +248,6 @@ impl Tokio {
     /// What is needed for TLS with that server, if it speaks TLS.
     fn connector(&self, server: &Server) -> Option<Connector> {
         self.connector.borrow().clone().filter(|_| server.tls)
-    }
-
-    fn keyring(&self, purpose: Purpose) -> &Keyring {
-        match purpose {
-            Purpose::Client => &self.client,
-            Purpose::Serving => &self.serving,
-        }
-    }
-
-    /// Has what is on the key ring count from now on.
-    fn use_keyring(&self, purpose: Purpose) -> Result<(), SetupError> {
-        let identity = self.keyring(purpose).identity();
-        match purpose {
-            Purpose::Client => {
-                let identity = identity.as_ref();
-                let connector = Connector::new(&self.authorities, identity, self.clock.clone())?;
-                *self.connector.borrow_mut() = Some(connector);
-            }
-            Purpose::Serving => {
-                if let (Some(inbound), Some(identity)) = (&self.inbound, &identity) {
-                    inbound.show(identity)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     async fn failed(&self, server: &Server, socket: FromTokio<TcpStream>, error: TlsError) -> DialError {
@@ -349,14 +322,6 @@ impl Tokio {
     }
 }
 
-/// Who a verified certificate speaks for. One without a name speaks for nobody.
-fn credential(certificate: Option<&[u8]>) -> Credential {
-    let info = certificate.and_then(|der| CertificateInfo::from_der(der).ok());
-    info.map_or(Credential::None, |info| {
-        Credential::of_certificate(info.common_name, info.organizations)
-    })
-}
-
 /// Small messages at once, and a peer that is gone is noticed.
 fn tune(socket: &TcpStream) {
     // Neither is worth failing for.
@@ -386,65 +351,34 @@ async fn hang_up(socket: FromTokio<TcpStream>) {
     let _ = timeout(FAREWELL, farewell).await;
 }
 
-fn identity_error(error: KeyringError) -> IdentityError {
-    match error {
-        KeyringError::Entropy => IdentityError::Entropy,
-        KeyringError::Request => IdentityError::Name,
-        KeyringError::NotAsked => IdentityError::NotAsked,
-        KeyringError::Malformed => IdentityError::Malformed,
-        KeyringError::OtherKey => IdentityError::OtherKey,
-        KeyringError::OtherName => IdentityError::OtherNode,
-    }
-}
-
-impl Identities for Tokio {
-    fn request(
-        &self,
-        purpose: Purpose,
-        node: &str,
-        address: Option<IpAddr>,
-    ) -> Result<String, IdentityError> {
-        let serving = purpose == Purpose::Serving;
-        let request = self.keyring(purpose).request_for_node(node, serving, address);
-        request.map_err(identity_error)
+impl Keyholder for Tokio {
+    fn keyrings(&self) -> &Keyrings {
+        &self.keyrings
     }
 
-    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        let record = self.keyring(purpose).adopt(&node_user(node), chain);
-        let mut record = record.map_err(identity_error)?;
-        self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)?;
-        Ok(std::mem::take(&mut *record))
-    }
-
-    fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
-        let restored = self.keyring(purpose).restore(&node_user(node), record);
-        restored.map_err(identity_error)?;
-        self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)
-    }
-
-    fn discard(&self, purpose: Purpose) {
-        self.keyring(purpose).discard();
-        if purpose == Purpose::Client && self.use_keyring(purpose).is_err() {
-            tracing::error!(node = &*self.node, "the certificate authority cannot be used");
+    fn show(&self, purpose: Purpose, identity: Option<Identity>) -> Result<(), SetupError> {
+        match purpose {
+            Purpose::Client => {
+                let connector = Connector::new(&self.authorities, identity.as_ref(), self.clock.clone())?;
+                *self.connector.borrow_mut() = Some(connector);
+            }
+            Purpose::Serving => {
+                if let (Some(inbound), Some(identity)) = (&self.inbound, &identity) {
+                    inbound.show(identity)?;
+                }
+            }
         }
-    }
-
-    fn lifetime(&self, purpose: Purpose) -> Option<Lifetime> {
-        let (not_before, not_after) = self.keyring(purpose).lifetime()?;
-        Some(Lifetime {
-            not_before,
-            not_after,
-        })
-    }
-
-    fn serves(&self, address: IpAddr) -> bool {
-        self.serving.covers(address)
+        Ok(())
     }
 }
 
 impl Network for Tokio {
     type Outbound = Stream;
     type Inbound = Stream;
+
+    fn identities(&self) -> impl Identities {
+        OwnIdentities(self)
+    }
 
     async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
         self.dial_any(async |server| self.dial_server(server).await).await
@@ -492,7 +426,7 @@ impl Network for Tokio {
             Ok(Ok(handshake)) => {
                 let stream = handshake.over(socket);
                 self.count(|figures| figures.handshakes_server += 1);
-                let credential = credential(stream.peer_certificate());
+                let credential = stream.credential();
                 Ok(Accepted {
                     stream: Stream::Tls(stream),
                     credential,

@@ -138,11 +138,14 @@ pub struct NetworkFigures {
 }
 
 /// How a node reaches its API server and is reached.
-pub trait Network: Identities {
+pub trait Network {
     /// A stream to the API server.
     type Outbound: Read + Write;
     /// A stream from a caller of the kubelet API.
     type Inbound: Read + Write;
+
+    /// The node's own certificates.
+    fn identities(&self) -> impl Identities;
 
     /// Opens a connection to the API server: the one that worked last, else the next of those configured.
     ///

@@ -1,6 +1,7 @@
 //! A key and its certificate, asked for, kept and replaced: what a node needs that gets its identity by itself.
 //!
-//! One ring is for one purpose. Nothing here decides when a certificate is asked for, or of whom.
+//! One ring is for one purpose, and a machine that shows what is on its rings is a [`Keyholder`]. Nothing here decides when a
+//! certificate is asked for, or of whom.
 
 use crate::error::SetupError;
 use crate::identity::{Identity, P256Key};
@@ -11,6 +12,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
 use core::net::IpAddr;
+use picolet_platform::{Identities, IdentityError, Lifetime, Purpose};
 use zeroize::Zeroizing;
 
 /// A key in use with its certificates, and one that waits for its own.
@@ -30,39 +32,7 @@ pub fn node_user(node: &str) -> String {
     format!("system:node:{node}")
 }
 
-/// Why a key was not made, or a certificate not taken. What was in use is still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyringError {
-    /// There is no randomness.
-    Entropy,
-    /// The names cannot be asked for.
-    Request,
-    /// No key waits for a certificate.
-    NotAsked,
-    /// A certificate or a key is malformed, or there is none.
-    Malformed,
-    /// The certificate belongs to another key.
-    OtherKey,
-    /// The certificate names somebody else.
-    OtherName,
-}
-
-impl fmt::Display for KeyringError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Entropy => "there is no randomness",
-            Self::Request => "these names cannot be put into a certificate request",
-            Self::NotAsked => "no key waits for a certificate",
-            Self::Malformed => "the key or the certificate is malformed",
-            Self::OtherKey => "the certificate belongs to another key",
-            Self::OtherName => "the certificate names somebody else",
-        })
-    }
-}
-
-impl core::error::Error for KeyringError {}
-
-impl From<SetupError> for KeyringError {
+impl From<SetupError> for IdentityError {
     fn from(error: SetupError) -> Self {
         match error {
             SetupError::KeyMismatch => Self::OtherKey,
@@ -75,10 +45,10 @@ impl Keyring {
     /// Makes a key and the request for its certificate, in PEM. The key of an earlier request is forgotten.
     ///
     /// # Errors
-    /// [`KeyringError::Entropy`] or [`KeyringError::Request`].
-    pub fn request(&self, names: &CertificateRequest<'_>) -> Result<String, KeyringError> {
-        let key = P256Key::generate().map_err(|_| KeyringError::Entropy)?;
-        let request = names.to_der(&key).map_err(|_| KeyringError::Request)?;
+    /// [`IdentityError::Entropy`] or [`IdentityError::Name`].
+    pub fn request(&self, names: &CertificateRequest<'_>) -> Result<String, IdentityError> {
+        let key = P256Key::generate().map_err(|_| IdentityError::Entropy)?;
+        let request = names.to_der(&key).map_err(|_| IdentityError::Name)?;
         *self.waiting.borrow_mut() = Some(key);
         Ok(pem("CERTIFICATE REQUEST", &request))
     }
@@ -93,7 +63,7 @@ impl Keyring {
         node: &str,
         serving: bool,
         address: Option<IpAddr>,
-    ) -> Result<String, KeyringError> {
+    ) -> Result<String, IdentityError> {
         let names = [node];
         self.request(&CertificateRequest {
             organization: "system:nodes",
@@ -107,11 +77,11 @@ impl Keyring {
     /// certificates as a record: PKCS#8, then the certificates, all DER, one behind the other.
     ///
     /// # Errors
-    /// All but [`KeyringError::Entropy`] and [`KeyringError::Request`]. The key still waits.
-    pub fn adopt(&self, common_name: &str, chain: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+    /// All but [`IdentityError::Entropy`] and [`IdentityError::Name`]. The key still waits.
+    pub fn adopt(&self, common_name: &str, chain: &[u8]) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
         let chain = certificates_from_pem(chain)?;
         let waiting = self.waiting.borrow();
-        let key = waiting.as_ref().ok_or(KeyringError::NotAsked)?;
+        let key = waiting.as_ref().ok_or(IdentityError::NotAsked)?;
         let mut record = Zeroizing::new(Vec::new());
         record.reserve_exact(128 + chain.iter().map(Vec::len).sum::<usize>());
         record.extend_from_slice(&key.to_pkcs8());
@@ -125,24 +95,24 @@ impl Keyring {
     /// Uses what was kept of [`Keyring::adopt`].
     ///
     /// # Errors
-    /// As [`Keyring::adopt`], but never [`KeyringError::NotAsked`].
-    pub fn restore(&self, common_name: &str, record: &[u8]) -> Result<(), KeyringError> {
-        let (key, mut rest) = split(record).ok_or(KeyringError::Malformed)?;
+    /// As [`Keyring::adopt`], but never [`IdentityError::NotAsked`].
+    pub fn restore(&self, common_name: &str, record: &[u8]) -> Result<(), IdentityError> {
+        let (key, mut rest) = split(record).ok_or(IdentityError::Malformed)?;
         let key = P256Key::from_der(key)?;
         let mut chain = Vec::new();
         while !rest.is_empty() {
-            let (certificate, behind) = split(rest).ok_or(KeyringError::Malformed)?;
+            let (certificate, behind) = split(rest).ok_or(IdentityError::Malformed)?;
             chain.push(certificate.to_vec());
             rest = behind;
         }
         self.hold(common_name, chain, &key)
     }
 
-    fn hold(&self, common_name: &str, chain: Vec<Vec<u8>>, key: &P256Key) -> Result<(), KeyringError> {
-        let own = chain.first().ok_or(KeyringError::Malformed)?;
-        let info = CertificateInfo::from_der(own).map_err(|_| KeyringError::Malformed)?;
+    fn hold(&self, common_name: &str, chain: Vec<Vec<u8>>, key: &P256Key) -> Result<(), IdentityError> {
+        let own = chain.first().ok_or(IdentityError::Malformed)?;
+        let info = CertificateInfo::from_der(own).map_err(|_| IdentityError::Malformed)?;
         if info.common_name.as_deref() != Some(common_name) {
-            return Err(KeyringError::OtherName);
+            return Err(IdentityError::OtherNode);
         }
         let identity = Identity::new(chain, key)?;
         *self.held.borrow_mut() = Some(Held { identity, info });
@@ -159,11 +129,13 @@ impl Keyring {
         self.held.borrow().as_ref().map(|held| held.identity.clone())
     }
 
-    /// From when until when the certificate in use is valid, in Unix seconds.
-    pub fn lifetime(&self) -> Option<(u64, u64)> {
+    /// From when until when the certificate in use is valid.
+    pub fn lifetime(&self) -> Option<Lifetime> {
         let held = self.held.borrow();
-        held.as_ref()
-            .map(|held| (held.info.not_before, held.info.not_after))
+        held.as_ref().map(|held| Lifetime {
+            not_before: held.info.not_before,
+            not_after: held.info.not_after,
+        })
     }
 
     /// Whether the certificate in use is for `address`.
@@ -177,6 +149,88 @@ impl Keyring {
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keyring")
+    }
+}
+
+/// The two rings of a node.
+#[derive(Debug, Default)]
+pub struct Keyrings {
+    client: Keyring,
+    serving: Keyring,
+}
+
+impl Keyrings {
+    /// The ring for that purpose.
+    pub fn of(&self, purpose: Purpose) -> &Keyring {
+        match purpose {
+            Purpose::Client => &self.client,
+            Purpose::Serving => &self.serving,
+        }
+    }
+}
+
+/// A machine whose node gets its certificates by itself.
+pub trait Keyholder {
+    /// Where its keys are.
+    fn keyrings(&self) -> &Keyrings;
+
+    /// Shows this from now on, on connections that are made; `None` is nobody.
+    ///
+    /// # Errors
+    /// It cannot be shown; what was shown before still is.
+    fn show(&self, purpose: Purpose, identity: Option<Identity>) -> Result<(), SetupError>;
+}
+
+/// A [`Keyholder`] as the agent sees it.
+#[derive(Debug)]
+pub struct OwnIdentities<'a, K>(pub &'a K);
+
+impl<K: Keyholder> OwnIdentities<'_, K> {
+    fn ring(&self, purpose: Purpose) -> &Keyring {
+        self.0.keyrings().of(purpose)
+    }
+
+    /// Has what is on the ring count from now on.
+    fn show(&self, purpose: Purpose) -> Result<(), IdentityError> {
+        let identity = self.ring(purpose).identity();
+        Ok(self.0.show(purpose, identity)?)
+    }
+}
+
+impl<K: Keyholder> Identities for OwnIdentities<'_, K> {
+    fn request(
+        &self,
+        purpose: Purpose,
+        node: &str,
+        address: Option<IpAddr>,
+    ) -> Result<String, IdentityError> {
+        let serving = purpose == Purpose::Serving;
+        self.ring(purpose).request_for_node(node, serving, address)
+    }
+
+    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let mut record = self.ring(purpose).adopt(&node_user(node), chain)?;
+        self.show(purpose)?;
+        Ok(core::mem::take(&mut *record))
+    }
+
+    fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
+        self.ring(purpose).restore(&node_user(node), record)?;
+        self.show(purpose)
+    }
+
+    fn discard(&self, purpose: Purpose) {
+        self.ring(purpose).discard();
+        // Nobody can always be shown: the authorities were good when the machine started.
+        let _ = self.show(purpose);
+    }
+
+    fn lifetime(&self, purpose: Purpose) -> Option<Lifetime> {
+        self.ring(purpose).lifetime()
+    }
+
+    fn serves(&self, address: IpAddr) -> bool {
+        self.ring(Purpose::Serving).covers(address)
     }
 }
 
@@ -212,13 +266,13 @@ mod tests {
     #[test]
     fn asked_adopted_and_restored() {
         let ring = Keyring::default();
-        assert_eq!(ring.adopt(NAME, b"").unwrap_err(), KeyringError::Malformed);
+        assert_eq!(ring.adopt(NAME, b"").unwrap_err(), IdentityError::Malformed);
         let certificate = sign(&request(&ring, NAME));
         let record = ring.adopt(NAME, certificate.as_bytes()).unwrap();
         assert!(ring.covers("10.0.0.5".parse().unwrap()) && !ring.covers("10.0.0.6".parse().unwrap()));
         assert_eq!(
             ring.adopt(NAME, certificate.as_bytes()).unwrap_err(),
-            KeyringError::NotAsked,
+            IdentityError::NotAsked,
             "a key is for one certificate"
         );
         let again = Keyring::default();
@@ -230,7 +284,7 @@ mod tests {
         );
         assert_eq!(
             again.restore("system:node:pico-2", &record),
-            Err(KeyringError::OtherName)
+            Err(IdentityError::OtherNode)
         );
         assert!(again.identity().is_some(), "a failure changes nothing");
         for end in 0..record.len() {
@@ -247,12 +301,12 @@ mod tests {
         let theirs = sign(&request(&other, NAME));
         assert_eq!(
             ring.adopt(NAME, theirs.as_bytes()).unwrap_err(),
-            KeyringError::OtherKey
+            IdentityError::OtherKey
         );
         let named = sign(&request(&other, "system:node:pico-2"));
         assert_eq!(
             other.adopt(NAME, named.as_bytes()).unwrap_err(),
-            KeyringError::OtherName
+            IdentityError::OtherNode
         );
         ring.adopt(NAME, mine.as_bytes()).unwrap();
         // A new request forgets the key of the one before.
@@ -260,7 +314,7 @@ mod tests {
         request(&ring, NAME);
         assert_eq!(
             ring.adopt(NAME, before.as_bytes()).unwrap_err(),
-            KeyringError::OtherKey
+            IdentityError::OtherKey
         );
         let keys: vec::Vec<_> = (0..3).map(|_| request(&ring, NAME)).collect();
         assert!(

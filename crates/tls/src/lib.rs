@@ -37,7 +37,7 @@ pub use connector::Connector;
 pub use error::{Alert, SetupError, TlsError};
 pub use handshake::Handshake;
 pub use identity::{Identity, P256Key};
-pub use keyring::{Keyring, KeyringError, node_user};
+pub use keyring::{Keyholder, Keyring, Keyrings, OwnIdentities, node_user};
 pub use random::{Random, RandomError, install_random};
 pub use servers::Validity;
 pub use stream::TlsStream;

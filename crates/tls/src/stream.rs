@@ -3,11 +3,13 @@
 use crate::error::TlsError;
 use crate::provider::prepared;
 use crate::record::Records;
+use crate::x509::CertificateInfo;
 use alloc::boxed::Box;
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use embedded_io_async::{Error as _, ErrorType, Read, Write};
+use picolet_platform::Credential;
 
 /// A TLS connection over `S`.
 ///
@@ -35,6 +37,16 @@ impl<S> TlsStream<S> {
     /// showed none.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         self.peer.as_deref()
+    }
+
+    /// Who the certificate of [`TlsStream::peer_certificate`] speaks for. One without a name speaks for nobody.
+    pub fn credential(&self) -> Credential {
+        let info = self
+            .peer_certificate()
+            .and_then(|der| CertificateInfo::from_der(der).ok());
+        info.map_or(Credential::None, |info| {
+            Credential::of_certificate(info.common_name, info.organizations)
+        })
     }
 
     /// Whether the handshake resumed an earlier session instead of verifying certificates anew.

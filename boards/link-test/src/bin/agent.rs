@@ -291,6 +291,10 @@ impl Network for Ether {
     type Outbound = Wire;
     type Inbound = Wire;
 
+    fn identities(&self) -> impl Identities {
+        Ether
+    }
+
     async fn dial(&self) -> Result<Dialled<Wire>, DialError> {
         if input() > 0 {
             Ok(Dialled {

@@ -3,7 +3,6 @@
 use super::socket::{Connection, Direction, resolve};
 use super::{address, condition};
 use crate::{clock, log};
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::future::pending;
@@ -14,14 +13,13 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Identities, IdentityError, Level, Lifetime,
-    Network, NetworkFigures, Purpose, Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Level, Network, NetworkFigures,
+    Purpose, Undated,
 };
 use picolet_store::settings::{Server, Settings};
-use picolet_tls::x509::CertificateInfo;
 use picolet_tls::{
-    Acceptor, Clients, Connector, Identity, Keyring, KeyringError, P256Key, SetupError, TlsError, TlsStream,
-    node_user,
+    Acceptor, Clients, Connector, Identity, Keyholder, Keyrings, OwnIdentities, P256Key, SetupError,
+    TlsError, TlsStream,
 };
 
 /// How long one server may take to answer, its handshake included.
@@ -85,8 +83,7 @@ pub(crate) struct Api {
     /// What counts for connections from now on: with the settings' certificates, or those that the node got for itself.
     connector: RefCell<Option<Connector>>,
     acceptor: RefCell<Option<Acceptor>>,
-    client: Keyring,
-    serving: Keyring,
+    keyrings: Keyrings,
     /// One handshake at a time: two would take twice the memory and come no sooner. For either direction one, so that
     /// a caller who dawdles does not keep us from the API server.
     dialling: Mutex<NoopRawMutex, ()>,
@@ -143,8 +140,7 @@ impl Api {
             server: Cell::new(0),
             connector: RefCell::new(connector),
             acceptor: RefCell::new(acceptor),
-            client: Keyring::default(),
-            serving: Keyring::default(),
+            keyrings: Keyrings::default(),
             dialling: Mutex::new(()),
             accepting: Mutex::new(()),
             read_only: Mutex::new(()),
@@ -171,31 +167,6 @@ impl Api {
     /// What is needed for TLS with that server, if it speaks TLS.
     fn connector(&self, server: Server<'static>) -> Option<Connector> {
         self.connector.borrow().clone().filter(|_| server.tls)
-    }
-
-    fn keyring(&self, purpose: Purpose) -> &Keyring {
-        match purpose {
-            Purpose::Client => &self.client,
-            Purpose::Serving => &self.serving,
-        }
-    }
-
-    /// Has what is on the key ring count from now on.
-    fn use_keyring(&self, purpose: Purpose) -> Result<(), SetupError> {
-        let identity = self.keyring(purpose).identity();
-        match purpose {
-            Purpose::Client => {
-                let connector = connector(self.settings, identity.as_ref())?;
-                self.connector.replace(connector);
-            }
-            Purpose::Serving => {
-                if let Some(identity) = identity {
-                    let acceptor = acceptor(self.settings, &identity)?;
-                    self.acceptor.replace(Some(acceptor));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn failed(&self, server: Server<'static>, error: TlsError) -> DialError {
@@ -297,76 +268,35 @@ async fn dated() {
     }
 }
 
-/// Who a verified certificate speaks for. One without a name speaks for nobody.
-fn credential(certificate: Option<&[u8]>) -> Credential {
-    let info = certificate.and_then(|der| CertificateInfo::from_der(der).ok());
-    info.map_or(Credential::None, |info| {
-        Credential::of_certificate(info.common_name, info.organizations)
-    })
-}
-
-fn identity_error(error: KeyringError) -> IdentityError {
-    match error {
-        KeyringError::Entropy => IdentityError::Entropy,
-        KeyringError::Request => IdentityError::Name,
-        KeyringError::NotAsked => IdentityError::NotAsked,
-        KeyringError::Malformed => IdentityError::Malformed,
-        KeyringError::OtherKey => IdentityError::OtherKey,
-        KeyringError::OtherName => IdentityError::OtherNode,
-    }
-}
-
-impl Identities for Api {
-    fn request(
-        &self,
-        purpose: Purpose,
-        node: &str,
-        address: Option<IpAddr>,
-    ) -> Result<String, IdentityError> {
-        let serving = purpose == Purpose::Serving;
-        let request = self.keyring(purpose).request_for_node(node, serving, address);
-        request.map_err(identity_error)
+impl Keyholder for Api {
+    fn keyrings(&self) -> &Keyrings {
+        &self.keyrings
     }
 
-    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        let record = self.keyring(purpose).adopt(&node_user(node), chain);
-        let mut record = record.map_err(identity_error)?;
-        self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)?;
-        Ok(core::mem::take(&mut *record))
-    }
-
-    fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
-        let restored = self.keyring(purpose).restore(&node_user(node), record);
-        restored.map_err(identity_error)?;
-        self.use_keyring(purpose).map_err(|_| IdentityError::Malformed)
-    }
-
-    fn discard(&self, purpose: Purpose) {
-        self.keyring(purpose).discard();
-        if purpose == Purpose::Client && self.use_keyring(purpose).is_err() {
-            log::line(
-                Level::Error,
-                format_args!("the certificate authority cannot be used"),
-            );
+    fn show(&self, purpose: Purpose, identity: Option<Identity>) -> Result<(), SetupError> {
+        match purpose {
+            Purpose::Client => {
+                let connector = connector(self.settings, identity.as_ref())?;
+                self.connector.replace(connector);
+            }
+            Purpose::Serving => {
+                if let Some(identity) = identity {
+                    let acceptor = acceptor(self.settings, &identity)?;
+                    self.acceptor.replace(Some(acceptor));
+                }
+            }
         }
-    }
-
-    fn lifetime(&self, purpose: Purpose) -> Option<Lifetime> {
-        let (not_before, not_after) = self.keyring(purpose).lifetime()?;
-        Some(Lifetime {
-            not_before,
-            not_after,
-        })
-    }
-
-    fn serves(&self, address: IpAddr) -> bool {
-        self.serving.covers(address)
+        Ok(())
     }
 }
 
 impl Network for Api {
     type Outbound = Stream;
     type Inbound = Stream;
+
+    fn identities(&self) -> impl Identities {
+        OwnIdentities(self)
+    }
 
     async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
         let _one = self.dialling.lock().await;
@@ -427,7 +357,7 @@ impl Network for Api {
         match with_timeout(HANDSHAKE, acceptor.accept(socket)).await {
             Ok(Ok(stream)) => {
                 self.count(|figures| figures.handshakes_server += 1);
-                let credential = credential(stream.peer_certificate());
+                let credential = stream.credential();
                 Ok(Accepted {
                     stream: Stream::Tls(stream),
                     credential,

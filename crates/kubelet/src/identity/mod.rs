@@ -21,7 +21,9 @@ use embassy_futures::join::join;
 use picolet_kube::Timestamp;
 use picolet_kube::certificate::{self, CertificateSigningRequest, Decision, Signer};
 use picolet_kube::request::{Request, Resource, Verb};
-use picolet_platform::{Duration, IdentityError, LONGEST_RECORD, Level, Network, Platform, Purpose, Record};
+use picolet_platform::{
+    Duration, Identities, IdentityError, LONGEST_RECORD, Level, Network, Platform, Purpose, Record,
+};
 
 /// How often certificates are looked at: the address may have changed, or the clock.
 const LOOK: Duration = Duration::from_secs(10);
@@ -126,7 +128,7 @@ pub(crate) async fn join_cluster<P: Platform, N: Network, R: Runtime>(agent: &Ag
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     while !is_valid(agent, Purpose::Client) {
         // One that has ended would only be refused.
-        agent.network.discard(Purpose::Client);
+        agent.network.identities().discard(Purpose::Client);
         let Some(token) = &join.token else {
             say(
                 agent,
@@ -168,7 +170,7 @@ async fn keep_one<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, p
     loop {
         // Whoever approves compares with the Node.
         let registered = !agent.node.borrow().metadata.uid.is_empty();
-        let lifetime = agent.network.lifetime(purpose);
+        let lifetime = agent.network.identities().lifetime(purpose);
         if let Some(lifetime) = lifetime.filter(|lifetime| lifetime.not_after != due.0) {
             due = (
                 lifetime.not_after,
@@ -181,7 +183,9 @@ async fn keep_one<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, p
                 Purpose::Serving => {
                     let address = agent.network.address();
                     address.is_some_and(|address| {
-                        lifetime.is_none() || agent.now() >= due.1 || !agent.network.serves(address)
+                        lifetime.is_none()
+                            || agent.now() >= due.1
+                            || !agent.network.identities().serves(address)
                     })
                 }
             };
@@ -223,19 +227,19 @@ fn random<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> u16 {
 }
 
 fn is_valid<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose) -> bool {
-    let lifetime = agent.network.lifetime(purpose);
+    let lifetime = agent.network.identities().lifetime(purpose);
     lifetime.is_some_and(|lifetime| agent.now().seconds() < lifetime.not_after)
 }
 
 /// Uses what was kept when the node ran before.
 async fn restore<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose) {
-    if agent.network.lifetime(purpose).is_some() {
+    if agent.network.identities().lifetime(purpose).is_some() {
         return;
     }
     let mut kept = Box::new([0; LONGEST_RECORD]);
     if let Some(length) = agent.platform.load(record(purpose), &mut kept[..]).await {
         let name = &agent.settings.node_name;
-        let restored = agent.network.restore(purpose, name, &kept[..length]);
+        let restored = agent.network.identities().restore(purpose, name, &kept[..length]);
         if let Err(error) = restored {
             agent.platform.log(
                 Level::Warn,
@@ -253,7 +257,7 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
 ) -> Result<(), Failure> {
     let name = &*agent.settings.node_name;
     let address = agent.network.address();
-    let request = agent.network.request(purpose, name, address)?;
+    let request = agent.network.identities().request(purpose, name, address)?;
     let (body, mut made) = {
         let encoded = Base64::encode_string(request.as_bytes());
         let mut prefix = String::from(name);
@@ -277,7 +281,7 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
     pending(agent, purpose, &request_name);
     let mut chain = Box::pin(decided(agent, purpose, &request_name, address)).await?;
     let chain = Base64::decode_in_place(&mut chain).map_err(|_| Failure::Answer)?;
-    let mut kept = agent.network.adopt(purpose, name, chain)?;
+    let mut kept = agent.network.identities().adopt(purpose, name, chain)?;
     let stored = agent.platform.store(record(purpose), &kept).await;
     wipe(&mut kept);
     if let Err(error) = stored {
@@ -291,6 +295,7 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
     }
     let until = agent
         .network
+        .identities()
         .lifetime(purpose)
         .map_or(0, |lifetime| lifetime.not_after);
     agent.platform.log(
@@ -421,7 +426,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             ));
         }
         for (index, purpose) in [Purpose::Client, Purpose::Serving].into_iter().enumerate() {
-            let Some(lifetime) = self.network.lifetime(purpose) else {
+            let Some(lifetime) = self.network.identities().lifetime(purpose) else {
                 words.clear();
                 words.push_str("the serving certificate is about to be asked for");
                 return Some((false, "CertificateMissing"));

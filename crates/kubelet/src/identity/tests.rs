@@ -6,7 +6,7 @@ use crate::testing::{START, TestAgent, Time, agent, settings};
 use embassy_futures::join::{join4, join5};
 use picolet_devcluster::host::Pki;
 use picolet_devcluster::{Cluster, Identity, Options, serve_connection};
-use picolet_platform::{Clock, Duration, Identities, TimeSource, UnixMicros};
+use picolet_platform::{Clock, Duration, TimeSource, UnixMicros};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::format;
@@ -65,9 +65,13 @@ async fn serve(agent: &TestAgent, cluster: &Cluster<ClusterClock>) {
     let one = || async {
         loop {
             let mut end = agent.network.served().await;
-            let valid = agent.network.lifetime(Purpose::Client).is_some_and(|lifetime| {
-                (lifetime.not_before..=lifetime.not_after).contains(&agent.now().seconds())
-            });
+            let valid = agent
+                .network
+                .identities()
+                .lifetime(Purpose::Client)
+                .is_some_and(|lifetime| {
+                    (lifetime.not_before..=lifetime.not_after).contains(&agent.now().seconds())
+                });
             let identity = valid.then(|| Identity::node("pico-1"));
             let _ = serve_connection(cluster, &mut end, identity).await;
         }
@@ -175,14 +179,24 @@ fn an_hour_of_certificates_of_ten_minutes() {
         until(&time, 12, "it is Ready", || is_ready(&cluster)).await;
         until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
         let purposes = [Purpose::Client, Purpose::Serving];
-        let mut held = purposes.map(|purpose| agent.network.lifetime(purpose).expect("a certificate"));
+        let mut held = purposes.map(|purpose| {
+            agent
+                .network
+                .identities()
+                .lifetime(purpose)
+                .expect("a certificate")
+        });
         let mut renewals = [0; 2];
         let end = time.now() + Duration::from_secs(3600);
         while time.now() < end {
             time.sleep(Duration::from_secs(1)).await;
             let now = agent.now().seconds();
             for (index, purpose) in purposes.into_iter().enumerate() {
-                let lifetime = agent.network.lifetime(purpose).expect("never without");
+                let lifetime = agent
+                    .network
+                    .identities()
+                    .lifetime(purpose)
+                    .expect("never without");
                 let before = core::mem::replace(&mut held[index], lifetime);
                 if before == lifetime {
                     assert!(now < lifetime.not_after, "{purpose:?} ended");
@@ -261,7 +275,12 @@ fn the_port_waits_for_approval_in_words() {
         .await;
         decide(&cluster, "Approved");
         until(&time, 30, "it has one", || condition(&cluster).0 == "True").await;
-        assert!(agent.network.serves("192.0.2.99".parse().expect("an address")));
+        assert!(
+            agent
+                .network
+                .identities()
+                .serves("192.0.2.99".parse().expect("an address"))
+        );
         // And once it is there, a new address asks for a new one at once.
         agent
             .network
@@ -291,7 +310,7 @@ fn what_is_kept_counts_until_it_ends() {
     let again = start(None);
     run(&time, &again, &cluster, true, async {
         time.sleep(Duration::from_secs(60)).await;
-        assert!(again.network.lifetime(Purpose::Serving).is_some());
+        assert!(again.network.identities().lifetime(Purpose::Serving).is_some());
         assert_eq!(requests(&cluster, Purpose::Client).len(), 1);
         assert_eq!(requests(&cluster, Purpose::Serving).len(), 1);
     });

@@ -13,7 +13,7 @@ use alloc::string::String;
 use core::cell::Cell;
 use core::fmt::{self, Display, Write as _};
 use picolet_kube::Timestamp;
-use picolet_platform::{Duration, Network, Platform, Purpose};
+use picolet_platform::{Duration, Identities, Network, Platform, Purpose};
 
 /// Counters of requests that are written at once.
 const REQUESTS_AT_ONCE: usize = 8;
@@ -255,7 +255,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
                 "kubelet_certificate_manager_server_expiration_seconds gauge When the serving certificate ends, since the Unix epoch.",
             ),
         ] {
-            if let Some(lifetime) = agent.network.lifetime(purpose) {
+            if let Some(lifetime) = agent.network.identities().lifetime(purpose) {
                 w.whole(family, lifetime.not_after);
             }
         }

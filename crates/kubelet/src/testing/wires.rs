@@ -7,13 +7,12 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::task::{Poll, Waker};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Identities, IdentityError, Lifetime, Network,
-    NetworkFigures, Purpose, Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Network, NetworkFigures, Purpose,
+    Undated,
 };
-use picolet_tls::{Keyring, node_user};
+use picolet_tls::{Identity, Keyholder, Keyrings, OwnIdentities, SetupError};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::string::String;
 use std::vec::Vec;
 
 /// The other end is gone.
@@ -157,7 +156,7 @@ pub(crate) struct Wires {
     pub(crate) address: Cell<Option<IpAddr>>,
     pub(crate) rssi_dbm: Cell<Option<i8>>,
     pub(crate) figures: Cell<NetworkFigures>,
-    rings: [Keyring; 2],
+    keyrings: Keyrings,
 }
 
 impl Default for Wires {
@@ -173,7 +172,7 @@ impl Default for Wires {
             address: Cell::new(Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 15)))),
             rssi_dbm: Cell::new(Some(-61)),
             figures: Cell::default(),
-            rings: Default::default(),
+            keyrings: Keyrings::default(),
         }
     }
 }
@@ -200,57 +199,24 @@ impl Wires {
     }
 }
 
-impl Wires {
-    fn ring(&self, purpose: Purpose) -> &Keyring {
-        &self.rings[purpose as usize]
-    }
-}
-
 /// Real keys and certificates, which nobody is shown.
-impl Identities for Wires {
-    fn request(
-        &self,
-        purpose: Purpose,
-        node: &str,
-        address: Option<IpAddr>,
-    ) -> Result<String, IdentityError> {
-        let serving = purpose == Purpose::Serving;
-        let request = self.ring(purpose).request_for_node(node, serving, address);
-        request.map_err(|_| IdentityError::Name)
+impl Keyholder for Wires {
+    fn keyrings(&self) -> &Keyrings {
+        &self.keyrings
     }
 
-    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        let adopted = self.ring(purpose).adopt(&node_user(node), chain);
-        adopted
-            .map(|record| record.to_vec())
-            .map_err(|_| IdentityError::Malformed)
-    }
-
-    fn restore(&self, purpose: Purpose, node: &str, record: &[u8]) -> Result<(), IdentityError> {
-        let restored = self.ring(purpose).restore(&node_user(node), record);
-        restored.map_err(|_| IdentityError::Malformed)
-    }
-
-    fn discard(&self, purpose: Purpose) {
-        self.ring(purpose).discard();
-    }
-
-    fn lifetime(&self, purpose: Purpose) -> Option<Lifetime> {
-        let (not_before, not_after) = self.ring(purpose).lifetime()?;
-        Some(Lifetime {
-            not_before,
-            not_after,
-        })
-    }
-
-    fn serves(&self, address: IpAddr) -> bool {
-        self.ring(Purpose::Serving).covers(address)
+    fn show(&self, _: Purpose, _: Option<Identity>) -> Result<(), SetupError> {
+        Ok(())
     }
 }
 
 impl Network for Wires {
     type Outbound = End;
     type Inbound = End;
+
+    fn identities(&self) -> impl Identities {
+        OwnIdentities(self)
+    }
 
     async fn dial(&self) -> Result<Dialled<End>, DialError> {
         if let Some(error) = self.dial_error.get() {
