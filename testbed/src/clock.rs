@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 struct Inner {
     now: Cell<Duration>,
     /// Microseconds of Unix at power-on.
-    epoch: u64,
+    epoch: Cell<u64>,
     /// Seconds of Unix now, for the verifiers of TLS.
     unix_seconds: Arc<AtomicU64>,
     /// Who sleeps until when; the number tells sleepers of one moment apart.
@@ -31,7 +31,7 @@ impl EmulatedClock {
     pub(crate) fn new(epoch_seconds: u64) -> Self {
         Self(Rc::new(Inner {
             now: Cell::new(Duration::ZERO),
-            epoch: epoch_seconds * 1_000_000,
+            epoch: Cell::new(epoch_seconds * 1_000_000),
             unix_seconds: Arc::new(AtomicU64::new(epoch_seconds)),
             sleepers: RefCell::default(),
             slept: Cell::new(0),
@@ -50,6 +50,15 @@ impl EmulatedClock {
         }
     }
 
+    /// Puts the date forward, and nobody's sleep: returns the microseconds of Unix at power-on that this makes.
+    pub(crate) fn put_forward(&self, by: Duration) -> u64 {
+        let inner = &self.0;
+        let epoch = inner.epoch.get() + by.as_micros();
+        inner.epoch.set(epoch);
+        inner.unix_seconds.store(self.unix().seconds(), Ordering::Relaxed);
+        epoch
+    }
+
     /// When the first sleeper wants to be woken.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.0.sleepers.borrow().keys().next().map(|(at, _)| *at)
@@ -63,7 +72,7 @@ impl EmulatedClock {
 
     fn unix(&self) -> UnixMicros {
         let uptime = self.0.now.get().as_micros();
-        UnixMicros(self.0.epoch.saturating_add(uptime))
+        UnixMicros(self.0.epoch.get().saturating_add(uptime))
     }
 }
 

@@ -268,7 +268,8 @@ impl Testbed {
 
 /// Settings, as a person would write them.
 impl Testbed {
-    /// Certificates, Wi-Fi and the API server for the node `name`, to be loaded over the firmware. `more` is put beside.
+    /// Certificates, Wi-Fi and the API server for the node `name`, to be loaded over the firmware. `more` is put beside, or in the
+    /// place of the same fields.
     ///
     /// # Errors
     /// When the name is none for a node.
@@ -309,7 +310,9 @@ impl Testbed {
             (Field::CertificateAuthority, &self.pki.ca().certificate_der),
             (Field::NodeName, name.as_bytes()),
         ];
-        for (field, value) in own.iter().chain(credentials).chain(more) {
+        let replaced = |field: Field| more.iter().any(|(other, _)| *other == field);
+        let own = own.iter().filter(|(field, _)| !replaced(*field));
+        for (field, value) in own.chain(credentials).chain(more) {
             writer.put(*field, value)?;
         }
         let blocks = uf2::settings(&PICO_W, writer.finish()?);
@@ -322,6 +325,13 @@ impl Testbed {
     /// Emulated time since the board got power.
     pub fn now(&self) -> Time {
         self.board.time()
+    }
+
+    /// Takes power from the board for so long, by the date, and gives it back. In emulated time that is a moment.
+    pub fn switch_off_for(&mut self, duration: Duration) {
+        let epoch = self.clock.put_forward(duration.into());
+        self.network.set_clock(u128::from(epoch) * 1000);
+        self.board.power_cycle();
     }
 
     /// Lets emulated time go on for so long.

@@ -38,6 +38,9 @@ pub struct Agent<P, N: Network, R> {
     pub(crate) events: RefCell<Events>,
     #[cfg(feature = "identity")]
     pub(crate) certificates: RefCell<crate::identity::Certificates>,
+    /// Whether the API server has refused the node's certificate since somebody looked.
+    #[cfg(feature = "identity")]
+    pub(crate) refused: Cell<bool>,
     /// The token that requests carry as long as the node has no certificate.
     pub(crate) bootstrap: RefCell<Option<Rc<str>>>,
     pub(crate) metrics: Metrics,
@@ -79,6 +82,8 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             events: RefCell::default(),
             #[cfg(feature = "identity")]
             certificates: RefCell::default(),
+            #[cfg(feature = "identity")]
+            refused: Cell::default(),
             bootstrap: RefCell::default(),
             metrics: Metrics::default(),
             signals: Signals::default(),

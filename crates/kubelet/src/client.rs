@@ -447,6 +447,10 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             429 => &self.metrics.api_throttled,
             _ => &self.metrics.api_refused,
         });
+        #[cfg(feature = "identity")]
+        if head.status == 401 && self.bootstrap.borrow().is_none() {
+            self.refused.set(true);
+        }
         status.map_or(Ok(()), |status| Err(ApiError::Status(status)))
     }
 }

@@ -4,6 +4,7 @@
 //! A test counts emulated time only, so that a busy machine changes nothing. What takes minutes of real time is asked for by
 //! `PICOLET_LONG_TESTS`, and a shorter form of it runs always.
 
+mod joining;
 mod life;
 mod network;
 mod power;
@@ -50,10 +51,19 @@ impl Bench {
 
     /// A board that never had power, with these settings beside what every node needs.
     fn with(options: Options, more: &[(Field, &[u8])]) -> Self {
+        Self::assembled(options, |testbed| testbed.settings(NODE, more))
+    }
+
+    /// A board that never had power, and a bootstrap token in place of certificates.
+    fn joining(options: Options) -> Self {
+        Self::assembled(options, |testbed| testbed.joining_settings(NODE, &[]))
+    }
+
+    fn assembled(options: Options, settings: impl Fn(&Testbed) -> anyhow::Result<Program>) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut testbed = Testbed::new(options).expect("certificates");
-        let settings = testbed.settings(NODE, more).expect("settings");
+        let settings = settings(&testbed).expect("settings");
         let firmware = Program::parse(&image().uf2()).expect("it is a UF2 file");
         testbed.board.load(&firmware).expect("it fits");
         testbed.board.load(&settings).expect("they fit");

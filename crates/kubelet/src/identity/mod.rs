@@ -65,6 +65,8 @@ enum Failure {
     Answer,
     /// The request is gone, or asked for what is no longer wanted.
     Outdated,
+    /// Nobody can ask for a certificate.
+    NoToken,
 }
 
 impl Failure {
@@ -95,6 +97,9 @@ impl fmt::Display for Failure {
             Self::Failed(why) => write!(f, "the request was approved, and could not be signed: {why}"),
             Self::Answer => f.write_str("the signer's answer is no certificate"),
             Self::Outdated => f.write_str("the request is gone"),
+            Self::NoToken => f.write_str(
+                "there is none that is valid and accepted, and no bootstrap token to ask for one: give the node one (--token)",
+            ),
         }
     }
 }
@@ -120,36 +125,37 @@ const fn record(purpose: Purpose) -> Record {
 
 /// Completes once the node has a client certificate: the one that it kept, or one that it is given for its token.
 pub(crate) async fn join_cluster<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
-    let Some(join) = &agent.settings.join else {
+    if agent.settings.join.is_none() {
         return;
-    };
+    }
     restore(agent, Purpose::Client).await;
     restore(agent, Purpose::Serving).await;
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     while !is_valid(agent, Purpose::Client) {
-        // One that has ended would only be refused.
-        agent.network.identities().discard(Purpose::Client);
-        let Some(token) = &join.token else {
-            say(
-                agent,
-                Purpose::Client,
-                "no client certificate that is valid, and no bootstrap token to ask for one: start with --token".into(),
-            );
-            agent.platform.sleep(LONGEST_PAUSE).await;
-            continue;
-        };
-        agent.bootstrap.replace(Some(Rc::from(&**token)));
-        let obtained = Box::pin(obtain(agent, Purpose::Client)).await;
-        agent.bootstrap.replace(None);
-        agent.hang_up().await;
-        match obtained {
-            Ok(()) => {}
-            Err(failure) => {
-                complain(agent, Purpose::Client, &failure);
-                backoff.wait(&agent.platform).await;
-            }
+        if let Err(failure) = obtain_by_token(agent).await {
+            complain(agent, Purpose::Client, &failure);
+            backoff.wait(&agent.platform).await;
         }
     }
+}
+
+/// Has a client certificate issued to whoever has the bootstrap token.
+async fn obtain_by_token<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> Result<(), Failure> {
+    let join = agent.settings.join.as_ref();
+    let token = join.and_then(|join| join.token.as_deref());
+    agent
+        .bootstrap
+        .replace(Some(Rc::from(token.ok_or(Failure::NoToken)?)));
+    // What was there has ended, or is refused: whoever asks by a token shows no certificate.
+    agent.network.identities().discard(Purpose::Client);
+    agent.hang_up().await;
+    let obtained = Box::pin(obtain(agent, Purpose::Client)).await;
+    agent.bootstrap.replace(None);
+    if obtained.is_err() {
+        restore(agent, Purpose::Client).await;
+    }
+    agent.hang_up().await;
+    obtained
 }
 
 /// Keeps both certificates valid, for ever.
@@ -177,30 +183,45 @@ async fn keep_one<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, p
                 rotation(lifetime.not_before, lifetime.not_after, random(agent)),
             );
         }
-        let wanted = registered
-            && match purpose {
-                Purpose::Client => agent.now() >= due.1,
-                Purpose::Serving => {
-                    let address = agent.network.address();
-                    address.is_some_and(|address| {
-                        lifetime.is_none()
-                            || agent.now() >= due.1
-                            || !agent.network.identities().serves(address)
-                    })
-                }
-            };
+        // Its authority may have been replaced: then only the token is worth anything.
+        let refused = purpose == Purpose::Client && agent.refused.take();
+        let wanted = refused
+            || registered
+                && match purpose {
+                    Purpose::Client => agent.now() >= due.1,
+                    Purpose::Serving => {
+                        let address = agent.network.address();
+                        address.is_some_and(|address| {
+                            lifetime.is_none()
+                                || agent.now() >= due.1
+                                || !agent.network.identities().serves(address)
+                        })
+                    }
+                };
         if !wanted {
+            say(agent, purpose, None);
             agent.platform.sleep(LOOK).await;
             continue;
         }
-        match Box::pin(obtain(agent, purpose)).await {
+        let obtained = match refused {
+            true => obtain_by_token(agent).await,
+            false => Box::pin(obtain(agent, purpose)).await,
+        };
+        match obtained {
             Ok(()) => {
                 backoff.reset();
                 if purpose == Purpose::Client {
                     agent.hang_up().await;
+                    agent.refused.set(false);
+                }
+                if refused {
+                    // It is of the same authority.
+                    agent.network.identities().discard(Purpose::Serving);
                 }
             }
             Err(Failure::Outdated) => backoff.wait(&agent.platform).await,
+            // The token is next.
+            Err(_) if purpose == Purpose::Client && agent.refused.get() => {}
             Err(failure) => {
                 complain(agent, purpose, &failure);
                 if purpose == Purpose::Client && !is_valid(agent, purpose) {
@@ -306,7 +327,7 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
             Timestamp::from_seconds(until).time()
         ),
     );
-    agent.certificates.borrow_mut().tell(purpose, None);
+    say(agent, purpose, None);
     agent.signals.status.signal(());
     Ok(())
 }
@@ -372,7 +393,7 @@ fn pending<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose:
             ),
         ),
     };
-    say(agent, purpose, words);
+    say(agent, purpose, Some(words));
 }
 
 fn complain<P: Platform, N: Network, R: Runtime>(
@@ -382,22 +403,22 @@ fn complain<P: Platform, N: Network, R: Runtime>(
 ) {
     let mut words = String::new();
     failure.write(purpose, &mut words);
-    say(agent, purpose, words);
+    say(agent, purpose, Some(words));
 }
 
-/// Logs what is the matter, unless it was said before, and has the status tell it.
-fn say<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose, words: String) {
+/// Logs what is the matter, unless it was said before, and has the status tell it, or that nothing is.
+fn say<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose, words: Option<String>) {
+    let words = words.map(String::into_boxed_str);
     let level = if is_valid(agent, purpose) {
         Level::Info
     } else {
         Level::Warn
     };
-    let changed = agent
-        .certificates
-        .borrow_mut()
-        .tell(purpose, Some(words.as_str().into()));
-    if changed {
-        agent.platform.log(level, format_args!("{words}"));
+    let mut certificates = agent.certificates.borrow_mut();
+    if certificates.tell(purpose, words) {
+        if let Some(words) = &certificates.trouble[purpose as usize] {
+            agent.platform.log(level, format_args!("{words}"));
+        }
         agent.signals.status.signal(());
     }
 }
@@ -426,7 +447,8 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             ));
         }
         for (index, purpose) in [Purpose::Client, Purpose::Serving].into_iter().enumerate() {
-            let Some(lifetime) = self.network.identities().lifetime(purpose) else {
+            let lifetime = self.network.identities().lifetime(purpose);
+            let Some(lifetime) = lifetime.filter(|_| is_valid(self, purpose)) else {
                 words.clear();
                 words.push_str("the serving certificate is about to be asked for");
                 return Some((false, "CertificateMissing"));

@@ -5,7 +5,7 @@ use crate::settings::{Join, Settings};
 use crate::testing::{START, TestAgent, Time, agent, settings};
 use embassy_futures::join::{join4, join5};
 use picolet_devcluster::host::Pki;
-use picolet_devcluster::{Cluster, Identity, Options, serve_connection};
+use picolet_devcluster::{Cluster, Fault, Identity, Options, serve_connection};
 use picolet_platform::{Clock, Duration, TimeSource, UnixMicros};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -322,7 +322,9 @@ fn what_is_kept_counts_until_it_ends() {
         time.sleep(Duration::from_secs(30)).await;
         let log = late.platform.lines.borrow().join("\n");
         assert!(
-            log.contains("no client certificate that is valid, and no bootstrap token"),
+            log.contains(
+                "no client certificate: there is none that is valid and accepted, and no bootstrap token"
+            ),
             "{log}"
         );
     });
@@ -335,6 +337,31 @@ fn what_is_kept_counts_until_it_ends() {
                 && is_ready(&cluster)
         })
         .await;
+    });
+}
+
+#[test]
+fn a_certificate_that_is_refused_is_replaced_by_the_token() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, true, async {
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+        // As after the cluster's authority was replaced.
+        cluster.faults(|faults| faults.add(Fault::status(401).by("system:node:pico-1")));
+        until(&time, 60, "it asks by its token", || {
+            requests(&cluster, Purpose::Client).len() == 2
+        })
+        .await;
+        cluster.faults(picolet_devcluster::Faults::clear);
+        until(&time, 90, "both are new", || {
+            requests(&cluster, Purpose::Serving).len() == 2
+                && condition(&cluster).0 == "True"
+                && is_ready(&cluster)
+        })
+        .await;
+        time.sleep(Duration::from_secs(120)).await;
+        assert_eq!(requests(&cluster, Purpose::Client).len(), 2);
+        assert_eq!(requests(&cluster, Purpose::Serving).len(), 2);
     });
 }
 
