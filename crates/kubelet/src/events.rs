@@ -97,6 +97,13 @@ impl fmt::Write for Limited {
 }
 
 impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+    /// Notes an event about the node itself. It is sent when there is a connection.
+    #[inline(never)]
+    pub(crate) fn node_event(&self, severity: Severity, reason: &'static str, message: fmt::Arguments<'_>) {
+        let about = Reference::node(&self.settings.node_name);
+        self.event(about, severity, reason, message);
+    }
+
     /// Tells the cluster that something happened. Returns at once.
     pub(crate) fn event(
         &self,

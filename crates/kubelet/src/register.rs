@@ -9,7 +9,7 @@ use crate::client::ApiError;
 use crate::pods::Runtime;
 use crate::status;
 use alloc::string::String;
-use picolet_kube::event::{Reference, Severity};
+use picolet_kube::event::Severity;
 use picolet_kube::node::{Node, write_labels_patch, write_node};
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_platform::{Duration, Level, Network, Platform};
@@ -117,15 +117,13 @@ async fn adopt<P: Platform, N: Network, R: Runtime>(
         return Err(ApiError::NameTaken);
     }
     if !found.boot_id.is_empty() && &*found.boot_id != machine.boot_id {
-        agent.event(
-            Reference::node(name),
+        agent.node_event(
             Severity::Warning,
             "Rebooted",
             format_args!("Node {name} has been rebooted, boot id: {}", machine.boot_id),
         );
         if let Some(crash) = agent.platform.last_crash() {
-            agent.event(
-                Reference::node(name),
+            agent.node_event(
                 Severity::Warning,
                 "Crashed",
                 format_args!("The run before ended: {crash}"),

@@ -15,7 +15,7 @@ use crate::settings::VERSION;
 use alloc::string::String;
 use core::fmt::Write as _;
 use embassy_futures::select::select;
-use picolet_kube::event::{Reference, Severity};
+use picolet_kube::event::Severity;
 use picolet_kube::node::{ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch};
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::{Integer, Quantity, Timestamp};
@@ -44,13 +44,7 @@ struct Memory {
 
 /// Registers the node and reports its status, for ever.
 pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
-    let name = &*agent.settings.node_name;
-    agent.event(
-        Reference::node(name),
-        Severity::Normal,
-        "Starting",
-        format_args!("Starting kubelet."),
-    );
+    agent.node_event(Severity::Normal, "Starting", format_args!("Starting kubelet."));
     register(agent).await;
     let mut memory = Memory::default();
     loop {
@@ -125,8 +119,7 @@ async fn report<P: Platform, N: Network, R: Runtime>(
     memory.sent = Some((hash, uptime));
     agent.metrics.heartbeat(agent.platform.uptime(), agent.now());
     if !core::mem::replace(&mut memory.was_ready, true) {
-        agent.event(
-            Reference::node(name),
+        agent.node_event(
             Severity::Normal,
             "NodeReady",
             format_args!("Node {name} status is now: NodeReady"),
@@ -189,8 +182,7 @@ impl Memory {
                 "NodeHasSufficientMemory"
             };
             let name = &*agent.settings.node_name;
-            agent.event(
-                Reference::node(name),
+            agent.node_event(
                 Severity::Normal,
                 reason,
                 format_args!("Node {name} status is now: {reason}"),

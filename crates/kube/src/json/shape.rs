@@ -12,7 +12,7 @@ use super::tokenizer::{JsonError, Token, Tokenizer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field(pub u8);
 
-/// What is kept of a value. It is written as a tree, and [`shape!`] makes its code of it while the crate is compiled.
+/// What is kept of a value. It is written as a tree, and [`shape!`](crate::shape!) makes its code of it while the crate is compiled.
 #[derive(Debug)]
 pub enum Shape {
     /// A string, number or boolean.

@@ -410,8 +410,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
     let name = &*agent.settings.node_name;
     let resource = Resource::ConfigMaps { namespace };
     let refused = |what: &str, status: &Status| {
-        agent.event(
-            Reference::node(name),
+        agent.node_event(
             Severity::Warning,
             "ConfigurationForbidden",
             format_args!(

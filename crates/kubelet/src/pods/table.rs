@@ -138,6 +138,7 @@ impl<R: Runtime> Outside for Around<'_, R> {
         self.runtime.kill(id);
     }
 
+    #[inline(never)]
     fn event(&self, severity: Severity, reason: &'static str, message: fmt::Arguments<'_>) {
         (self.say)(self.metadata, severity, reason, message);
     }
