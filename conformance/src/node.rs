@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use picolet_controlplane::{Identity, NodeCredentials, Process};
+use picolet_controlplane::{Identity, NodeCredentials, Process, TapInterface};
 use serde_json::Value;
 
 use crate::caller::{Answer, Caller};
@@ -29,6 +29,7 @@ pub struct NodeSetup<'a> {
     server: Option<String>,
     token: Option<String>,
     authority_hash: Option<String>,
+    tap: Option<TapInterface>,
 }
 
 /// A node that was started. Dropping it ends the process and leaves the Node object.
@@ -53,6 +54,7 @@ impl<'a> NodeSetup<'a> {
             server: None,
             token: None,
             authority_hash: None,
+            tap: None,
         }
     }
 
@@ -103,6 +105,13 @@ impl<'a> NodeSetup<'a> {
         self
     }
 
+    /// An emulated board whose network is this interface: it has an address of its own, and no time server.
+    #[must_use]
+    pub fn on_tap(mut self, tap: TapInterface) -> Self {
+        self.tap = Some(tap);
+        self
+    }
+
     /// Starts the node and does not wait for anything.
     ///
     /// # Errors
@@ -110,9 +119,12 @@ impl<'a> NodeSetup<'a> {
     /// When its certificates cannot be written or the program cannot be run.
     pub fn start(self) -> Result<Node<'a>> {
         let control_plane = self.case.cluster().control_plane();
-        let address = control_plane
-            .place()
-            .node_address(self.case.cluster().next_address());
+        let address = match &self.tap {
+            Some(tap) => tap.address.into(),
+            None => control_plane
+                .place()
+                .node_address(self.case.cluster().next_address()),
+        };
         let credentials = control_plane.node(&self.name, &[address])?;
         let text = |path: &std::path::Path| path.display().to_string();
         let authority = text(control_plane.pki().certificate_authority());
@@ -131,6 +143,7 @@ impl<'a> NodeSetup<'a> {
                 server,
                 client: certificates,
                 serving: &credentials.serving,
+                tap: self.tap.as_ref(),
                 more: &self.arguments,
             };
             board.provision(self.case.cluster())?
@@ -431,6 +444,7 @@ struct Provisioned<'a> {
     server: &'a str,
     client: Option<&'a Identity>,
     serving: &'a Identity,
+    tap: Option<&'a TapInterface>,
     more: &'a [String],
 }
 
@@ -468,7 +482,16 @@ impl Provisioned<'_> {
         ]);
         command.arg("--passphrase-file").arg(&passphrase);
         command.args(["--server", &server, "--node-name", self.name]);
-        command.args(["--node-ip", &self.address.to_string()]);
+        match self.tap {
+            Some(tap) => {
+                command.args(["--address", &format!("{}/{}", tap.address, tap.prefix)]);
+                command.args(["--gateway", &tap.gateway.to_string()]);
+            }
+            // The device has another one than the API server finds it at.
+            None => {
+                command.args(["--node-ip", &self.address.to_string()]);
+            }
+        }
         command.args([
             "--certificate-authority",
             &authority,
@@ -496,12 +519,16 @@ impl Provisioned<'_> {
         let mut arguments = vec!["emulate".to_owned(), text(image), text(&settings)];
         arguments.extend(["--ssid", SSID, "--passphrase-file"].map(str::to_owned));
         arguments.extend([text(&passphrase), "--no-status".to_owned()]);
-        let mut publish = |port: u16| {
-            arguments.extend(["--publish".to_owned(), format!("{}:{port}={port}", self.address)]);
-        };
-        publish(PORT);
-        if self.more.iter().any(|argument| argument == "--lab-mode") {
-            publish(READ_ONLY_PORT);
+        let lab_mode = self.more.iter().any(|argument| argument == "--lab-mode");
+        match self.tap {
+            Some(tap) => arguments.extend(["--tap".to_owned(), tap.name.clone()]),
+            None => {
+                let ports = [Some(PORT), lab_mode.then_some(READ_ONLY_PORT)];
+                for port in ports.into_iter().flatten() {
+                    let publish = format!("{}:{port}={port}", self.address);
+                    arguments.extend(["--publish".to_owned(), publish]);
+                }
+            }
         }
         arguments.extend(["--board".to_owned(), cluster.next_board().to_string()]);
         Ok(arguments)

@@ -42,6 +42,8 @@ enum Board {
     Essential,
     /// When all is asked for.
     Also,
+    /// Always, and never with processes.
+    Only,
     /// Never, and why.
     Never(#[expect(dead_code, reason = "it is for those who read the cases")] &'static str),
 }
@@ -53,17 +55,25 @@ impl Entry {
         self
     }
 
+    /// Only emulated boards have what this case is about.
+    const fn only_boards(mut self) -> Self {
+        self.board = Board::Only;
+        self
+    }
+
     /// Only Linux has what this case is about.
     const fn only_linux(mut self, why: &'static str) -> Self {
         self.board = Board::Never(why);
         self
     }
 
-    fn is_for_boards(&self, all: bool) -> bool {
+    /// Whether it is run with boards, or with processes.
+    fn is_for(&self, boards: bool, all: bool) -> bool {
         match self.board {
             Board::Essential => true,
-            Board::Also => all,
-            Board::Never(_) => false,
+            Board::Also => all || !boards,
+            Board::Only => boards,
+            Board::Never(_) => !boards,
         }
     }
 }
@@ -144,9 +154,7 @@ fn cases() -> impl Iterator<Item = (String, &'static Entry, bool)> {
     [false, true].into_iter().flat_map(move |on_board| {
         let prefix = if on_board { "board::" } else { "" };
         modules.into_iter().flat_map(move |(module, cases)| {
-            let cases = cases
-                .iter()
-                .filter(move |entry| !on_board || entry.is_for_boards(all));
+            let cases = cases.iter().filter(move |entry| entry.is_for(on_board, all));
             cases.map(move |entry| (format!("{prefix}{module}::{}", entry.name), entry, on_board))
         })
     })

@@ -19,6 +19,7 @@ pub(crate) const CASES: &[Entry] = &[
     beside("errors", errors),
     beside("commands", commands),
     beside("node_proxy", node_proxy).essential(),
+    beside("node_proxy_to_a_tap_interface", node_proxy_to_a_tap_interface).only_boards(),
     beside("kubectl_logs", kubectl_logs),
     beside("metrics_are_clean", metrics_are_clean).essential(),
     beside("outlives_its_callers", outlives_its_callers),
@@ -351,6 +352,46 @@ fn node_proxy(case: &Case<'_>) -> Result<()> {
     ensure!(proxied("healthz")? == "ok");
     ensure!(proxied("pods")?.contains("PodList"));
     ensure!(proxied("metrics")?.contains("kubelet_node_name"));
+    Ok(())
+}
+
+/// The way of a board in a house: it has an address of its own, and the API server finds it there, without a port that its
+/// emulator lends it.
+fn node_proxy_to_a_tap_interface(case: &Case<'_>) -> Result<()> {
+    // No other case lays one.
+    let tap = match case.cluster().control_plane().place().tap(3) {
+        Ok(tap) => tap,
+        Err(error) => {
+            eprintln!("there is no TAP interface: {error:#}");
+            let remedy = "run as root, with /dev/net/tun (TAP interface)";
+            picolet_oracle::not_run_named(remedy, "node_proxy_to_a_tap_interface");
+            return Ok(());
+        }
+    };
+    let address = tap.address.to_string();
+    let node = case.node().on_tap(tap).start()?;
+    // Nobody tells it the time but the API server, which it asks after a while.
+    let object = node.wait_ready(Duration::from_secs(60))?;
+    let addresses = object["status"]["addresses"].as_array().context("no addresses")?;
+    ensure!(
+        addresses
+            .iter()
+            .any(|it| it["type"] == "InternalIP" && it["address"] == *address),
+        "{addresses:?}"
+    );
+    let proxied = |path: &str| {
+        let path = format!("/api/v1/nodes/{}/proxy/{path}", node.name());
+        case.kubectl().run(["get", "--raw", &path])
+    };
+    ensure!(proxied("healthz")? == "ok");
+    ensure!(proxied("metrics")?.contains("kubelet_node_name"));
+    let own = format!("picolet-{}", node.name());
+    let log = until(Duration::from_secs(60), "the board's own log", || {
+        let read = case.kubectl().run(["logs", "--namespace=kube-system", &own]);
+        // There is no pod yet.
+        Ok(read.ok().filter(|log| log.contains("registered as node")))
+    })?;
+    ensure!(log.contains(&format!("address {address}")), "{log}");
     Ok(())
 }
 

@@ -21,7 +21,7 @@ pub use binaries::{Binaries, BuildError};
 pub use components::SIGNING_DURATION;
 pub use control_plane::{ControlPlane, NodeCredentials, Options};
 pub use kubectl::{Kubectl, KubectlError};
-pub use network::Place;
+pub use network::{Place, TapInterface};
 pub use pki::{Identity, Pki, Subject, Validity};
 pub use process::Process;
 pub use run_directory::{RunDirectory, is_running, stop_recorded};

@@ -14,6 +14,19 @@ use rustix::thread::UnshareFlags;
 /// How many nodes can have an address of their own.
 const NODE_ADDRESSES: u8 = 64;
 
+/// A TAP interface of a private network, with one machine at its other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapInterface {
+    /// The interface's name.
+    pub name: String,
+    /// The address at this end, by which the control plane is reached too.
+    pub gateway: Ipv4Addr,
+    /// The address at the other end.
+    pub address: Ipv4Addr,
+    /// The length of the prefix that both have.
+    pub prefix: u8,
+}
+
 /// The network that a control plane lives in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -81,6 +94,27 @@ impl Place {
             Self::Loopback => Ipv4Addr::new(127, 0, 77, 1 + index % NODE_ADDRESSES).into(),
             Self::Private => Ipv4Addr::new(10, 0, 2, 15 + index % NODE_ADDRESSES).into(),
         }
+    }
+
+    /// Lays a TAP interface into a private network, for a machine at `10.0.NUMBER.15`. It goes with the network.
+    ///
+    /// # Errors
+    ///
+    /// When this is no private network, or the kernel refuses: its device `/dev/net/tun` is root's on most systems.
+    pub fn tap(self, number: u8) -> Result<TapInterface> {
+        ensure!(self == Self::Private, "the network is not a private one");
+        ensure!(number > 2, "10.0.{number}.0/24 is laid already");
+        let tap = TapInterface {
+            name: format!("picolet{number}"),
+            gateway: Ipv4Addr::new(10, 0, number, 1),
+            address: Ipv4Addr::new(10, 0, number, 15),
+            prefix: 24,
+        };
+        let gateway = format!("{}/{}", tap.gateway, tap.prefix);
+        ip(&["tuntap", "add", "dev", &tap.name, "mode", "tap"])?;
+        ip(&["address", "add", &gateway, "dev", &tap.name])?;
+        ip(&["link", "set", &tap.name, "up"])?;
+        Ok(tap)
     }
 
     /// A port of [`Self::server_address`] that is free now.
