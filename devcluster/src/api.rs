@@ -7,6 +7,7 @@ use crate::deletion::DeleteOptions;
 use crate::discovery;
 use crate::error::ApiError;
 use crate::http::Head;
+use crate::k3s;
 use crate::object::Object;
 use crate::openapi;
 use crate::operations::{By, State, Target, text};
@@ -44,7 +45,10 @@ pub(crate) struct KubeletCall {
 pub(crate) fn handle(state: &mut State, now: UnixMicros, request: &Request) -> Result<Outcome, ApiError> {
     match &request.place {
         Some(place) => handle_resource(state, now, request, place),
-        None => handle_path(request),
+        None => match k3s::handle(state, now, request) {
+            Some(answer) => answer.map(Outcome::Answer),
+            None => handle_path(request),
+        },
     }
 }
 

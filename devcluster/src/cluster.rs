@@ -30,6 +30,8 @@ pub struct Options {
     pub config_namespace: String,
     /// Bearer tokens and who they are.
     pub tokens: BTreeMap<String, Identity>,
+    /// The token of a k3s cluster, `user:secret`, for one that serves what k3s does beside the API.
+    pub k3s_token: Option<String>,
     /// How long a node may leave its Lease alone before it is `Unknown` (`--node-monitor-grace-period`).
     pub node_grace: Duration,
     /// How long the certificates are valid that the cluster signs (`--cluster-signing-duration`).
@@ -44,6 +46,7 @@ impl Default for Options {
             seed: 0,
             config_namespace: "default".into(),
             tokens: BTreeMap::new(),
+            k3s_token: None,
             node_grace: Duration::from_secs(50),
             certificate_life: Duration::from_secs(365 * 24 * 3600),
             ca_pem: String::new(),

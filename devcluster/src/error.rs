@@ -84,6 +84,11 @@ impl ApiError {
         Self::generic(403, "Forbidden", format!("forbidden: {}", why.into()))
     }
 
+    /// In k3s's words alone.
+    pub(crate) fn refused(why: impl Into<String>) -> Self {
+        Self::new(403, "Forbidden", why)
+    }
+
     pub(crate) fn not_found(group: &str, resource: &str, name: &str) -> Self {
         Self::new(
             404,

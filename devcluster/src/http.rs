@@ -21,6 +21,9 @@ pub(crate) struct Head {
     /// `Impersonate-User` and every `Impersonate-Group`: `kubectl --as`.
     pub(crate) impersonated: Option<String>,
     pub(crate) impersonated_groups: Vec<String>,
+    /// `k3s-Node-Name` and `k3s-Node-Password`: a node that joins k3s.
+    pub(crate) k3s_node: Option<String>,
+    pub(crate) k3s_password: Option<String>,
     pub(crate) body: BodyLength,
     pub(crate) close: bool,
     pub(crate) expects_continue: bool,
@@ -79,6 +82,8 @@ impl Head {
                 "authorization" => head.authorization = Some(value.to_owned()),
                 "impersonate-user" => head.impersonated = Some(value.to_owned()),
                 "impersonate-group" => head.impersonated_groups.push(value.to_owned()),
+                "k3s-node-name" => head.k3s_node = Some(value.to_owned()),
+                "k3s-node-password" => head.k3s_password = Some(value.to_owned()),
                 "content-length" => {
                     let length = value.parse().map_err(|_| HeadError::Malformed)?;
                     head.body = BodyLength::Known(length);

@@ -25,6 +25,7 @@ mod error;
 mod faults;
 mod http;
 mod identity;
+mod k3s;
 mod lifecycle;
 mod object;
 mod openapi;

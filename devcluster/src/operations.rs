@@ -27,6 +27,8 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) options: Options,
     pub(crate) signer: Option<Rc<dyn Sign>>,
+    /// By the names of nodes: what k3s knows them by.
+    pub(crate) k3s_passwords: BTreeMap<String, String>,
     pub(crate) requests: BTreeMap<(String, String, u16), u64>,
     pub(crate) events: u64,
 }
@@ -77,6 +79,7 @@ impl State {
             faults: Faults::default(),
             options,
             signer: None,
+            k3s_passwords: BTreeMap::new(),
             requests: BTreeMap::new(),
             events: 0,
         }

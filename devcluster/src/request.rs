@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use crate::faults::Facts;
 use crate::http::Head;
 use crate::identity::Identity;
+use crate::k3s;
 use crate::operations::State;
 use crate::protobuf;
 use crate::resources::ResourceId;
@@ -117,6 +118,7 @@ impl Request {
                     "livez",
                     "openapi",
                     "readyz",
+                    "v1-k3s",
                     "version",
                 ];
                 format!("/{}", if known.contains(&root) { root } else { "?" })
@@ -170,6 +172,7 @@ fn authenticate(state: &State, certificate: Option<&Identity>, head: &Head) -> R
             token
                 .and_then(|token| state.options.tokens.get(token))
                 .cloned()
+                .or_else(|| k3s::authenticate(state, value))
                 .ok_or_else(ApiError::unauthorized)
         }
     }

@@ -18,6 +18,7 @@ pub mod envelope;
 pub mod event;
 pub mod http;
 pub mod json;
+pub mod k3s;
 pub mod lease;
 pub mod metadata;
 pub mod node;

@@ -1,6 +1,7 @@
 //! Requests to the API server: which path, which query, which head.
 
 use crate::http::Method;
+use crate::k3s::Signing;
 use crate::lease;
 use alloc::string::String;
 use core::fmt::{self, Write as _};
@@ -44,6 +45,8 @@ pub enum Resource<'a> {
     SubjectAccessReviews,
     CertificateSigningRequests,
     CertificateSigningRequest(&'a str),
+    /// What k3s signs for a node.
+    K3s(&'a Signing<'a>),
 }
 
 /// Writes its path.
@@ -74,6 +77,7 @@ impl fmt::Display for Resource<'_> {
             Self::SubjectAccessReviews => f.write_str("/apis/authorization.k8s.io/v1/subjectaccessreviews"),
             Self::CertificateSigningRequests => f.write_str(CSRS),
             Self::CertificateSigningRequest(name) => write!(f, "{CSRS}/{name}"),
+            Self::K3s(signing) => f.write_str(signing.path()),
         }
     }
 }
@@ -126,13 +130,15 @@ pub enum Verb<'a> {
     MergePatch,
     /// Take it away.
     Delete,
+    /// Have it signed, by k3s.
+    Sign,
 }
 
 impl Verb<'_> {
     const fn method(self) -> Method {
         match self {
             Self::Get | Self::List(_) | Self::Watch { .. } => Method::Get,
-            Self::Create => Method::Post,
+            Self::Create | Self::Sign => Method::Post,
             Self::Replace => Method::Put,
             Self::StrategicMergePatch | Self::MergePatch => Method::Patch,
             Self::Delete => Method::Delete,
@@ -143,6 +149,7 @@ impl Verb<'_> {
         match self {
             Self::StrategicMergePatch => "application/strategic-merge-patch+json",
             Self::MergePatch => "application/merge-patch+json",
+            Self::Sign => "application/pkcs10",
             _ => "application/json",
         }
     }
@@ -157,6 +164,7 @@ impl Verb<'_> {
             Self::Replace => "update",
             Self::StrategicMergePatch | Self::MergePatch => "patch",
             Self::Delete => "delete",
+            Self::Sign => "sign",
         }
     }
 }
@@ -181,16 +189,24 @@ impl<'a> Request<'a> {
             body: "",
         }
     }
+
+    /// What is sent behind the head.
+    pub const fn payload(&self) -> &'a [u8] {
+        match self.resource {
+            Resource::K3s(signing) => signing.request,
+            _ => self.body.as_bytes(),
+        }
+    }
 }
 
 /// Writes the head of a request. Every write asks the server to refuse fields that it does not know
 /// (`fieldValidation=Strict`): what we send must be right to the letter.
 #[inline(never)]
 pub fn write_head(out: &mut String, host: &str, user_agent: &str, request: &Request<'_>) {
-    let Request { resource, verb, body } = request;
+    let Request { resource, verb, .. } = request;
     let _ = write!(out, "{} {resource}", verb.method().as_str());
     match verb {
-        Verb::Get | Verb::Delete => {}
+        Verb::Get | Verb::Delete | Verb::Sign => {}
         Verb::List(selection) => {
             out.push('?');
             selection.write(out);
@@ -215,12 +231,15 @@ pub fn write_head(out: &mut String, host: &str, user_agent: &str, request: &Requ
         out,
         " HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {user_agent}\r\nAccept: application/json\r\n"
     );
-    if !body.is_empty() {
+    if let Resource::K3s(signing) = resource {
+        signing.write_headers(out);
+    }
+    let length = request.payload().len();
+    if length > 0 {
         let _ = write!(
             out,
-            "Content-Type: {}\r\nContent-Length: {}\r\n",
-            verb.content_type(),
-            body.len()
+            "Content-Type: {}\r\nContent-Length: {length}\r\n",
+            verb.content_type()
         );
     }
     out.push_str("\r\n");
@@ -264,5 +283,13 @@ mod tests {
             Verb::Delete,
             3
         ));
+        let signing = Signing {
+            serving: true,
+            node: "pico",
+            password: "00112233445566778899aabbccddeeff",
+            address: Some([10, 0, 0, 5].into()),
+            request: &[0x30, 0x00],
+        };
+        insta::assert_snapshot!(head(Resource::K3s(&signing), Verb::Sign, 0));
     }
 }

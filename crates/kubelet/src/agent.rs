@@ -41,7 +41,7 @@ pub struct Agent<P, N: Network, R> {
     /// Whether the API server has refused the node's certificate since somebody looked.
     #[cfg(feature = "identity")]
     pub(crate) refused: Cell<bool>,
-    /// The token that requests carry as long as the node has no certificate.
+    /// The `Authorization` that requests carry as long as the node has no certificate.
     pub(crate) bootstrap: RefCell<Option<Rc<str>>>,
     pub(crate) metrics: Metrics,
     /// The latest time that was certain: no clock is below it.

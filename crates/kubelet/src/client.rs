@@ -115,8 +115,8 @@ pub(crate) struct Connection<S> {
     consumed: usize,
     body: Option<Body>,
     close: bool,
-    /// Who we are where no certificate says so.
-    bearer: Option<Rc<str>>,
+    /// Who we are where no certificate says so: a value of `Authorization`.
+    authorization: Option<Rc<str>>,
 }
 
 impl<S: Read + Write> Connection<S> {
@@ -127,7 +127,7 @@ impl<S: Read + Write> Connection<S> {
             consumed: 0,
             body: None,
             close: false,
-            bearer: None,
+            authorization: None,
         }
     }
 
@@ -136,16 +136,13 @@ impl<S: Read + Write> Connection<S> {
         self.close = true; // until the answer says otherwise: whoever gives up here leaves the connection unusable
         let mut head = String::with_capacity(256);
         write_head(&mut head, host, USER_AGENT, request);
-        if let Some(token) = &self.bearer {
+        if let Some(value) = &self.authorization {
             head.truncate(head.len() - 2); // the empty line that ends it
-            let _ = write!(head, "Authorization: Bearer {token}\r\n\r\n");
+            let _ = write!(head, "Authorization: {value}\r\n\r\n");
         }
         // One after the other: a copy of both together would be the largest allocation of the agent.
-        for part in [head.as_str(), request.body] {
-            self.stream
-                .write_all(part.as_bytes())
-                .await
-                .map_err(|_| ApiError::Io)?;
+        for part in [head.as_bytes(), request.payload()] {
+            self.stream.write_all(part).await.map_err(|_| ApiError::Io)?;
         }
         self.stream.flush().await.map_err(|_| ApiError::Io)?;
         drop(head);
@@ -291,7 +288,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         let dial = async { self.network.dial().await.map_err(ApiError::Dial) };
         let Dialled { stream, .. } = within(&self.platform, DIAL_TIMEOUT, dial).await?;
         let mut connection = Connection::new(stream);
-        connection.bearer = self.bootstrap.borrow().clone();
+        connection.authorization = self.bootstrap.borrow().clone();
         Ok(connection)
     }
 
@@ -346,7 +343,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         request: &Request<'_>,
         object: &mut T,
     ) -> impl Future<Output = Result<(), ApiError>> {
-        self.request(None, request, Some((T::SHAPE, object)))
+        self.request(None, request, Wanted::Object(T::SHAPE, object))
     }
 
     /// The same for what cannot wait longer than `patience` for the requests of others.
@@ -356,12 +353,23 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         request: &Request<'_>,
         into: (Code, &mut dyn Sink),
     ) -> impl Future<Output = Result<(), ApiError>> {
-        self.request(Some(patience), request, Some(into))
+        let (code, object) = into;
+        self.request(Some(patience), request, Wanted::Object(code, object))
     }
 
     /// Makes a request of whose answer only the success counts.
     pub(crate) fn post(&self, request: &Request<'_>) -> impl Future<Output = Result<(), ApiError>> {
-        self.request(None, request, None)
+        self.request(None, request, Wanted::Nothing)
+    }
+
+    /// Makes a request whose answer is no JSON.
+    #[cfg(feature = "identity")]
+    pub(crate) fn read(
+        &self,
+        request: &Request<'_>,
+        reader: &mut dyn Reader,
+    ) -> impl Future<Output = Result<(), ApiError>> {
+        self.request(None, request, Wanted::Text(reader))
     }
 
     /// The same for any type, so that it is compiled once. Only a success is `Ok`. Where others have the connection for
@@ -370,7 +378,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         &self,
         patience: Option<Duration>,
         request: &Request<'_>,
-        into: Option<(Code, &mut dyn Sink)>,
+        wanted: Wanted<'_>,
     ) -> Result<(), ApiError> {
         let mut shared = match patience {
             None => Some(self.client.lock().await),
@@ -390,7 +398,11 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             self.platform.sleep(pause).await;
         }
         let mut answer = Answer {
-            into: into.map(|(shape, object)| (Decoder::new(shape), object)),
+            decoder: match wanted {
+                Wanted::Object(shape, _) => Some(Decoder::new(shape)),
+                _ => None,
+            },
+            wanted,
             broken: false,
         };
         let begun = self.platform.uptime();
@@ -417,8 +429,8 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             }
         };
         self.answered(client, begun, result)?;
-        let whole = |(decoder, _): &(Decoder, _)| decoder.documents() > 0;
-        if !answer.broken && answer.into.as_ref().is_none_or(whole) {
+        let whole = |decoder: &Decoder| decoder.documents() > 0;
+        if !answer.broken && answer.decoder.as_ref().is_none_or(whole) {
             Ok(())
         } else {
             Err(ApiError::Json)
@@ -455,19 +467,32 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     }
 }
 
-/// Reads the one object of an answer, if it is wanted.
+/// What is done with the body of an answer.
+enum Wanted<'a> {
+    Nothing,
+    Object(Code, &'a mut dyn Sink),
+    #[cfg(feature = "identity")]
+    Text(&'a mut dyn Reader),
+}
+
+/// Reads what is wanted of an answer.
 struct Answer<'a> {
-    into: Option<(Decoder, &'a mut dyn Sink)>,
+    wanted: Wanted<'a>,
+    /// Of an object.
+    decoder: Option<Decoder>,
     /// Whether it is no JSON. The rest is read all the same, so that the connection can be used again.
     broken: bool,
 }
 
 impl Reader for Answer<'_> {
     fn feed(&mut self, piece: &[u8]) -> bool {
-        if let Some((decoder, object)) = &mut self.into
-            && !self.broken
-        {
-            self.broken = decoder.feed(piece, *object).is_err();
+        match (&mut self.wanted, &mut self.decoder) {
+            (Wanted::Object(_, object), Some(decoder)) if !self.broken => {
+                self.broken = decoder.feed(piece, *object).is_err();
+            }
+            #[cfg(feature = "identity")]
+            (Wanted::Text(reader), _) => self.broken |= !reader.feed(piece),
+            _ => {}
         }
         true
     }

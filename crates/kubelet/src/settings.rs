@@ -37,7 +37,8 @@ pub struct Settings {
 /// How a node gets its certificates.
 #[derive(Clone)]
 pub struct Join {
-    /// The bootstrap token. Not needed while the certificate that the node kept is valid.
+    /// A bootstrap token, `abcdef.0123456789abcdef`, or the full token of a k3s cluster, `K10<hash>::user:secret`, which says
+    /// that it is one. Not needed while the certificate that the node kept is valid.
     pub token: Option<Box<str>>,
 }
 

@@ -360,6 +360,9 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
     use_it(&StatusReport {
         name: &agent.settings.node_name,
         address: &address_text,
+        #[cfg(feature = "identity")]
+        port: agent.reported_port(),
+        #[cfg(not(feature = "identity"))]
         port: agent.settings.reported_port,
         capacity: &capacity,
         allocatable: &allocatable,

@@ -23,6 +23,8 @@ pub enum Record {
     ClientIdentity = 5,
     /// The same for the kubelet API.
     ServingIdentity = 6,
+    /// The password by which k3s knows the machine behind a node's name: 16 bytes of randomness.
+    NodePassword = 7,
 }
 
 /// Why a record was not kept.

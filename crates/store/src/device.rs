@@ -75,7 +75,11 @@ impl<F: NorFlash> Device<F> {
         if known && done == number.to_le_bytes() {
             return Ok(false);
         }
-        for record in [Record::ClientIdentity, Record::ServingIdentity] {
+        for record in [
+            Record::ClientIdentity,
+            Record::ServingIdentity,
+            Record::NodePassword,
+        ] {
             self.store(record, &[]).await?;
         }
         self.store(Record::IdentityReset, &number.to_le_bytes()).await?;

@@ -27,9 +27,12 @@ struct Held {
     info: CertificateInfo,
 }
 
+/// What the user of a node begins with.
+const NODE_USER: &str = "system:node:";
+
 /// As whom a node calls the API server: the common name of its certificates.
 pub fn node_user(node: &str) -> String {
-    format!("system:node:{node}")
+    format!("{NODE_USER}{node}")
 }
 
 impl From<SetupError> for IdentityError {
@@ -111,7 +114,12 @@ impl Keyring {
     fn hold(&self, common_name: &str, chain: Vec<Vec<u8>>, key: &P256Key) -> Result<(), IdentityError> {
         let own = chain.first().ok_or(IdentityError::Malformed)?;
         let info = CertificateInfo::from_der(own).map_err(|_| IdentityError::Malformed)?;
-        if info.common_name.as_deref() != Some(common_name) {
+        // k3s names a serving certificate after the node, not after its user.
+        let named = info
+            .common_name
+            .as_deref()
+            .is_some_and(|name| name == common_name || common_name.strip_prefix(NODE_USER) == Some(name));
+        if !named {
             return Err(IdentityError::OtherNode);
         }
         let identity = Identity::new(chain, key)?;

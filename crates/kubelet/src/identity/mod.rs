@@ -6,12 +6,13 @@
 //!
 //! No key is ever seen here but inside the record that is kept for the next start.
 
+mod k3s;
+
 use crate::agent::Agent;
 use crate::backoff::Backoff;
 use crate::client::ApiError;
 use crate::pods::Runtime;
 use alloc::boxed::Box;
-use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base64ct::{Base64, Encoding};
@@ -23,6 +24,7 @@ use picolet_kube::certificate::{self, CertificateSigningRequest, Decision, Signe
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_platform::{
     Duration, Identities, IdentityError, LONGEST_RECORD, Level, Network, Platform, Purpose, Record,
+    RecordError,
 };
 
 /// How often certificates are looked at: the address may have changed, or the clock.
@@ -39,6 +41,8 @@ const LAST_QUESTIONS: Duration = Duration::from_secs(5);
 pub(crate) struct Certificates {
     /// Why there is no certificate for the purpose, or no new one: in words, with the remedy.
     trouble: [Option<Box<str>>; 2],
+    /// Whether it is k3s that signs them, and not the signers of Kubernetes.
+    k3s: bool,
 }
 
 impl Certificates {
@@ -61,6 +65,8 @@ enum Failure {
     Identity(IdentityError),
     Denied(Box<str>),
     Failed(Box<str>),
+    /// The password for k3s was not kept.
+    Password(RecordError),
     /// What came is no base64, or is missing.
     Answer,
     /// The request is gone, or asked for what is no longer wanted.
@@ -70,8 +76,9 @@ enum Failure {
 }
 
 impl Failure {
-    fn write(&self, purpose: Purpose, out: &mut String) {
+    fn write(&self, purpose: Purpose, on_k3s: bool, out: &mut String) {
         let remedy = match (self, purpose) {
+            (Self::Api(error), _) if on_k3s => k3s::remedy(error),
             (Self::Api(error), Purpose::Client) if error.code() == 401 => {
                 ": the bootstrap token is wrong or has expired; make a new one (kubeadm token create) and start with it"
             }
@@ -95,10 +102,11 @@ impl fmt::Display for Failure {
             Self::Identity(error) => error.fmt(f),
             Self::Denied(why) => write!(f, "the request was denied: {why}"),
             Self::Failed(why) => write!(f, "the request was approved, and could not be signed: {why}"),
+            Self::Password(error) => write!(f, "the node's password for k3s is not kept: {error}"),
             Self::Answer => f.write_str("the signer's answer is no certificate"),
             Self::Outdated => f.write_str("the request is gone"),
             Self::NoToken => f.write_str(
-                "there is none that is valid and accepted, and no bootstrap token to ask for one: give the node one (--token)",
+                "there is none that is valid and accepted, and no token to ask for one: give the node one (--token)",
             ),
         }
     }
@@ -125,11 +133,16 @@ const fn record(purpose: Purpose) -> Record {
 
 /// Completes once the node has a client certificate: the one that it kept, or one that it is given for its token.
 pub(crate) async fn join_cluster<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
-    if agent.settings.join.is_none() {
+    let Some(join) = &agent.settings.join else {
         return;
-    }
+    };
     restore(agent, Purpose::Client).await;
     restore(agent, Purpose::Serving).await;
+    let on_k3s = match &join.token {
+        Some(token) => picolet_kube::k3s::credential(token).is_some(),
+        None => k3s::was_joined(agent).await,
+    };
+    agent.certificates.borrow_mut().k3s = on_k3s;
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     while !is_valid(agent, Purpose::Client) {
         if let Err(failure) = obtain_by_token(agent).await {
@@ -143,9 +156,8 @@ pub(crate) async fn join_cluster<P: Platform, N: Network, R: Runtime>(agent: &Ag
 async fn obtain_by_token<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> Result<(), Failure> {
     let join = agent.settings.join.as_ref();
     let token = join.and_then(|join| join.token.as_deref());
-    agent
-        .bootstrap
-        .replace(Some(Rc::from(token.ok_or(Failure::NoToken)?)));
+    let token = token.ok_or(Failure::NoToken)?;
+    agent.bootstrap.replace(Some(k3s::authorization(token)));
     // What was there has ended, or is refused: whoever asks by a token shows no certificate.
     agent.network.identities().discard(Purpose::Client);
     agent.hang_up().await;
@@ -279,30 +291,13 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
     let name = &*agent.settings.node_name;
     let address = agent.network.address();
     let request = agent.network.identities().request(purpose, name, address)?;
-    let (body, mut made) = {
-        let encoded = Base64::encode_string(request.as_bytes());
-        let mut prefix = String::from(name);
-        prefix.extend(["-", purpose.as_str(), "-"]);
-        let signer = match purpose {
-            Purpose::Client => Signer::Client,
-            Purpose::Serving => Signer::Serving,
-        };
-        let mut body = String::with_capacity(encoded.len() + 384);
-        certificate::write(&mut body, &prefix, signer, &encoded);
-        (body, CertificateSigningRequest::default())
+    let on_k3s = agent.certificates.borrow().k3s;
+    let chain = if on_k3s {
+        Box::pin(k3s::sign(agent, purpose, request, address)).await?
+    } else {
+        Box::pin(signed(agent, purpose, request, address)).await?
     };
-    let asked = Request {
-        resource: Resource::CertificateSigningRequests,
-        verb: Verb::Create,
-        body: &body,
-    };
-    agent.get(&asked, &mut made).await?;
-    drop((body, request));
-    let request_name = made.metadata.name;
-    pending(agent, purpose, &request_name);
-    let mut chain = Box::pin(decided(agent, purpose, &request_name, address)).await?;
-    let chain = Base64::decode_in_place(&mut chain).map_err(|_| Failure::Answer)?;
-    let mut kept = agent.network.identities().adopt(purpose, name, chain)?;
+    let mut kept = agent.network.identities().adopt(purpose, name, &chain)?;
     let stored = agent.platform.store(record(purpose), &kept).await;
     wipe(&mut kept);
     if let Err(error) = stored {
@@ -330,6 +325,43 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
     say(agent, purpose, None);
     agent.signals.status.signal(());
     Ok(())
+}
+
+/// Has a request (PEM) approved and signed by the signers of Kubernetes, and returns the certificates (PEM).
+async fn signed<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    purpose: Purpose,
+    request: String,
+    address: Option<IpAddr>,
+) -> Result<Vec<u8>, Failure> {
+    let name = &*agent.settings.node_name;
+    let (body, mut made) = {
+        let encoded = Base64::encode_string(request.as_bytes());
+        let mut prefix = String::from(name);
+        prefix.extend(["-", purpose.as_str(), "-"]);
+        let signer = match purpose {
+            Purpose::Client => Signer::Client,
+            Purpose::Serving => Signer::Serving,
+        };
+        let mut body = String::with_capacity(encoded.len() + 384);
+        certificate::write(&mut body, &prefix, signer, &encoded);
+        (body, CertificateSigningRequest::default())
+    };
+    let asked = Request {
+        resource: Resource::CertificateSigningRequests,
+        verb: Verb::Create,
+        body: &body,
+    };
+    agent.get(&asked, &mut made).await?;
+    drop((body, request));
+    let request_name = made.metadata.name;
+    pending(agent, purpose, &request_name);
+    let mut chain = decided(agent, purpose, &request_name, address).await?;
+    let length = Base64::decode_in_place(&mut chain)
+        .map_err(|_| Failure::Answer)?
+        .len();
+    chain.truncate(length);
+    Ok(chain)
 }
 
 /// Waits until the request of that name is decided, and returns the certificates that came of it. It is asked for now and
@@ -402,7 +434,8 @@ fn complain<P: Platform, N: Network, R: Runtime>(
     failure: &Failure,
 ) {
     let mut words = String::new();
-    failure.write(purpose, &mut words);
+    let on_k3s = agent.certificates.borrow().k3s;
+    failure.write(purpose, on_k3s, &mut words);
     say(agent, purpose, Some(words));
 }
 
@@ -430,6 +463,14 @@ fn wipe(bytes: &mut [u8]) {
 }
 
 impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+    /// The port that the node reports. k3s dials one that is reported through a tunnel of its own agents, and one that is not
+    /// directly (`pkg/daemons/control/tunnel.go` of k3s).
+    pub(crate) fn reported_port(&self) -> Option<u16> {
+        self.settings
+            .reported_port
+            .filter(|_| !self.certificates.borrow().k3s)
+    }
+
     /// The condition `CertificatesValid`: whether it is, its reason, and words. `None` where others see to certificates.
     pub(crate) fn describe_certificates(&self, words: &mut String) -> Option<(bool, &'static str)> {
         self.settings.join.as_ref()?;

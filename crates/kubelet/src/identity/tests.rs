@@ -10,7 +10,9 @@ use picolet_platform::{Clock, Duration, TimeSource, UnixMicros};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::format;
+use std::rc::Rc;
 use std::string::ToString;
+use std::vec;
 
 const TOKEN: &str = "abcdef.0123456789abcdef";
 /// What certificates of ten minutes are valid for: they are signed as if it had been five minutes earlier.
@@ -40,8 +42,13 @@ impl Clock for ClusterClock {
 }
 
 fn cluster(time: &Time) -> Cluster<ClusterClock> {
+    cluster_with(time, None)
+}
+
+fn cluster_with(time: &Time, k3s_token: Option<&str>) -> Cluster<ClusterClock> {
     let options = Options {
         tokens: BTreeMap::from([(TOKEN.to_string(), Identity::bootstrapper("abcdef"))]),
+        k3s_token: k3s_token.map(Into::into),
         certificate_life: Duration::from_secs(600),
         ..Options::default()
     };
@@ -253,6 +260,7 @@ fn the_port_waits_for_approval_in_words() {
             words.starts_with("the kubelet port is closed until its certificate is approved: picolet approve pico-1, or kubectl certificate approve pico-1-serving-"),
             "{words}"
         );
+        assert_eq!(port(&cluster)["kubeletEndpoint"]["Port"], 10250);
         time.sleep(Duration::from_secs(120)).await;
         assert_eq!(requests(&cluster, Purpose::Serving).len(), 1, "one is enough");
         // Another address: what was asked for is of no use.
@@ -322,9 +330,7 @@ fn what_is_kept_counts_until_it_ends() {
         time.sleep(Duration::from_secs(30)).await;
         let log = late.platform.lines.borrow().join("\n");
         assert!(
-            log.contains(
-                "no client certificate: there is none that is valid and accepted, and no bootstrap token"
-            ),
+            log.contains("no client certificate: there is none that is valid and accepted, and no token"),
             "{log}"
         );
     });
@@ -395,4 +401,152 @@ fn renewed_between_70_and_90_per_cent() {
         2000,
         "a life that ends before it begins"
     );
+}
+
+fn k3s_token(credential: &str) -> String {
+    format!("K10{}::{credential}", "5a".repeat(32))
+}
+
+fn port(cluster: &Cluster<ClusterClock>) -> Value {
+    cluster.get("nodes", "", "pico-1").unwrap_or_default()["status"]["daemonEndpoints"].clone()
+}
+
+#[test]
+fn k3s_signs_and_renews_without_approval() {
+    let (agent, time) = agent(joining(Some(&k3s_token("node:s3cret"))));
+    let cluster = cluster_with(&time, Some("node:s3cret"));
+    run(&time, &agent, &cluster, false, async {
+        until(&time, 12, "it is Ready", || is_ready(&cluster)).await;
+        until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
+        assert!(
+            agent
+                .network
+                .identities()
+                .serves(agent.network.address.get().expect("an address"))
+        );
+        assert_ne!(
+            port(&cluster)["kubeletEndpoint"]["Port"],
+            10250,
+            "k3s would take its tunnel"
+        );
+        let purposes = [Purpose::Client, Purpose::Serving];
+        let held = || {
+            purposes.map(|purpose| {
+                agent
+                    .network
+                    .identities()
+                    .lifetime(purpose)
+                    .expect("a certificate")
+            })
+        };
+        let mut before = held();
+        let mut renewals = [0; 2];
+        let end = time.now() + Duration::from_secs(3600);
+        while time.now() < end {
+            time.sleep(Duration::from_secs(10)).await;
+            let now = held();
+            for index in 0..2 {
+                renewals[index] += u32::from(now[index] != before[index]);
+                assert!(agent.now().seconds() < now[index].not_after);
+            }
+            before = now;
+            assert!(is_ready(&cluster));
+        }
+        assert!(
+            renewals.iter().all(|count| (4..=11).contains(count)),
+            "{renewals:?}"
+        );
+        for purpose in purposes {
+            assert!(
+                requests(&cluster, purpose).is_empty(),
+                "k3s is not asked by requests"
+            );
+        }
+        for ((verb, resource, code), count) in cluster.counters().requests {
+            assert!(
+                !matches!(code, 400 | 401 | 403),
+                "{verb} {resource}: {code}, {count} times"
+            );
+        }
+        // Another address: at once a certificate for it.
+        let moved = "192.0.2.99".parse().expect("an address");
+        agent.network.address.set(Some(moved));
+        until(&time, 30, "it serves the new address", || {
+            agent.network.identities().serves(moved)
+        })
+        .await;
+    });
+}
+
+/// Runs a node with these settings and records beside a cluster until its log has `words`.
+fn k3s_says(
+    cluster: &Cluster<ClusterClock>,
+    time: &Time,
+    token: Option<&str>,
+    records: &[(Record, Vec<u8>)],
+    words: &str,
+) {
+    let agent = crate::testing::agent_at(joining(token), time);
+    for (record, value) in records {
+        agent
+            .platform
+            .records
+            .borrow_mut()
+            .insert(*record as u8, value.clone());
+    }
+    run(time, &agent, cluster, false, async {
+        until(time, 120, words, || {
+            agent.platform.lines.borrow().join("\n").contains(words)
+        })
+        .await;
+        let log = agent.platform.lines.borrow().join("\n");
+        assert!(!log.contains("s3cret"), "{log}");
+    });
+}
+
+#[test]
+fn k3s_refuses_in_words() {
+    let (first, time) = agent(joining(Some(&k3s_token("node:s3cret"))));
+    let cluster = cluster_with(&time, Some("node:s3cret"));
+    run(&time, &first, &cluster, false, async {
+        until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
+    });
+    let kept = first.platform.records.borrow().clone();
+    drop(first);
+    let password = kept
+        .get(&(Record::NodePassword as u8))
+        .cloned()
+        .expect("a password");
+    assert_eq!(password.len(), 16);
+    let wrong = k3s_token("node:other");
+    k3s_says(
+        &cluster,
+        &time,
+        Some(&wrong),
+        &[],
+        "the token is wrong or has expired; take that of",
+    );
+    // Another machine with this name, or the same one without its memory.
+    let right = k3s_token("node:s3cret");
+    let taken = "another machine has this name, or this one has lost its password";
+    k3s_says(
+        &cluster,
+        &time,
+        Some(&right),
+        &[(Record::NodePassword, vec![7; 16])],
+        taken,
+    );
+    // The firmware was written anew: only the password is needed.
+    let mine = [(Record::NodePassword, password.clone())];
+    k3s_says(&cluster, &time, Some(&right), &mine, "a new serving certificate");
+    // What was joined is renewed without the token too, and asks k3s.
+    let again = crate::testing::agent_at(joining(None), &time);
+    *again.platform.records.borrow_mut() = kept;
+    run(&time, &again, &cluster, false, async {
+        time.sleep(Duration::from_secs(1500)).await;
+        assert!(is_ready(&cluster) && condition(&cluster).0 == "True");
+        assert!(requests(&cluster, Purpose::Client).is_empty());
+    });
+    let plain = cluster_with(&time, None);
+    k3s_says(&plain, &time, Some(&right), &[], "the token is wrong");
 }

@@ -1,6 +1,6 @@
 //! The rules of every field, and of fields together. What is told in case of an error is the remedy.
 
-use super::values::{Security, Server, StaticToken, address, ipv4, is_bootstrap_token};
+use super::values::{Security, Server, StaticToken, address, ipv4, is_bootstrap_token, is_k3s_token};
 use super::{Entries, Field, Settings, SettingsError};
 
 /// The longest name for DHCP, in bytes: what embassy-net has room for.
@@ -144,8 +144,8 @@ pub(super) fn check(field: Field, value: &[u8]) -> Result<(), &'static str> {
         | Field::ClientAuthority => form(is_der_sequence(value), "it is not a certificate"),
         Field::ClientKey | Field::ServingKey => form(is_der_sequence(value), "it is not a private key"),
         Field::BootstrapToken => form(
-            is_bootstrap_token(value),
-            "it has 6 lower-case letters and digits, a dot, and 16 more: kubeadm token create prints one",
+            is_bootstrap_token(value) || is_k3s_token(value),
+            "it has 6 lower-case letters and digits, a dot, and 16 more (kubeadm token create), or is k3s's full token, K10...::...",
         ),
         Field::NodeName => form(
             value.len() <= 63 && value.split(|byte| *byte == b'.').all(is_label),

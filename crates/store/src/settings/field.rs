@@ -39,7 +39,7 @@ pub enum Field {
     /// An authority of those who call the kubelet API: DER. Up to eight.
     ClientAuthority = 22,
     /// The bootstrap token with which the node joins the cluster, in place of a certificate and a key: six lower-case
-    /// letters and digits, a dot, and sixteen more.
+    /// letters and digits, a dot, and sixteen more; or the full token of a k3s cluster.
     BootstrapToken = 23,
     /// The node's name: at most 63 characters, a DNS name.
     NodeName = 32,

@@ -38,7 +38,7 @@ mod writer;
 pub use field::Field;
 #[cfg(feature = "flash")]
 pub use install::{InstallError, install, mend};
-pub use values::{Address, Security, Server, StaticToken, is_bootstrap_token};
+pub use values::{Address, Security, Server, StaticToken, is_bootstrap_token, is_k3s_token};
 pub use writer::Writer;
 
 use core::fmt;
@@ -290,7 +290,8 @@ impl<'a> Settings<'a> {
         })
     }
 
-    /// The bootstrap token with which the node asks for its first certificate: a secret. Never beside certificates.
+    /// The bootstrap token, or the full token of a k3s cluster, with which the node asks for its first certificate: a secret. Never
+    /// beside certificates.
     pub fn bootstrap_token(&self) -> Option<&'a str> {
         self.text(Field::BootstrapToken)
     }

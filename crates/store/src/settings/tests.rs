@@ -148,7 +148,7 @@ fn what_is_not_said_has_a_default() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_remedy() {
-    let cases: [(Field, &[u8], &str); 27] = [
+    let cases: [(Field, &[u8], &str); 28] = [
         (Field::Ssid, &[b'x'; 33], "32 bytes"),
         (Field::Ssid, b"", "1 to 32"),
         (Field::Ssid, &[0xff], "UTF-8"),
@@ -173,6 +173,7 @@ fn what_is_wrong_is_named_with_its_remedy() {
         (Field::ClientKey, &[], "not a private key"),
         (Field::BootstrapToken, b"abcdef.0123456789abcde", "a dot, and 16"),
         (Field::BootstrapToken, b"abcdef-0123456789abcdef", "a dot, and 16"),
+        (Field::BootstrapToken, b"K10::node:secret", "k3s's full token"),
         (Field::BootstrapToken, b"abcdeF.0123456789abcdef", "lower-case"),
         (Field::NodeName, b"Pico", "lower-case"),
         (Field::NodeName, b"a..b", "lower-case"),
@@ -398,4 +399,24 @@ proptest! {
         let _ = Settings::read(&bytes[..at]);
         let _ = Settings::read_block(&bytes[..at]);
     }
+}
+
+#[test]
+fn tokens_of_k3s() {
+    let hash = "0123456789abcdefABCDEF0123456789abcdef0123456789abcdef0123456789";
+    let is = |text: &str| is_k3s_token(std::format!("K10{hash}{text}").as_bytes());
+    assert!(is("::server:s3cret") && is("::node:a::b") && is("::abcdef.0123456789abcdef"));
+    for wrong in [
+        "",
+        "::",
+        "::server:",
+        "::s3cret",
+        ":server:s3cret",
+        "::node:a b",
+        "0::node:s3cret",
+    ] {
+        assert!(!is(wrong), "{wrong}");
+    }
+    assert!(!is_k3s_token(b"K10") && !is_k3s_token(b"") && !is_k3s_token(b"K10::node:s3cret"));
+    assert!(!is(&std::format!("::node:{}", "x".repeat(200))));
 }

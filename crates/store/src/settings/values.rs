@@ -127,6 +127,26 @@ impl<'a> StaticToken<'a> {
     }
 }
 
+/// Whether it has the form of a k3s cluster's full token: `K10`, the hash of the authority as 64 hexadecimal digits, `::`, and
+/// `user:secret` or a bootstrap token (`pkg/clientaccess/token.go` of k3s).
+pub fn is_k3s_token(value: &[u8]) -> bool {
+    let Some((b"K10", value)) = value.split_at_checked(3) else {
+        return false;
+    };
+    let Some((hash, credential)) = value.split_at_checked(64) else {
+        return false;
+    };
+    let Some(credential) = credential.strip_prefix(b"::") else {
+        return false;
+    };
+    let colon = credential.iter().position(|byte| *byte == b':');
+    let secret = colon.map_or(0, |at| credential.len() - at - 1);
+    hash.iter().all(u8::is_ascii_hexdigit)
+        && credential.len() <= 160
+        && credential.iter().all(u8::is_ascii_graphic)
+        && (secret > 0 || is_bootstrap_token(credential))
+}
+
 /// Whether it has the form of a bootstrap token (`k8s.io/cluster-bootstrap/token/api`, `BootstrapTokenPattern`).
 pub fn is_bootstrap_token(value: &[u8]) -> bool {
     let of_token = |(at, byte): (usize, &u8)| match at {

@@ -1,0 +1,158 @@
+//! The other way to certificates: k3s signs them at once, for its token and then for the certificate of before.
+//!
+//! k3s knows the machine behind a name by a password that the machine made (`pkg/nodepassword` of k3s): it is made once, kept
+//! before it is told, and outlives every certificate. Whoever loses it loses the name, until the Node is deleted.
+
+use super::Failure;
+use crate::agent::Agent;
+use crate::client::{ApiError, Reader};
+use crate::pods::Runtime;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use base64ct::{Base64, Encoding};
+use core::net::IpAddr;
+use picolet_kube::k3s::{FirstCertificate, Signing, credential};
+use picolet_kube::request::{Request, Resource, Verb};
+use picolet_platform::{Network, Platform, Purpose, Record};
+
+/// Bytes of a node's password, which is told in hexadecimal.
+const PASSWORD: usize = 16;
+
+/// The value of `Authorization` that `token` stands for, of either kind.
+pub(super) fn authorization(token: &str) -> Rc<str> {
+    let told = credential(token).unwrap_or(token);
+    let mut value = String::new();
+    if let Some((_, secret)) = told.split_once(':') {
+        // Whoever's the token is, k3s knows nodes as this user (`clientaccess.WithUser` in `pkg/agent/run.go`).
+        value.extend(["node:", secret]);
+        value = Base64::encode_string(value.as_bytes());
+        value.insert_str(0, "Basic ");
+    } else {
+        value.extend(["Bearer ", told]);
+    }
+    value.as_str().into()
+}
+
+/// Whether the node has joined a k3s before.
+pub(super) async fn was_joined<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> bool {
+    let mut password = [0; PASSWORD];
+    agent
+        .platform
+        .load(Record::NodePassword, &mut password)
+        .await
+        .is_some()
+}
+
+/// The node's password, made now if there is none.
+async fn password<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> Result<String, Failure> {
+    let mut bytes = [0; PASSWORD];
+    let platform = &agent.platform;
+    if platform.load(Record::NodePassword, &mut bytes).await != Some(PASSWORD) {
+        platform.fill(&mut bytes);
+        platform
+            .store(Record::NodePassword, &bytes)
+            .await
+            .map_err(Failure::Password)?;
+    }
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
+    let mut text = String::with_capacity(2 * PASSWORD);
+    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]));
+    super::wipe(&mut bytes);
+    Ok(text)
+}
+
+/// What is in a PEM of one item.
+fn der(pem: &str) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::with_capacity(pem.len());
+    for line in pem.as_bytes().split(|byte| *byte == b'\n') {
+        if !line.starts_with(b"-") {
+            text.extend_from_slice(line);
+        }
+    }
+    let length = Base64::decode_in_place(&mut text)
+        .map_err(|_| Failure::Answer)?
+        .len();
+    text.truncate(length);
+    Ok(text)
+}
+
+impl Reader for FirstCertificate {
+    fn feed(&mut self, piece: &[u8]) -> bool {
+        self.push(piece);
+        true
+    }
+}
+
+/// Has a request (PEM) signed, and returns the certificate (PEM).
+pub(super) async fn sign<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    purpose: Purpose,
+    request: String,
+    address: Option<IpAddr>,
+) -> Result<Vec<u8>, Failure> {
+    let password = password(agent).await?;
+    let request = der(&request)?;
+    let signing = Signing {
+        serving: purpose == Purpose::Serving,
+        node: &agent.settings.node_name,
+        password: &password,
+        address,
+        request: &request,
+    };
+    let mut answer = FirstCertificate::default();
+    let request = Request {
+        resource: Resource::K3s(&signing),
+        verb: Verb::Sign,
+        body: "",
+    };
+    agent.read(&request, &mut answer).await?;
+    answer.finish().ok_or(Failure::Answer)
+}
+
+/// What can be done about a refusal. A certificate that k3s refuses is told to nobody: the token is next.
+pub(super) fn remedy(error: &ApiError) -> &'static str {
+    let ApiError::Status(status) = error else {
+        return "";
+    };
+    match status.code {
+        401 => {
+            ": the token is wrong or has expired; take that of /var/lib/rancher/k3s/server/node-token, or what k3s token create prints"
+        }
+        // "unable to verify password for node NAME: hash does not match"; older ones: "unable to verify hash for node 'NAME'".
+        403 if status.message.as_bytes().windows(4).any(|word| word == b"hash") => {
+            ": another machine has this name, or this one has lost its password: take another --node-name, or kubectl delete node, after which k3s forgets the password"
+        }
+        403 => ": this token lets no node join; take that of /var/lib/rancher/k3s/server/node-token",
+        404 => ": this server is no k3s; join with a bootstrap token (kubeadm token create)",
+        429 | 503 => ": k3s starts, or has much to do; this is tried again",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_says_how_it_is_told() {
+        let k3s = std::format!("K10{}::", "0".repeat(64));
+        for (token, value) in [
+            ("abcdef.0123456789abcdef".into(), "Bearer abcdef.0123456789abcdef"),
+            (
+                std::format!("{k3s}abcdef.0123456789abcdef"),
+                "Bearer abcdef.0123456789abcdef",
+            ),
+            (std::format!("{k3s}server:s3cret"), "Basic bm9kZTpzM2NyZXQ="),
+        ] {
+            assert_eq!(&*authorization(&token), value);
+        }
+    }
+
+    #[test]
+    fn der_comes_out_of_pem() {
+        let pem = "-----BEGIN CERTIFICATE REQUEST-----\nMAMC\nAQU=\n-----END CERTIFICATE REQUEST-----\n";
+        assert_eq!(der(pem).ok().as_deref(), Some(&[0x30, 3, 2, 1, 5][..]));
+        assert!(der("-----\n???\n").is_err());
+    }
+}
