@@ -1,7 +1,7 @@
 //! A person's way to a cluster: the kubeconfig's server, and whom it says that they are.
 
 use crate::kubeconfig::{self, Person};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::fmt;
 use std::io::{BufRead, BufReader};
@@ -33,12 +33,7 @@ impl Client {
     fn new(person: Person) -> Result<Self> {
         let client = match (&person.client_certificate, &person.client_key) {
             (Some(chain), Some(key)) => {
-                let chain = ureq::tls::parse_pem(chain)
-                    .filter_map(|item| match item {
-                        Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
-                        _ => None,
-                    })
-                    .collect::<Vec<_>>();
+                let chain = certificates(chain);
                 let key = PrivateKey::from_pem(key).context("client-key")?;
                 Some(ClientCert::new_with_certs(&chain, key))
             }
@@ -58,12 +53,19 @@ impl Client {
     pub(crate) fn anonymous(server: &str, authority: Option<&[u8]>) -> Result<Self> {
         let tls = match authority {
             Some(pem) => {
-                let authority = Certificate::from_pem(pem).context("the authority")?;
-                TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[authority]))
+                let authorities = certificates(pem);
+                ensure!(!authorities.is_empty(), "the authority is no certificate in PEM");
+                TlsConfig::builder().root_certs(RootCerts::new_with_certs(&authorities))
             }
             None => TlsConfig::builder().disable_verification(true),
         };
         Ok(Self::with(server, tls.build(), None))
+    }
+
+    /// The same with a credential, a value of `Authorization`.
+    pub(crate) fn authorized(mut self, authorization: String) -> Self {
+        self.authorization = Some(authorization);
+        self
     }
 
     fn with(server: &str, tls: TlsConfig, authorization: Option<String>) -> Self {
@@ -162,6 +164,16 @@ impl Client {
         let answer = self.send(Method::DELETE, path, None, REQUEST)?;
         Ok(found(object(answer))?.is_some())
     }
+}
+
+/// The certificates in a PEM.
+fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
+    ureq::tls::parse_pem(pem)
+        .filter_map(|item| match item {
+            Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect()
 }
 
 /// What the API server, or a node behind it, has against a request.

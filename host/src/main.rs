@@ -11,6 +11,7 @@ mod devcluster;
 mod discovery;
 mod emulate;
 mod journal;
+mod k3s;
 mod kubeconfig;
 mod linux;
 mod logging;

@@ -11,6 +11,7 @@ mod questions;
 mod serial;
 
 use crate::discovery::{self, KeyHash};
+use crate::k3s;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use material::{Material, read};
@@ -88,7 +89,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "1h", requires = "kubeconfig", value_parser = onboarding::lifetime)]
     token_ttl: u64,
     /// The API server. May repeat: the next is tried when one fails. [default: the kubeconfig's]
-    #[arg(long, value_name = "URL", required_unless_present = "kubeconfig")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "K3S_URL",
+        required_unless_present = "kubeconfig"
+    )]
     server: Vec<String>,
     /// The authority of the API server's certificate (PEM or DER).
     #[arg(long, value_name = "FILE")]
@@ -98,7 +104,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HASH", conflicts_with = "certificate_authority")]
     discovery_token_ca_cert_hash: Vec<KeyHash>,
     /// Have the board join the cluster with this bootstrap token, abcdef.0123456789abcdef, in place of a certificate: it makes
-    /// its keys itself, and asks for certificates and renews them.
+    /// its keys itself, and asks for certificates and renews them. Or with the token of a k3s cluster, which says by itself what its
+    /// authority is; for k3s [env: K3S_TOKEN] too.
     #[arg(long, value_name = "TOKEN", env = "PICOLET_TOKEN", hide_env_values = true,
         conflicts_with_all = ["client_certificate", "client_key", "serving_certificate", "serving_key"])]
     token: Option<String>,
@@ -125,7 +132,7 @@ pub(crate) struct Arguments {
     /// The address that the node reports, where it is not its own.
     #[arg(long, value_name = "IP")]
     node_ip: Option<Ipv4Addr>,
-    /// Leave the port out of the node's status, so that k3s dials it directly.
+    /// Leave the port out of the node's status, so that k3s dials it directly. A board that joins k3s with its token does so by itself.
     #[arg(long)]
     hide_port: bool,
     /// The namespace whose ConfigMaps drive the device. [default: default]
@@ -158,6 +165,9 @@ Examples:
   The same, with a kubeconfig at hand; nothing else has to be prepared in the cluster:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
       --kubeconfig ~/.kube/config --node-name pico-1 -o settings.uf2
+  The same for a k3s cluster; its token is in /var/lib/rancher/k3s/server/node-token of a server:
+    picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
+      --server https://192.168.1.10:6443 --token K10…::server:… --node-name pico-1 -o settings.uf2
   The same for a board that is given its certificate:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
       --server https://192.168.1.10:6443 --certificate-authority ca.crt \\
@@ -239,6 +249,8 @@ struct Cluster {
     servers: Vec<String>,
     /// In DER.
     authorities: Vec<Vec<u8>>,
+    /// Those of who may call the board, where the cluster has told them. In DER.
+    clients: Vec<Vec<u8>>,
     token: Option<String>,
     /// What is still to be done there.
     onboarding: Option<Onboarding>,
@@ -275,9 +287,13 @@ impl Arguments {
                     onboarding.authority(),
                     &format!("--kubeconfig {}", path.display()),
                 )?,
+                clients: Vec::new(),
                 token: Some(onboarding.token().to_owned()),
                 onboarding: Some(onboarding),
             });
+        }
+        if let Some(cluster) = self.k3s_cluster()? {
+            return Ok(cluster);
         }
         let hashes = &self.discovery_token_ca_cert_hash;
         let authorities = match (&self.certificate_authority, self.server.first()) {
@@ -294,9 +310,45 @@ impl Arguments {
         Ok(Cluster {
             servers: self.server.clone(),
             authorities,
+            clients: Vec::new(),
             token: self.token.clone(),
             onboarding: None,
         })
+    }
+
+    /// The cluster, if the token is one of k3s.
+    fn k3s_cluster(&self) -> Result<Option<Cluster>> {
+        let of_k3s =
+            k3s::token_of_environment().filter(|_| self.token.is_none() && self.client_certificate.is_none());
+        let (Some(token), Some(server)) = (self.token.as_ref().or(of_k3s.as_ref()), self.server.first())
+        else {
+            return Ok(None);
+        };
+        let flag = Field::CertificateAuthority.flag();
+        let authority = match &self.certificate_authority {
+            Some(path) => {
+                let all = material::authorities(flag, path)?;
+                let pem = all.iter().map(|der| picolet_tls::x509::pem("CERTIFICATE", der));
+                Some(pem.collect::<String>().into_bytes())
+            }
+            None => None,
+        };
+        let Some(token) = k3s::full_token(token, authority.as_deref(), of_k3s.is_some())? else {
+            return Ok(None);
+        };
+        // What is in a file is read where it is put.
+        let clients = self.client_ca_file.as_ref().map(|_| Vec::new());
+        let found = k3s::Cluster::find(server, token, authority, clients)?;
+        Ok(Some(Cluster {
+            servers: self.server.clone(),
+            authorities: material::authorities_in(&found.authority, server)?,
+            clients: match found.clients.is_empty() {
+                true => Vec::new(),
+                false => material::authorities_in(&found.clients, &format!("{server}/v1-k3s/client-ca.crt"))?,
+            },
+            token: Some(found.token),
+            onboarding: None,
+        }))
     }
 
     /// Puts all that was given. Returns what a person should know of it.
@@ -410,6 +462,9 @@ impl Arguments {
             for der in material::authorities(Field::ClientAuthority.flag(), path)? {
                 writer.put(Field::ClientAuthority, &der)?;
             }
+        }
+        for der in &cluster.clients {
+            writer.put(Field::ClientAuthority, der)?;
         }
         if let Some(token) = &cluster.token {
             writer.put(Field::BootstrapToken, token.as_bytes())?;

@@ -3,15 +3,15 @@
 use crate::clock::Source;
 use crate::discovery::{self, KeyHash};
 use crate::journal::Journal;
+use crate::k3s;
 use crate::kubeconfig::{self, Access};
 use crate::logging;
 use crate::node::Node;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use picolet_kube::selector::Taint;
 use picolet_kube::{Quantity, Timestamp};
 use picolet_kubelet::{Capacity, Join, Limits, Settings, StaticToken};
-use picolet_store::settings::is_bootstrap_token;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +25,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", env = "KUBECONFIG", conflicts_with_all = ["certificate_authority", "client_certificate", "client_key"])]
     kubeconfig: Option<PathBuf>,
     /// The API server. May repeat: the next is tried when one fails. Beside --kubeconfig, further ones.
-    #[arg(long, value_name = "URL", required_unless_present = "kubeconfig")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "K3S_URL",
+        required_unless_present = "kubeconfig"
+    )]
     server: Vec<String>,
     /// The authority of the API server's certificate (PEM).
     #[arg(long, value_name = "FILE")]
@@ -40,8 +45,9 @@ pub(crate) struct Arguments {
     /// Its key (PEM, P-256).
     #[arg(long, value_name = "FILE", requires = "client_certificate")]
     client_key: Option<PathBuf>,
-    /// Join the cluster with this bootstrap token, abcdef.0123456789abcdef: keys are made here, and certificates asked for and
-    /// renewed. Needed once; from then on the node has what is in --state-dir.
+    /// Join the cluster with this bootstrap token, abcdef.0123456789abcdef, or with the token of a k3s cluster, which says by itself
+    /// what its authority is: keys are made here, and certificates asked for and renewed. Needed once; from then on the node has
+    /// what is in --state-dir. For k3s [env: K3S_TOKEN] too.
     #[arg(long, value_name = "TOKEN", env = "PICOLET_TOKEN", hide_env_values = true,
         requires = "state_dir", conflicts_with_all = ["kubeconfig", "client_certificate", "serving_certificate"])]
     token: Option<String>,
@@ -55,7 +61,7 @@ pub(crate) struct Arguments {
     /// The port of the kubelet API.
     #[arg(long, value_name = "PORT", default_value_t = 10250)]
     port: u16,
-    /// Leave the port out of the node's status, so that k3s dials it directly.
+    /// Leave the port out of the node's status, so that k3s dials it directly. A node that joined k3s with its token does so by itself.
     #[arg(long)]
     hide_port: bool,
     /// The certificate of the kubelet API (PEM). Without it the port stays closed.
@@ -115,6 +121,8 @@ Examples:
   The same, with what kubeadm token create --print-join-command prints:
     picolet run --server https://192.0.2.10:6443 --token abcdef.0123456789abcdef --state-dir /var/lib/picolet \\
       --discovery-token-ca-cert-hash sha256:… --node-ip 192.0.2.20
+  One node of a k3s cluster:
+    picolet run --server https://192.0.2.10:6443 --token K10…::server:… --state-dir /var/lib/picolet --node-ip 192.0.2.20
   One node:
     picolet run --kubeconfig kubelet.conf --node-name pico-1 --node-ip 127.0.77.1 \\
       --serving-certificate kubelet.crt --serving-key kubelet.key
@@ -126,15 +134,12 @@ Examples:
 /// Runs them until the process is told to end.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     logging::start(arguments.log_format);
-    if let Some(token) = &arguments.token {
-        check_bootstrap_token(token)?;
-    }
     if let Some(directory) = &arguments.state_dir {
         std::fs::create_dir_all(directory).with_context(|| format!("--state-dir {}", directory.display()))?;
     }
     let discovered = arguments.discover()?;
     let nodes = (0..arguments.count)
-        .map(|n| arguments.node(n, discovered.as_deref()))
+        .map(|n| arguments.node(n, &discovered))
         .collect::<Result<Vec<_>>>()?;
     run_nodes(nodes)
 }
@@ -179,40 +184,119 @@ pub(crate) fn run_nodes(nodes: Vec<Node>) -> Result<()> {
     failure.recv().context("no node was run")?
 }
 
+/// What is known of the cluster beside what was given. PEM.
+#[derive(Default)]
+struct Discovered {
+    /// What to join with: a bootstrap token, or a full one of k3s.
+    token: Option<String>,
+    /// Of the API server's certificate.
+    authority: Option<Vec<u8>>,
+    /// Of those who may call the kubelet API.
+    clients: Option<Vec<u8>>,
+}
+
 impl Arguments {
     /// Whether the node of that name gets its certificates by itself: it has a token, or has had one.
-    fn joins(&self, name: &str) -> bool {
+    fn joins(&self, name: &str, discovered: &Discovered) -> bool {
         let kept = self
             .state_dir
             .as_ref()
             .map(|state| crate::linux::client_identity(state, name));
-        self.token.is_some()
+        discovered.token.is_some()
             || self.kubeconfig.is_none()
                 && self.client_certificate.is_none()
                 && kept.is_some_and(|kept| kept.exists())
     }
 
-    /// The authority that the server is asked for, once: it is kept, so that a node starts while its server is away.
-    fn discover(&self) -> Result<Option<Vec<u8>>> {
-        let hashes = &self.discovery_token_ca_cert_hash;
-        let (Some(server), Some(state), false) = (self.server.first(), &self.state_dir, hashes.is_empty())
-        else {
-            return Ok(None);
+    /// What is found out about the cluster before a node begins. What the server is asked for is kept, so that a node starts while
+    /// its server is away.
+    fn discover(&self) -> Result<Discovered> {
+        let by_hand = self.kubeconfig.is_some() || self.client_certificate.is_some();
+        let of_k3s = k3s::token_of_environment().filter(|_| self.token.is_none() && !by_hand);
+        let Some(state) = &self.state_dir else {
+            if of_k3s.is_some() {
+                bail!("K3S_TOKEN: a node that joins with a token needs --state-dir, to keep what it gets");
+            }
+            return Ok(Discovered::default());
         };
-        let kept = state.join("cluster-authority.crt");
-        if let Some(authority) = std::fs::read(&kept)
+        let (kept, kept_clients) = (
+            state.join("cluster-authority.crt"),
+            state.join("client-authority.crt"),
+        );
+        let write =
+            |path: &Path, pem: &[u8]| std::fs::write(path, pem).with_context(|| path.display().to_string());
+        let given = |flag: &str, path: &Option<PathBuf>| {
+            let read =
+                |path: &PathBuf| std::fs::read(path).with_context(|| format!("--{flag} {}", path.display()));
+            path.as_ref().map(read).transpose()
+        };
+        let Some(server) = self.server.first() else {
+            return Ok(Discovered::default());
+        };
+        if let Some(token) = self.token.as_ref().or(of_k3s.as_ref()) {
+            let given_authority = given("certificate-authority", &self.certificate_authority)?;
+            let Some(token) = k3s::full_token(token, given_authority.as_deref(), of_k3s.is_some())? else {
+                return Ok(Discovered {
+                    token: Some(token.clone()),
+                    authority: self.discover_by_hash(server, &kept)?,
+                    clients: None,
+                });
+            };
+            let before = std::fs::read(&kept).ok().filter(|pem| match &given_authority {
+                Some(given) => given == pem,
+                None => k3s::matching(pem, &token).is_ok(),
+            });
+            let clients = match given("client-ca-file", &self.client_ca_file)? {
+                None if before.is_some() => std::fs::read(&kept_clients).ok(),
+                given => given,
+            };
+            let cluster = k3s::Cluster::find(server, token, given_authority.or(before), clients)?;
+            write(&kept, &cluster.authority)?;
+            write(&kept_clients, &cluster.clients)?;
+            return Ok(Discovered {
+                token: Some(cluster.token),
+                authority: Some(cluster.authority),
+                clients: Some(cluster.clients),
+            });
+        }
+        if !self.discovery_token_ca_cert_hash.is_empty() {
+            return Ok(Discovered {
+                authority: self.discover_by_hash(server, &kept)?,
+                ..Discovered::default()
+            });
+        }
+        // Without its token a node goes on with what it found by it.
+        let of_before = |path: &PathBuf| {
+            std::fs::read(path)
+                .ok()
+                .filter(|_| self.certificate_authority.is_none() && !by_hand)
+        };
+        Ok(Discovered {
+            token: None,
+            authority: of_before(&kept),
+            clients: of_before(&kept_clients),
+        })
+    }
+
+    /// The authority that the server is asked for, and that is believed by its hash.
+    fn discover_by_hash(&self, server: &str, kept: &Path) -> Result<Option<Vec<u8>>> {
+        let hashes = &self.discovery_token_ca_cert_hash;
+        if hashes.is_empty() {
+            return Ok(None);
+        }
+        if let Some(authority) = std::fs::read(kept)
             .ok()
             .and_then(|pem| discovery::matching(&pem, hashes).ok())
         {
             return Ok(Some(authority));
         }
         let authority = discovery::authority(server, hashes)?;
-        std::fs::write(&kept, &authority).with_context(|| kept.display().to_string())?;
+        std::fs::write(kept, &authority).with_context(|| kept.display().to_string())?;
         Ok(Some(authority))
     }
 
     /// The `n`-th node.
-    fn node(&self, n: u32, discovered: Option<&[u8]>) -> Result<Node> {
+    fn node(&self, n: u32, discovered: &Discovered) -> Result<Node> {
         let hostname = || {
             rustix::system::uname()
                 .nodename()
@@ -236,8 +320,8 @@ impl Arguments {
                 let secure = server.starts_with("https://");
                 let access = Access {
                     server,
-                    certificate_authority: match discovered {
-                        Some(authority) => authority.to_vec(),
+                    certificate_authority: match &discovered.authority {
+                        Some(authority) => authority.clone(),
                         None => optional("certificate-authority", &self.certificate_authority)?
                             .unwrap_or_default(),
                     },
@@ -245,7 +329,7 @@ impl Arguments {
                         .unwrap_or_default(),
                     client_key: optional("client-key", &self.client_key)?.unwrap_or_default(),
                 };
-                let joins = self.joins(&name);
+                let joins = self.joins(&name, discovered);
                 if secure
                     && (access.certificate_authority.is_empty()
                         || access.client_certificate.is_empty() && !joins)
@@ -265,9 +349,10 @@ impl Arguments {
             )),
             _ => None,
         };
-        let client_authorities = match &self.client_ca_file {
-            Some(path) => read("client-ca-file", path)?,
-            None => access.certificate_authority.clone(),
+        let client_authorities = match (&self.client_ca_file, &discovered.clients) {
+            (Some(path), _) => read("client-ca-file", path)?,
+            (None, Some(clients)) => clients.clone(),
+            (None, None) => access.certificate_authority.clone(),
         };
         let static_tokens = match &self.static_token_file {
             Some(path) => tokens(&String::from_utf8_lossy(&read("static-token-file", path)?))?,
@@ -282,8 +367,8 @@ impl Arguments {
                 reported_port: (!self.hide_port).then_some(self.port),
                 static_tokens,
                 anonymous_health: self.anonymous_health,
-                join: self.joins(&name).then(|| Join {
-                    token: self.token.as_deref().map(Into::into),
+                join: self.joins(&name, discovered).then(|| Join {
+                    token: discovered.token.as_deref().map(Into::into),
                 }),
                 limits: Limits::default(),
                 built: built(),
@@ -300,15 +385,6 @@ impl Arguments {
             journal: Journal::of(&name),
         })
     }
-}
-
-/// Refuses what is no bootstrap token, without showing it: clap would.
-fn check_bootstrap_token(text: &str) -> Result<()> {
-    ensure!(
-        is_bootstrap_token(text.as_bytes()),
-        "--token: a bootstrap token has 6 lower-case letters and digits, a dot, and 16 more: kubeadm token create prints one"
-    );
-    Ok(())
 }
 
 /// When this was built, in Kubernetes' sense: the date of its commit.
