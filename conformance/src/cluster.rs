@@ -4,14 +4,16 @@ use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::{OnceLock, RwLock};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use picolet_controlplane::{Binaries, BuildError, ControlPlane, Kubectl, Options, Place};
 use picolet_image::Image;
 use picolet_image::build::Place as BuildPlace;
 use serde_json::Value;
+
+use crate::k3s::K3s;
 
 /// Names another program to test than the one of this workspace.
 const BINARY: &str = "PICOLET_BINARY";
@@ -21,11 +23,14 @@ pub const LONG_TESTS: &str = "PICOLET_LONG_TESTS";
 
 /// A running control plane and the program that is to be its node.
 pub struct Cluster {
+    // Dropped first: it depends on the control plane.
+    k3s: OnceLock<Result<K3s, String>>,
     control_plane: ControlPlane,
     program: PathBuf,
     /// What emulated boards boot.
     image: Option<PathBuf>,
     helm: Option<PathBuf>,
+    k3s_model: PathBuf,
     next_address: AtomicU8,
     next_seed: AtomicU64,
     next_board: AtomicU16,
@@ -78,6 +83,7 @@ impl Cluster {
         // In a private network nothing can be fetched any more.
         let image = boards.then(build_image).transpose()?;
         let helm = Binaries::helm(env::var_os(LONG_TESTS).is_some())?;
+        let k3s_model = Binaries::k3s_model()?;
         let place = Place::enter_private().unwrap_or_else(|error| {
             eprintln!("the cluster is on loopback, since {error:#}");
             Place::Loopback
@@ -89,6 +95,8 @@ impl Cluster {
             program,
             image,
             helm,
+            k3s_model,
+            k3s: OnceLock::new(),
             next_address: AtomicU8::new(0),
             next_seed: AtomicU64::new(1),
             next_board: AtomicU16::new(1),
@@ -100,6 +108,17 @@ impl Cluster {
     #[must_use]
     pub fn control_plane(&self) -> &ControlPlane {
         &self.control_plane
+    }
+
+    /// Returns the model of k3s in front of this cluster, started when it is first asked for.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn k3s(&self) -> Result<&K3s> {
+        let start = || K3s::start(&self.control_plane, &self.k3s_model).map_err(|error| format!("{error:#}"));
+        let started = self.k3s.get_or_init(start).as_ref();
+        started.map_err(|error| anyhow!("there is no k3s: {error}"))
     }
 
     /// Leaves keys and logs on disk for whoever looks for a failure's cause, and returns where.

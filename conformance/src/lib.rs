@@ -7,11 +7,13 @@
 mod caller;
 mod case;
 mod cluster;
+mod k3s;
 mod node;
 mod wait;
 
 pub use caller::{Answer, Caller};
 pub use case::Case;
 pub use cluster::{Cluster, LONG_TESTS, Unavailable, deployment};
+pub use k3s::K3s;
 pub use node::{Node, NodeSetup};
 pub use wait::{never, until};

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::caller::{Answer, Caller};
 use crate::case::Case;
 use crate::cluster::Cluster;
+use crate::k3s::K3s;
 use crate::wait::until;
 
 /// The port of a kubelet's HTTPS API, and the read-only one of lab mode.
@@ -30,6 +31,7 @@ pub struct NodeSetup<'a> {
     token: Option<String>,
     authority_hash: Option<String>,
     tap: Option<TapInterface>,
+    of_k3s: bool,
 }
 
 /// A node that was started. Dropping it ends the process and leaves the Node object.
@@ -55,6 +57,7 @@ impl<'a> NodeSetup<'a> {
             token: None,
             authority_hash: None,
             tap: None,
+            of_k3s: false,
         }
     }
 
@@ -95,6 +98,15 @@ impl<'a> NodeSetup<'a> {
     #[must_use]
     pub fn joining(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
+        self
+    }
+
+    /// Joins k3s with its token, and is given nothing else.
+    #[must_use]
+    pub fn joining_k3s(mut self, k3s: &K3s) -> Self {
+        self.server = Some(k3s.url().to_owned());
+        self.token = Some(k3s.token().to_owned());
+        self.of_k3s = true;
         self
     }
 
@@ -144,6 +156,7 @@ impl<'a> NodeSetup<'a> {
                 client: certificates,
                 serving: &credentials.serving,
                 tap: self.tap.as_ref(),
+                k3s_token: self.token.as_deref().filter(|_| self.of_k3s),
                 more: &self.arguments,
             };
             board.provision(self.case.cluster())?
@@ -153,8 +166,12 @@ impl<'a> NodeSetup<'a> {
             let mut set = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
             let joins = self.token.is_some();
             if let Some(token) = self.token {
-                set("--server", control_plane.server_url());
+                set(
+                    "--server",
+                    self.server.unwrap_or_else(|| control_plane.server_url()),
+                );
                 match self.authority_hash {
+                    _ if self.of_k3s => {}
                     Some(hash) => set("--discovery-token-ca-cert-hash", hash),
                     None => set("--certificate-authority", authority.clone()),
                 }
@@ -174,7 +191,9 @@ impl<'a> NodeSetup<'a> {
                 set("--serving-certificate", text(&credentials.serving.certificate));
                 set("--serving-key", text(&credentials.serving.key));
             }
-            set("--client-ca-file", authority);
+            if !self.of_k3s {
+                set("--client-ca-file", authority);
+            }
             set("--state-dir", text(&state));
             arguments.extend(self.arguments);
             arguments
@@ -445,6 +464,8 @@ struct Provisioned<'a> {
     client: Option<&'a Identity>,
     serving: &'a Identity,
     tap: Option<&'a TapInterface>,
+    /// In place of any certificate.
+    k3s_token: Option<&'a str>,
     more: &'a [String],
 }
 
@@ -492,20 +513,19 @@ impl Provisioned<'_> {
                 command.args(["--node-ip", &self.address.to_string()]);
             }
         }
-        command.args([
-            "--certificate-authority",
-            &authority,
-            "--client-ca-file",
-            &authority,
-        ]);
+        if let Some(token) = self.k3s_token {
+            command.args(["--token", token]);
+        } else {
+            command.args(["--certificate-authority", &authority]);
+            command.args(["--client-ca-file", &authority]);
+            command.arg("--serving-certificate");
+            command.arg(&self.serving.certificate);
+            command.arg("--serving-key").arg(&self.serving.key);
+        }
         if let Some(Identity { certificate, key }) = self.client {
             command.arg("--client-certificate").arg(certificate);
             command.arg("--client-key").arg(key);
         }
-        command
-            .arg("--serving-certificate")
-            .arg(&self.serving.certificate);
-        command.arg("--serving-key").arg(&self.serving.key);
         command.args(self.more).arg("--output").arg(&settings);
         let output = command.output().context("cannot run picolet provision")?;
         ensure!(

@@ -32,7 +32,7 @@ pub(crate) fn approve(case: &Case<'_>, node: &str) -> Result<Output> {
         .context("cannot run picolet approve")
 }
 
-fn wait_certificates(node: &Node<'_>, status: &str, words: &str) -> Result<()> {
+pub(crate) fn wait_certificates(node: &Node<'_>, status: &str, words: &str) -> Result<()> {
     let what = format!("CertificatesValid is {status}: {words}");
     until(LIMIT, &what, || {
         let condition = node.condition("CertificatesValid")?;
@@ -47,7 +47,7 @@ fn wait_certificates(node: &Node<'_>, status: &str, words: &str) -> Result<()> {
     })
 }
 
-fn wait_log(node: &Node<'_>, words: &str) -> Result<()> {
+pub(crate) fn wait_log(node: &Node<'_>, words: &str) -> Result<()> {
     until(LIMIT, &format!("the log says: {words}"), || {
         Ok(node.log().contains(words).then_some(()))
     })

@@ -12,6 +12,7 @@ mod deployment;
 mod firmware;
 mod fleet;
 mod joining;
+mod k3s;
 mod lifecycle;
 mod outage;
 mod pods;
@@ -145,6 +146,7 @@ fn cases() -> impl Iterator<Item = (String, &'static Entry, bool)> {
         ("serving", serving::CASES),
         ("access", access::CASES),
         ("joining", joining::CASES),
+        ("k3s", k3s::CASES),
         ("deployment", deployment::CASES),
         ("fleet", fleet::CASES),
         ("writes", writes::CASES),

@@ -80,6 +80,10 @@ const HELM: Module = Module {
     folder: "helm",
     packages: &["helm.sh/helm/v3/cmd/helm"],
 };
+const K3S: Module = Module {
+    folder: "k3s",
+    packages: &["picolet.dev/conformance/k3s"],
+};
 const TLSPEER: Module = Module {
     folder: "tlspeer",
     packages: &["picolet.dev/controlplane/tlspeer"],
@@ -107,6 +111,18 @@ impl Binaries {
     pub fn build_tlspeer() -> Result<PathBuf, BuildError> {
         find_go()?;
         let build = || Ok(build_tlspeer(sources(), &cache_directory()?)?.join("tlspeer"));
+        build().map_err(BuildError::Failed)
+    }
+
+    /// Returns the model of a k3s server, of `conformance/k3s`, which takes seconds to build.
+    ///
+    /// # Errors
+    ///
+    /// When there is no Go, or it fails.
+    pub fn k3s_model() -> Result<PathBuf, BuildError> {
+        find_go()?;
+        let sources = sources().with_file_name("conformance");
+        let build = || Ok(K3S.build(&sources, &cache_directory()?, "-s -w")?.join("k3s"));
         build().map_err(BuildError::Failed)
     }
 

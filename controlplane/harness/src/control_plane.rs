@@ -167,6 +167,49 @@ impl ControlPlane {
         end(&self.apiserver);
     }
 
+    /// Starts one more kube-apiserver of this cluster at `port`, with `flags` in place of or beside those of the first, and returns
+    /// it with an administrator's kubectl that goes to it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not come up.
+    pub fn start_another_apiserver(
+        &self,
+        name: &str,
+        port: u16,
+        flags: impl IntoIterator<Item = String>,
+    ) -> Result<(Process, Kubectl)> {
+        let ports = Ports {
+            apiserver: port,
+            ..self.ports
+        };
+        let mut command = components::apiserver(&self.binaries, &self.files, self.address(), ports);
+        // Of a flag that is given twice the last one counts.
+        let audit_log = self
+            .directory
+            .path()
+            .join("log")
+            .join(format!("{name}-audit.log"));
+        command.arg(format!("--audit-log-path={}", audit_log.display()));
+        command.args(flags);
+        let subject = Subject {
+            common_name: "kubernetes-admin",
+            organization: Some("system:masters"),
+        };
+        let admin = format!("kubernetes-admin-of-{name}");
+        let identity = self.pki.client(&admin, subject, Validity::default())?;
+        let kubeconfig = self.directory.path().join(format!("{admin}.kubeconfig"));
+        let url = format!("https://{}:{port}", self.address());
+        let authority = self.pki.certificate_authority();
+        kubeconfig::write(&kubeconfig, &url, authority, &User::Certificate(&identity))?;
+        let kubectl = Kubectl::new(&self.binaries.kubectl, &kubeconfig);
+        let mut process = self.spawn(name, command)?;
+        process.wait_until(Duration::from_secs(120), || {
+            kubectl.run(["get", "--raw=/readyz"]).is_ok()
+        })?;
+        Ok((process, kubectl))
+    }
+
     fn start_controllers(&self) -> Result<()> {
         let address = self.address();
         let command = components::controller_manager(&self.binaries, &self.files, address, self.ports);
@@ -266,6 +309,12 @@ impl ControlPlane {
     #[must_use]
     pub fn kubelet_client(&self) -> &Identity {
         &self.files.kubelet_client
+    }
+
+    /// Returns the certificate by which kube-apiserver believes others whom they speak for.
+    #[must_use]
+    pub fn front_proxy_client(&self) -> &Identity {
+        &self.files.front_proxy_client
     }
 
     /// Returns the audit log: one JSON object a line for each request that kube-apiserver has answered.

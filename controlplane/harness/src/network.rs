@@ -118,7 +118,11 @@ impl Place {
     }
 
     /// A port of [`Self::server_address`] that is free now.
-    pub(crate) fn free_port(self) -> Result<u16> {
+    ///
+    /// # Errors
+    ///
+    /// When nothing can listen there.
+    pub fn free_port(self) -> Result<u16> {
         let address = self.server_address();
         let listener =
             TcpListener::bind((address, 0)).with_context(|| format!("cannot listen on {address}"))?;

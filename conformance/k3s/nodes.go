@@ -1,0 +1,165 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// api is kube-apiserver, as its front proxy calls it.
+type api struct {
+	url      string
+	asProxy  *http.Client
+	asNobody http.RoundTripper
+}
+
+func newAPI(url, authority, certificate, key string) (*api, error) {
+	pem, err := os.ReadFile(authority)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no certificate", authority)
+	}
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return nil, err
+	}
+	transport := func(pairs ...tls.Certificate) *http.Transport {
+		return &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: pairs}}
+	}
+	return &api{url: url, asProxy: &http.Client{Transport: transport(pair)}, asNobody: transport()}, nil
+}
+
+// actAs has kube-apiserver take a request for that user's.
+func actAs(header http.Header, who caller) {
+	header.Del("Authorization")
+	header.Set("X-Remote-User", who.name)
+	header.Del("X-Remote-Group")
+	for _, group := range append([]string{"system:authenticated"}, who.groups...) {
+		header.Add("X-Remote-Group", group)
+	}
+}
+
+// node is the part of a Node that k3s looks at here.
+type node struct {
+	Metadata struct {
+		Name   string            `json:"name"`
+		Labels map[string]string `json:"labels"`
+	} `json:"metadata"`
+	Status struct {
+		Addresses []struct {
+			Type    string `json:"type"`
+			Address string `json:"address"`
+		} `json:"addresses"`
+		DaemonEndpoints struct {
+			KubeletEndpoint struct {
+				Port int `json:"Port"`
+			} `json:"kubeletEndpoint"`
+		} `json:"daemonEndpoints"`
+	} `json:"status"`
+}
+
+// nodes lists the Nodes of this moment. k3s watches them; asking when they are needed is the same, but never late.
+func (a *api) nodes() ([]node, error) {
+	request, err := http.NewRequest(http.MethodGet, a.url+"/api/v1/nodes", nil)
+	if err != nil {
+		return nil, err
+	}
+	actAs(request.Header, caller{name: "k3s-supervisor", groups: []string{masters}})
+	client := http.Client{Transport: a.asProxy.Transport, Timeout: 10 * time.Second}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, errors.New(response.Status)
+	}
+	var list struct {
+		Items []node `json:"items"`
+	}
+	err = json.NewDecoder(response.Body).Decode(&list)
+	return list.Items, err
+}
+
+// refuse answers in the form that all of Kubernetes has for it (pkg/util/apierrors.go, SendError).
+func refuse(response http.ResponseWriter, code int, why error) {
+	reason := map[int]string{
+		http.StatusBadRequest: "BadRequest", http.StatusUnauthorized: "Unauthorized", http.StatusForbidden: "Forbidden",
+	}[code]
+	response.Header().Set("Content-Type", "application/json")
+	response.WriteHeader(code)
+	_ = json.NewEncoder(response).Encode(map[string]any{
+		"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": why.Error(), "reason": reason, "code": code,
+	})
+}
+
+// passwords are those by which k3s knows the machines behind names. k3s keeps a hash of each in a Secret that its Node owns: with the
+// Node the password goes.
+type passwords struct {
+	api   *api
+	mutex sync.Mutex
+	known map[string]password
+}
+
+type password struct {
+	text string
+	// Whether its Node was there: a password without one is kept for ten minutes (pkg/nodepassword/controller.go).
+	joined bool
+	since  time.Time
+}
+
+func newPasswords(api *api) *passwords {
+	return &passwords{api: api, known: map[string]password{}}
+}
+
+// validate says which node asks, or why it may not (pkg/nodepassword/validate.go, GetNodeAuthValidator).
+func (p *passwords) validate(request *http.Request, who caller) (string, int, error) {
+	name := strings.ToLower(request.Header.Get("k3s-Node-Name"))
+	text := request.Header.Get("k3s-Node-Password")
+	if name == "" {
+		return "", http.StatusBadRequest, errors.New("node name not set")
+	}
+	if text == "" {
+		return "", http.StatusBadRequest, errors.New("node password not set")
+	}
+	own, isNode := strings.CutPrefix(who.name, "system:node:")
+	if isNode && own != name {
+		return "", http.StatusBadRequest, errors.New("header node name does not match auth node name")
+	}
+	all, err := p.api.nodes()
+	if err != nil {
+		return "", http.StatusServiceUnavailable, fmt.Errorf("runtime core not ready: %w", err)
+	}
+	exists := false
+	for _, node := range all {
+		exists = exists || node.Metadata.Name == name
+	}
+	if isNode && !exists {
+		return "", http.StatusUnauthorized, fmt.Errorf("unable to verify node identity: nodes %q not found", name)
+	}
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	known, ok := p.known[name]
+	if ok && !exists && (known.joined || time.Since(known.since) > 10*time.Minute) {
+		ok = false
+	}
+	if !ok {
+		known = password{text: text, since: time.Now()}
+	}
+	if known.text != text {
+		return "", http.StatusForbidden, fmt.Errorf("unable to verify password for node %s: hash does not match", name)
+	}
+	known.joined = known.joined || exists
+	p.known[name] = known
+	return name, http.StatusOK, nil
+}

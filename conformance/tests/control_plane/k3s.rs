@@ -1,0 +1,184 @@
+//! A machine that has the token of a k3s cluster and nothing else, against the model of k3s.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use picolet_conformance::{Case, K3s, Node, until};
+use picolet_controlplane::Place;
+use serde_json::json;
+
+use crate::joining::{is_open, wait_certificates, wait_log};
+use crate::{Entry, beside};
+
+pub(crate) const CASES: &[Entry] = &[
+    beside("from_a_token_to_logs", from_a_token_to_logs).only_linux("a board joins in the testbed"),
+    beside("refusals", refusals)
+        .only_linux("a board says the same; what it keeps over new firmware is in the testbed"),
+];
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Beyond the longest pause between two tries.
+const NEXT_TRY: Duration = Duration::from_secs(120);
+
+fn logs(k3s: &K3s, node: &Node<'_>) -> Result<String> {
+    let pod = format!("picolet-{}", node.name());
+    Ok(k3s.kubectl().run(["logs", "--namespace=kube-system", &pod])?)
+}
+
+/// Why a node on k3s reports no port: what comes of calling another one, which nobody is behind, with a port and without.
+fn a_reported_port_needs_a_tunnel(case: &Case<'_>, k3s: &K3s) -> Result<()> {
+    let (name, address) = (format!("{}-port", case.node().name()), "192.0.2.10");
+    let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+    case.kubectl().apply(&object.to_string())?;
+    let call = |port: u16| {
+        let status = json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+            "addresses": [{"type": "InternalIP", "address": address}]}});
+        let patch = [
+            "patch",
+            "node",
+            &name,
+            "--subresource=status",
+            "--type=merge",
+            "--patch",
+        ];
+        case.kubectl()
+            .run(patch.into_iter().chain([status.to_string().as_str()]))?;
+        let path = format!("/api/v1/nodes/{name}/proxy/healthz");
+        let called = k3s.kubectl().run(["get", "--raw", &path]);
+        let error = called.err().context("somebody answered")?;
+        Ok::<_, anyhow::Error>((error.to_string(), k3s.log()?))
+    };
+    let (said, log) = call(10250)?;
+    ensure!(said.contains("502"), "{said}");
+    ensure!(
+        log.contains(&format!("failed to find Session for client {name}")),
+        "{log}"
+    );
+    let directly = format!("CONNECT {address}:10250: directly");
+    ensure!(!log.contains(&directly), "{log}");
+    let (said, log) = call(0)?;
+    ensure!(log.contains(&directly), "{said}\n{log}");
+    case.kubectl().run(["delete", "node", &name])?;
+    Ok(())
+}
+
+fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
+    let k3s = case.cluster().k3s()?;
+    let node = case.node().joining_k3s(k3s).start()?;
+    let name = node.name().to_owned();
+    let object = node.wait_ready(LIMIT).with_context(|| node.log())?;
+    wait_certificates(&node, "True", "serving certificate until").with_context(|| node.log())?;
+    let asked = case.kubectl().run(["get", "csr", "--output=name"])?;
+    ensure!(!asked.contains(&name), "it asked for approval: {asked}");
+    let port = &object["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"];
+    ensure!(port.is_null() || *port == 0, "it reports the port {port}");
+
+    // Without any flag of the server: the API server dials the node through k3s's egress proxy, which dials it directly.
+    until(LIMIT, "kubectl logs", || {
+        Ok(logs(k3s, &node)?
+            .contains("a new serving certificate")
+            .then_some(()))
+    })
+    .with_context(|| node.log())?;
+    let dialled = format!("CONNECT {}:10250: directly", node.address());
+    ensure!(k3s.log()?.contains(&dialled), "not through k3s: {}", k3s.log()?);
+    if case.cluster().control_plane().place() != Place::Loopback {
+        let proxied = |path: &str| {
+            let path = format!("/api/v1/nodes/{name}/proxy/{path}");
+            k3s.kubectl().run(["get", "--raw", &path])
+        };
+        ensure!(proxied("healthz")? == "ok", "{}", proxied("healthz")?);
+        ensure!(proxied("metrics")?.contains("kubelet_node_name"), "no metrics");
+        if !case.on_board() {
+            a_reported_port_needs_a_tunnel(case, k3s)?;
+        }
+    }
+
+    let secret = k3s.token().rsplit_once(':').context("a token has a colon")?.1;
+    ensure!(!node.log().contains(secret), "the log shows the token");
+    Ok(())
+}
+
+/// What `picolet run` says to a token with which it does not begin.
+fn refused_with(case: &Case<'_>, token: &str) -> Result<String> {
+    let k3s = case.cluster().k3s()?;
+    let state = case
+        .cluster()
+        .control_plane()
+        .directory()
+        .join("state/k3s-refused");
+    let output = Command::new(case.cluster().program())
+        .args([
+            "run",
+            "--node-name",
+            "k3s-refused",
+            "--server",
+            k3s.url(),
+            "--state-dir",
+        ])
+        .arg(state)
+        // Where k3s's agents look too.
+        .env("K3S_TOKEN", token)
+        .output()
+        .context("cannot run picolet run")?;
+    ensure!(!output.status.success(), "it was not refused");
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn refusals(case: &Case<'_>) -> Result<()> {
+    let k3s = case.cluster().k3s()?;
+    let (authority, _) = k3s.token().rsplit_once(':').context("a token has a colon")?;
+    let said = refused_with(case, &format!("{authority}:wrong"))?;
+    ensure!(
+        said.contains("k3s refuses it: it is wrong or has expired"),
+        "{said}"
+    );
+    let said = refused_with(case, &format!("K10{}::server:wrong", "0".repeat(64)))?;
+    ensure!(said.contains("somebody stands between"), "{said}");
+    let said = refused_with(case, "wrong")?;
+    ensure!(said.contains("give --certificate-authority too"), "{said}");
+
+    let mut node = case.node().joining_k3s(k3s).start()?;
+    node.wait_ready(LIMIT).with_context(|| node.log())?;
+    wait_certificates(&node, "True", "serving certificate until")?;
+    let path = |record: &str| node.state().join(format!("{}.{record}", node.name()));
+    let paths = ["NodePassword", "ClientIdentity", "ServingIdentity"].map(path);
+    let forget = |path: &PathBuf| fs::remove_file(path).with_context(|| path.display().to_string());
+    // Its certificates are lost, and its password is not: it is who it was.
+    node.stop()?;
+    paths[1..].iter().try_for_each(forget)?;
+    node.start()?;
+    until(LIMIT, "it has certificates again", || {
+        Ok((node.log().matches("a new serving certificate").count() == 2).then_some(()))
+    })
+    .with_context(|| node.log())?;
+    // Now it has lost that too, and its remedy.
+    node.stop()?;
+    paths.iter().try_for_each(forget)?;
+    node.start()?;
+    wait_log(
+        &node,
+        "another machine has this name, or this one has lost its password",
+    )?;
+    ensure!(!is_open(&node), "the kubelet port is open");
+    case.kubectl().run(["delete", "node", node.name()])?;
+    until(NEXT_TRY, "it has joined again", || {
+        Ok((node.log().matches("a new serving certificate").count() == 3).then_some(()))
+    })
+    .with_context(|| node.log())?;
+
+    // With what it keeps it goes on without its token, and knows that it is on k3s.
+    node.stop()?;
+    node.forget_argument("--token");
+    node.start()?;
+    until(LIMIT, "kubectl logs after a restart", || {
+        logs(k3s, &node).map(Some)
+    })
+    .with_context(|| node.log())?;
+    let port = node.object()?["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].clone();
+    ensure!(port.is_null() || port == 0, "it reports the port {port}");
+    Ok(())
+}
