@@ -1,15 +1,18 @@
 //! `picolet provision` as a person meets it: the built program, files, and a board at the other end of a line.
 
+mod common;
+
 use embassy_futures::block_on;
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use picolet_emulator::Image;
+use picolet_image::build::Place;
 use picolet_store::layout::{PICO_2_W, PICO_W};
 use picolet_store::serial::{Console, Then};
 use picolet_store::settings::{REGION, Security, Settings};
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::convert::Infallible;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -440,6 +443,54 @@ fn a_board_is_told_over_its_serial_line() {
     });
     assert!(made && restarted && said.contains("restarts"), "{said}");
     expect_usual(&Settings::read(&flash).expect("settings"));
+}
+
+/// From a board that was never told anything, as it is flashed, to one that has joined: by its emulated USB alone.
+#[test]
+fn an_emulated_board_takes_settings_over_its_line_and_joins_with_them() {
+    let folder = Folder::new();
+    let image = picolet_image::Image::build("pico-w", "pico-w", "picolet-pico-w", Place::Here);
+    folder.put("picolet.uf2", &image.expect("the image").uf2());
+    let [image, line, wifi] = ["picolet.uf2", "console", "wifi"].map(|name| folder.path(name));
+    let text = |path: &PathBuf| path.to_str().expect("UTF-8").to_owned();
+    let options = [
+        ["--usb", &text(&line)],
+        ["--ssid", "attic"],
+        ["--passphrase-file", &text(&wifi)],
+        // Emulated ones: then it ends, and says no more.
+        ["--seconds", "300"],
+    ];
+    let mut board = common::emulate(&image, &[options.as_flattened(), &["--no-status"]].concat());
+    let mut said = board.stderr.take().expect("a pipe");
+    let rest = std::thread::spawn(move || {
+        let mut text = String::new();
+        said.read_to_string(&mut text).map(|_| text)
+    });
+    let mut log = String::new();
+    let mut lines = BufReader::new(board.stdout.take().expect("a pipe")).lines();
+    let mut expect = |words: &str| {
+        for line in lines.by_ref().map_while(Result::ok) {
+            log.push_str(&line);
+            log.push('\n');
+            if line.contains(words) {
+                assert!(!log.contains(PASSPHRASE), "a secret is in the log");
+                return;
+            }
+        }
+        panic!("it did not say {words:?}:\n{log}");
+    };
+    expect("there are no settings; send some with `picolet provision --serial`");
+    let serial = format!("--serial={}", line.display());
+    let (made, said) = folder.provision(&with(&["--board=pico-w", &serial]));
+    assert!(made && said.contains("restarts"), "{said}");
+    for words in ["started by software", "joined \"attic\"", "address 10.0.2.15"] {
+        expect(words);
+    }
+    common::interrupt(&board);
+    let ended = board.wait().expect("it ends");
+    let said = rest.join().expect("a thread").expect("text");
+    assert!(ended.success(), "{said}");
+    assert!(!line.exists(), "its line goes with it");
 }
 
 #[test]
