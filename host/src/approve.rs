@@ -30,7 +30,8 @@ use x509_cert::request::CertReq;
 pub(crate) struct Arguments {
     /// The node. Without it, all nodes whose requests are in order.
     node: Option<String>,
-    /// Who approves: an administrator, or the account of deploy/approver.yaml. [default: ~/.kube/config]
+    /// Who approves: an administrator, or the account of deploy/approver.yaml. [default: ~/.kube/config, or in a pod its
+    /// ServiceAccount]
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
     /// Go on, and approve what is asked for from now on, renewals too, until Ctrl-C.
@@ -51,51 +52,63 @@ pub(crate) const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigni
 const SERVING: &str = "kubernetes.io/kubelet-serving";
 const EXTENSION_REQUEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+/// After a failure.
+const PAUSE: Duration = Duration::from_secs(5);
 /// How long a watch lasts before the list is looked at again.
 const WATCH: Duration = Duration::from_secs(280);
 
 /// Approves what is there, and with `--watch` what comes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
-    let selector = format!("fieldSelector=spec.signerName%3D{}", SERVING.replace('/', "%2F"));
+    let mut begun = false;
     loop {
-        let list = client.get(&format!("{REQUESTS}?{selector}"))?;
-        let (mut approved, mut refused) = (0, Vec::new());
-        for request in list["items"].as_array().into_iter().flatten() {
-            match consider(&client, request, arguments.node.as_deref())? {
-                Some(Ok(())) => approved += 1,
-                Some(Err(why)) => refused.push(why),
-                None => {}
-            }
-        }
-        if !arguments.watch {
-            return conclude(arguments, approved, &refused);
-        }
-        let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("0");
-        let path = format!(
-            "{REQUESTS}?{selector}&watch=1&resourceVersion={version}&timeoutSeconds={}",
-            WATCH.as_secs()
-        );
-        let watch = client.stream(&path, WATCH + Duration::from_secs(20));
-        match watch {
-            Ok(body) => {
-                for line in body.lines() {
-                    let Ok(line) = line else { break };
-                    let event: Value = serde_json::from_str(&line).context("the API server sent no event")?;
-                    if event["type"] == "ERROR" {
-                        break;
-                    }
-                    if event["type"] != "DELETED" {
-                        consider(&client, &event["object"], arguments.node.as_deref())?;
-                    }
-                }
-            }
-            Err(error) => {
+        match round(arguments, &mut begun) {
+            Ok(()) if !arguments.watch => return Ok(()),
+            Ok(()) => {}
+            // What cannot begin is set up wrongly; what has begun goes on when the API server is back.
+            Err(error) if begun && arguments.watch => {
                 eprintln!("{error:#}: trying again");
-                std::thread::sleep(Duration::from_secs(5));
+                std::thread::sleep(PAUSE);
             }
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// Approves what is there, and with `--watch` what comes while one watch lasts. `begun` once the API server has answered.
+fn round(arguments: &Arguments, begun: &mut bool) -> Result<()> {
+    // Each time: the token of a ServiceAccount is replaced while it is in use.
+    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+    let selector = format!("fieldSelector=spec.signerName%3D{}", SERVING.replace('/', "%2F"));
+    let list = client.get(&format!("{REQUESTS}?{selector}"))?;
+    *begun = true;
+    let (mut approved, mut refused) = (0, Vec::new());
+    for request in list["items"].as_array().into_iter().flatten() {
+        match consider(&client, request, arguments.node.as_deref())? {
+            Some(Ok(())) => approved += 1,
+            Some(Err(why)) => refused.push(why),
+            None => {}
+        }
+    }
+    if !arguments.watch {
+        return conclude(arguments, approved, &refused);
+    }
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("0");
+    let path = format!(
+        "{REQUESTS}?{selector}&watch=1&resourceVersion={version}&timeoutSeconds={}",
+        WATCH.as_secs()
+    );
+    let watch = client.stream(&path, WATCH + Duration::from_secs(20))?;
+    for line in watch.lines() {
+        let Ok(line) = line else { break };
+        let event: Value = serde_json::from_str(&line).context("the API server sent no event")?;
+        if event["type"] == "ERROR" {
+            break;
+        }
+        if event["type"] != "DELETED" {
+            consider(&client, &event["object"], arguments.node.as_deref())?;
+        }
+    }
+    Ok(())
 }
 
 fn conclude(arguments: &Arguments, approved: usize, refused: &[String]) -> Result<()> {

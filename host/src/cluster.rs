@@ -22,12 +22,20 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The current context of `path`, or of `~/.kube/config`.
+    /// The current context of `path`, or of `~/.kube/config`, or in a pod its ServiceAccount.
     pub(crate) fn from_kubeconfig(path: Option<&Path>) -> Result<Self> {
         let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".kube/config"));
         let path = path.map(Path::to_path_buf).or_else(home);
-        let path = path.context("--kubeconfig says which cluster: there is no home directory to look in")?;
-        Self::new(kubeconfig::read_person(&path)?)
+        let service = kubeconfig::SERVICE.map(|name| std::env::var(name).ok());
+        let person = match (path, service) {
+            (Some(path), [None, _] | [_, None]) => kubeconfig::read_person(&path)?,
+            (Some(path), _) if path.exists() => kubeconfig::read_person(&path)?,
+            (_, [Some(host), Some(port)]) => {
+                kubeconfig::in_cluster(Path::new(kubeconfig::SERVICE_ACCOUNT), &host, &port)?
+            }
+            (None, _) => bail!("--kubeconfig says which cluster: there is no home directory to look in"),
+        };
+        Self::new(person)
     }
 
     fn new(person: Person) -> Result<Self> {

@@ -55,6 +55,8 @@ struct User {
     client_key: Option<PathBuf>,
     client_key_data: Option<String>,
     token: Option<String>,
+    #[serde(rename = "tokenFile")]
+    token_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -170,7 +172,11 @@ pub(crate) fn read_person(path: &Path) -> Result<Person> {
                 &user.client_certificate_data,
             )?,
             client_key: part("client-key", &user.client_key, &user.client_key_data)?,
-            token: user.token.clone(),
+            token: match &user.token_file {
+                // It counts before the other, as in client-go.
+                Some(path) => Some(read_token(&folder.join(path))?),
+                None => user.token.clone(),
+            },
         };
         if person.client_certificate.is_none() && person.token.is_none() {
             bail!(
@@ -180,6 +186,33 @@ pub(crate) fn read_person(path: &Path) -> Result<Person> {
         Ok(person)
     };
     read().with_context(|| format!("--kubeconfig {}", path.display()))
+}
+
+/// The token in a file, which whoever keeps it fresh may replace at any time.
+fn read_token(path: &Path) -> Result<String> {
+    let token = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(token.trim().to_owned())
+}
+
+/// Where a pod finds the account that it runs as, and the variables that say where the API server is (client-go's
+/// `rest.InClusterConfig`).
+pub(crate) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+pub(crate) const SERVICE: [&str; 2] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
+
+/// Who a pod is, by the folder that it has of its ServiceAccount.
+pub(crate) fn in_cluster(account: &Path, host: &str, port: &str) -> Result<Person> {
+    let server = match host.parse() {
+        Ok(std::net::IpAddr::V6(host)) => format!("https://[{host}]:{port}"),
+        _ => format!("https://{host}:{port}"),
+    };
+    let authority = account.join("ca.crt");
+    Ok(Person {
+        server,
+        certificate_authority: std::fs::read(&authority).with_context(|| authority.display().to_string())?,
+        client_certificate: None,
+        client_key: None,
+        token: Some(read_token(&account.join("token"))?),
+    })
 }
 
 /// The authority of the first cluster in a kubeconfig that names no user, such as that of `cluster-info`.
@@ -229,6 +262,36 @@ current-context: c
             (&access.client_certificate[..], &access.client_key[..]),
             (&b"CERT"[..], &b"KEY"[..])
         );
+    }
+
+    #[test]
+    fn a_pod_is_its_service_account() {
+        let folder = std::env::temp_dir().join(format!("picolet-account-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        assert!(in_cluster(&folder, "192.0.2.1", "443").is_err());
+        std::fs::write(folder.join("ca.crt"), "CA").expect("a file");
+        std::fs::write(folder.join("token"), "first\n").expect("a file");
+        let person = in_cluster(&folder, "192.0.2.1", "443").expect("an account");
+        assert_eq!(person.server, "https://192.0.2.1:443");
+        assert_eq!(
+            (&person.certificate_authority[..], person.token.as_deref()),
+            (&b"CA"[..], Some("first"))
+        );
+        let person = in_cluster(&folder, "2001:db8::1", "6443").expect("an account");
+        assert_eq!(person.server, "https://[2001:db8::1]:6443");
+
+        // A kubeconfig too may name the file, which is then read each time.
+        let config = GOOD.replace(
+            "client-certificate-data: Q0VSVA==, client-key-data: S0VZ",
+            "tokenFile: token",
+        );
+        std::fs::write(folder.join("config"), config).expect("a file");
+        for token in ["first", "second"] {
+            std::fs::write(folder.join("token"), token).expect("a file");
+            let person = read_person(&folder.join("config")).expect("a kubeconfig");
+            assert_eq!(person.token.as_deref(), Some(token));
+        }
+        std::fs::remove_dir_all(&folder).expect("it is gone");
     }
 
     #[test]
