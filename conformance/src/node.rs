@@ -148,15 +148,17 @@ impl<'a> NodeSetup<'a> {
         let arguments = if self.case.on_board() {
             let own = control_plane.server_url();
             let server = self.server.as_deref().unwrap_or(&own);
-            let certificates = self.server.is_none().then_some(&credentials.client);
             let board = Provisioned {
                 name: &self.name,
                 address,
                 server,
-                client: certificates,
-                serving: &credentials.serving,
+                credentials: match &self.token {
+                    Some(token) => Credentials::Token(token),
+                    None if self.server.is_some() => Credentials::Serving(&credentials),
+                    None => Credentials::Both(&credentials),
+                },
                 tap: self.tap.as_ref(),
-                k3s_token: self.token.as_deref().filter(|_| self.of_k3s),
+                of_k3s: self.of_k3s,
                 more: &self.arguments,
             };
             board.provision(self.case.cluster())?
@@ -461,12 +463,18 @@ struct Provisioned<'a> {
     name: &'a str,
     address: IpAddr,
     server: &'a str,
-    client: Option<&'a Identity>,
-    serving: &'a Identity,
+    credentials: Credentials<'a>,
     tap: Option<&'a TapInterface>,
-    /// In place of any certificate.
-    k3s_token: Option<&'a str>,
+    /// It finds the authority by the token.
+    of_k3s: bool,
     more: &'a [String],
+}
+
+/// Who it is, and how it is called.
+enum Credentials<'a> {
+    Both(&'a NodeCredentials),
+    Serving(&'a NodeCredentials),
+    Token(&'a str),
 }
 
 /// The network on the air, and its passphrase.
@@ -513,18 +521,21 @@ impl Provisioned<'_> {
                 command.args(["--node-ip", &self.address.to_string()]);
             }
         }
-        if let Some(token) = self.k3s_token {
-            command.args(["--token", token]);
-        } else {
+        if !self.of_k3s {
             command.args(["--certificate-authority", &authority]);
             command.args(["--client-ca-file", &authority]);
-            command.arg("--serving-certificate");
-            command.arg(&self.serving.certificate);
-            command.arg("--serving-key").arg(&self.serving.key);
         }
-        if let Some(Identity { certificate, key }) = self.client {
-            command.arg("--client-certificate").arg(certificate);
-            command.arg("--client-key").arg(key);
+        let mut identity = |role: &str, Identity { certificate, key }: &Identity| {
+            command.arg(format!("--{role}-certificate")).arg(certificate);
+            command.arg(format!("--{role}-key")).arg(key);
+        };
+        match self.credentials {
+            Credentials::Both(NodeCredentials { client, serving, .. }) => {
+                identity("client", client);
+                identity("serving", serving);
+            }
+            Credentials::Serving(credentials) => identity("serving", &credentials.serving),
+            Credentials::Token(token) => drop(command.args(["--token", token])),
         }
         command.args(self.more).arg("--output").arg(&settings);
         let output = command.output().context("cannot run picolet provision")?;
@@ -539,6 +550,10 @@ impl Provisioned<'_> {
         let mut arguments = vec!["emulate".to_owned(), text(image), text(&settings)];
         arguments.extend(["--ssid", SSID, "--passphrase-file"].map(str::to_owned));
         arguments.extend([text(&passphrase), "--no-status".to_owned()]);
+        if matches!(self.credentials, Credentials::Token(_)) {
+            // What it was given must outlive a power cut.
+            arguments.extend(["--flash".to_owned(), text(&folder.join("flash.bin"))]);
+        }
         let lab_mode = self.more.iter().any(|argument| argument == "--lab-mode");
         match self.tap {
             Some(tap) => arguments.extend(["--tap".to_owned(), tap.name.clone()]),

@@ -7,15 +7,21 @@ use std::process::Command;
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
     /// Every endpoint of the kubelet API by every kind of caller, on a real control plane, held against the kubelet's rules.
-    Authz,
+    Authz {
+        /// By an emulated board in place of a Linux process.
+        #[arg(long)]
+        board: bool,
+    },
 }
 
 /// Runs the case that prints it.
 pub(crate) fn run(verb: &Verb) -> Result<()> {
-    let case = match verb {
-        Verb::Authz => "access::matrix",
+    let (case, long) = match verb {
+        Verb::Authz { board: false } => ("access::matrix", None),
+        Verb::Authz { board: true } => ("board::access::matrix", Some(("PICOLET_LONG_TESTS", "1"))),
     };
     let status = Command::new(env!("CARGO"))
+        .envs(long)
         .args(["test", "--quiet", "--package", "picolet-conformance"])
         .args(["--test", "control_plane", "--", "--exact", case])
         .current_dir(crate::workspace())

@@ -246,8 +246,9 @@ fn lab_mode_behind_nginx(case: &Case<'_>) -> Result<()> {
 /// Objects as an API server would have them, by kind and name, without what it adds itself.
 fn objects(list: &str) -> Result<BTreeMap<String, Value>> {
     let list: Value = serde_json::from_str(list).with_context(|| list.to_owned())?;
-    let items = list["items"].as_array().context("no list")?;
-    let by_name = items.iter().cloned().map(|mut object| {
+    // One alone is shown as it is.
+    let items = list["items"].as_array().cloned().unwrap_or_else(|| vec![list]);
+    let by_name = items.into_iter().map(|mut object| {
         let metadata =
             json!({"name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"]});
         let name = format!("{} {metadata}", object["kind"]);
@@ -274,6 +275,14 @@ fn kustomize_and_chart_agree(case: &Case<'_>) -> Result<()> {
         chart.matches(env!("CARGO_PKG_VERSION")).count() == 2,
         "the chart has another version than the project"
     );
+    // The approver's Deployment is apart from the rest, since it needs an image.
+    let approver = deployment("approver");
+    let approver = approver.to_str().context("the project's path is not UTF-8")?;
+    let approver = objects(&kubectl.run(dry.iter().chain(&["--kustomize", approver]))?)?;
+    ensure!(
+        approver.len() == 1 && format!("{approver:?}").contains("Deployment"),
+        "{approver:?}"
+    );
     let Some(helm) = case.cluster().helm() else {
         return Ok(());
     };
@@ -292,6 +301,18 @@ fn kustomize_and_chart_agree(case: &Case<'_>) -> Result<()> {
         ensure!(
             ours == theirs,
             "{name}\n  kustomize {ours:?}\n  helm      {theirs:?}"
+        );
+    }
+    let named = render(&["--set=approver.image=registry.example/picolet"])?;
+    ensure!(named.len() == templated.len() + 1, "{:?}", named.keys());
+    for (name, kustomized) in approver {
+        let expected = kustomized
+            .to_string()
+            .replace("\"image\":\"picolet\"", "\"image\":\"registry.example/picolet\"");
+        let templated = named.get(&name).map(Value::to_string);
+        ensure!(
+            templated.as_ref() == Some(&expected),
+            "{name}\n  kustomize {expected}\n  helm      {templated:?}"
         );
     }
     // What people set is what they get.

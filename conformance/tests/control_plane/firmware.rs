@@ -79,20 +79,7 @@ fn shows_the_log(case: &Case<'_>) -> Result<()> {
     let words = before.err().map(|error| error.to_string()).unwrap_or_default();
     ensure!(words.contains("previous terminated container"), "{words:?}");
 
-    let mut command = case.kubectl().command();
-    let name = format!("picolet-{}", node.name());
-    command.args(["logs", "--namespace", NAMESPACE, &name, "--follow", "--tail=1"]);
-    command.stdin(Stdio::null());
-    let directory = case.cluster().control_plane().directory();
-    let log = directory.join("log").join(format!("{name}.follow.log"));
-    let follow = Process::start("kubectl-logs", command, &log)?;
-    let read = || std::fs::read_to_string(&log).context("nothing was followed");
-    until(LIMIT, "the last line", || Ok((!read()?.is_empty()).then_some(())))?;
-    let mark = "endpoint=/spec";
-    ensure!(!read()?.contains(mark));
-    node.get("/spec")?;
-    until(LIMIT, "a later line", || Ok(read()?.contains(mark).then_some(())))?;
-    drop(follow);
+    follow(case, &node)?;
 
     node.caller()?
         .post(&node.url("/pico/command"), r#"{"command":"reboot"}"#)?;
@@ -114,8 +101,28 @@ fn shows_the_log(case: &Case<'_>) -> Result<()> {
         Ok(previous.contains("endpoint=/pico/command").then_some(()))
     })?;
     let now = logs(case, &node, &[])?;
-    ensure!(!now.contains(mark), "the run before is in {now}");
+    ensure!(!now.contains(MARK), "the run before is in {now}");
     Ok(())
+}
+
+/// What a call of `/spec` leaves in the log.
+const MARK: &str = "endpoint=/spec";
+
+/// `kubectl logs -f` of the node's own pod: what was logged last, and what is logged from then on.
+pub(crate) fn follow(case: &Case<'_>, node: &Node<'_>) -> Result<()> {
+    running(case, node, |_| true)?;
+    let mut command = case.kubectl().command();
+    let name = format!("picolet-{}", node.name());
+    command.args(["logs", "--namespace", NAMESPACE, &name, "--follow", "--tail=1"]);
+    command.stdin(Stdio::null());
+    let directory = case.cluster().control_plane().directory();
+    let log = directory.join("log").join(format!("{name}.follow.log"));
+    let _follow = Process::start("kubectl-logs", command, &log)?;
+    let read = || std::fs::read_to_string(&log).context("nothing was followed");
+    until(LIMIT, "the last line", || Ok((!read()?.is_empty()).then_some(())))?;
+    ensure!(!read()?.contains(MARK));
+    node.get("/spec")?;
+    until(LIMIT, "a later line", || Ok(read()?.contains(MARK).then_some(())))
 }
 
 fn comes_back(case: &Case<'_>) -> Result<()> {

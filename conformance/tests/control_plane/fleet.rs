@@ -44,7 +44,7 @@ fn joined<'a>(case: &'a Case<'_>) -> Result<Node<'a>> {
     })
     .with_context(|| node.log())?;
     until(LIMIT, "the kubelet port is open", || {
-        Ok(is_open(&node).then_some(()))
+        Ok(is_open(case, &node).then_some(()))
     })?;
     Ok(node)
 }

@@ -7,22 +7,28 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use picolet_conformance::{Case, Node, until};
-use picolet_controlplane::{Place, Process, SIGNING_DURATION};
-use serde_json::json;
+use picolet_controlplane::{Pki, Place, Process, SIGNING_DURATION, Subject, Validity};
+use serde_json::{Value, json};
 
 use crate::{Entry, beside};
 
 pub(crate) const CASES: &[Entry] = &[
-    beside("from_a_token_to_logs", from_a_token_to_logs),
+    beside("from_a_token_to_logs", from_a_token_to_logs).essential(),
     beside("refusals", refusals),
-    beside("rights_of_deploy", rights_of_deploy),
+    beside("rights_of_deploy", rights_of_deploy).only_linux("rights are the same for whoever has the token"),
     beside("a_name_that_is_taken", a_name_that_is_taken),
+    beside("what_was_kept_is_worth_nothing", what_was_kept_is_worth_nothing)
+        .only_linux("what a board keeps cannot be made up"),
     beside("renewals", renewals),
 ];
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
+/// A token that was wrong is tried again after a minute at most.
+const JOINED: Duration = Duration::from_secs(120);
 
 pub(crate) fn approve(case: &Case<'_>, node: &str) -> Result<Output> {
     Command::new(case.cluster().program())
@@ -54,20 +60,28 @@ pub(crate) fn wait_log(node: &Node<'_>, words: &str) -> Result<()> {
     .with_context(|| node.log())
 }
 
-pub(crate) fn is_open(node: &Node<'_>) -> bool {
-    TcpStream::connect((node.address(), 10250)).is_ok()
+pub(crate) fn is_open(case: &Case<'_>, node: &Node<'_>) -> bool {
+    match case.on_board() {
+        // The emulator listens for it, and hangs up.
+        true => node.get("/healthz").is_ok(),
+        false => TcpStream::connect((node.address(), 10250)).is_ok(),
+    }
 }
 
 fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
     let token = case.cluster().control_plane().bootstrap_token().to_owned();
-    let mut node = case.node().joining(&token).start_ready()?;
+    let mut node = case.node().joining(&token).start()?;
+    node.wait_ready(LIMIT).with_context(|| node.log())?;
     let name = node.name().to_owned();
     wait_certificates(&node, "False", &format!("picolet approve {name}"))?;
     wait_log(
         &node,
         &format!("the kubelet port is closed until its certificate is approved: picolet approve {name}"),
     )?;
-    ensure!(!is_open(&node), "the kubelet port is open without a certificate");
+    ensure!(
+        !is_open(case, &node),
+        "the kubelet port is open without a certificate"
+    );
 
     let approved = approve(case, &name)?;
     let said = String::from_utf8_lossy(&approved.stdout).into_owned();
@@ -78,7 +92,7 @@ fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
     );
     wait_certificates(&node, "True", "serving certificate until")?;
     until(LIMIT, "the kubelet port is open", || {
-        Ok(is_open(&node).then_some(()))
+        Ok(is_open(case, &node).then_some(()))
     })?;
     let answer = node.get("/pods")?;
     ensure!(answer.status == 200, "{answer:?}");
@@ -98,8 +112,11 @@ fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
         "{again:?}"
     );
 
+    crate::firmware::follow(case, &node)?;
+
     // Nobody else on this machine can read the keys, and the log has no secret.
-    for record in ["ClientIdentity", "ServingIdentity"] {
+    let records = ["ClientIdentity", "ServingIdentity"];
+    for record in records.into_iter().filter(|_| !case.on_board()) {
         let path = node.state().join(format!("{name}.{record}"));
         let mode = fs::metadata(&path)
             .with_context(|| path.display().to_string())?
@@ -121,6 +138,7 @@ fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
             .then_some(()))
     })
     .with_context(|| node.log())?;
+    node.wait_ready(LIMIT).with_context(|| node.log())?;
     let after = requests()?.lines().filter(|line| line.contains(&name)).count();
     ensure!(before == 2 && after == 2, "{before} requests, then {after}");
     Ok(())
@@ -156,7 +174,7 @@ fn refusals(case: &Case<'_>) -> Result<()> {
     wait_log(&wrong, words)?;
     wait_log(&expired, words)?;
     for node in [&wrong, &expired] {
-        ensure!(!is_open(node), "the kubelet port is open");
+        ensure!(!is_open(case, node), "the kubelet port is open");
         ensure!(node.object().is_err(), "{} became a node", node.name());
         ensure!(
             !node.log().contains("0123456789abcdef"),
@@ -165,9 +183,46 @@ fn refusals(case: &Case<'_>) -> Result<()> {
     }
     // Nothing is locked out: as soon as the token is good the next try succeeds.
     make_token(case, "aaaaaa", "kubeadm:default-node-token", None)?;
-    wrong
-        .wait_ready(Duration::from_secs(90))
-        .with_context(|| wrong.log())?;
+    wrong.wait_ready(JOINED).with_context(|| wrong.log())?;
+    Ok(())
+}
+
+/// A certificate of an authority that the cluster had once, and one that has ended: the token is worth more than either.
+fn what_was_kept_is_worth_nothing(case: &Case<'_>) -> Result<()> {
+    let control_plane = case.cluster().control_plane();
+    let former = Pki::create(&control_plane.directory().join("former-pki"))?;
+    let past = Validity {
+        from_seconds: -7200,
+        until_seconds: -3600,
+    };
+    for (suffix, pki, validity) in [
+        ("former", &former, Validity::default()),
+        ("ended", control_plane.pki(), past),
+    ] {
+        let setup = case.node_named(suffix);
+        let name = setup.name().to_owned();
+        let user = format!("system:node:{name}");
+        let subject = Subject {
+            common_name: &user,
+            organization: Some("system:nodes"),
+        };
+        let identity = pki.client(&format!("kept-{suffix}"), subject, validity)?;
+        // As a node keeps it: the key, then the certificate, in DER.
+        let mut record = Vec::new();
+        for file in [&identity.key, &identity.certificate] {
+            let text = fs::read_to_string(file)?;
+            let lines = text.lines().filter(|line| !line.starts_with("-----"));
+            let der = STANDARD.decode(lines.collect::<String>());
+            record.extend(der.map_err(|error| anyhow!("{}: {error}", file.display()))?);
+        }
+        let state = control_plane.directory().join("state").join(&name);
+        fs::create_dir_all(&state)?;
+        fs::write(state.join(format!("{name}.ClientIdentity")), &record)?;
+        let node = setup.joining(control_plane.bootstrap_token()).start()?;
+        node.wait_ready(JOINED).with_context(|| node.log())?;
+        let kept = fs::read(state.join(format!("{name}.ClientIdentity")))?;
+        ensure!(kept != record, "{suffix}: it is Ready with what it had");
+    }
     Ok(())
 }
 
@@ -176,8 +231,7 @@ fn rights_of_deploy(case: &Case<'_>) -> Result<()> {
     let node = case.node().joining(&token).start()?;
     wait_log(&node, "apply deploy/bootstrap.yaml")?;
     case.apply_deployment("default", "bootstrap.yaml")?;
-    node.wait_ready(Duration::from_secs(90))
-        .with_context(|| node.log())?;
+    node.wait_ready(JOINED).with_context(|| node.log())?;
 
     // The approver, with no more rights than its own.
     let kubectl = case.kubectl();
@@ -189,12 +243,16 @@ fn rights_of_deploy(case: &Case<'_>) -> Result<()> {
         "picolet-approver",
         "--namespace=picolet-system",
     ])?;
+    narrow_rights(case)?;
+
     let control_plane = case.cluster().control_plane();
     let kubeconfig = control_plane.directory().join("approver.kubeconfig");
+    // As in a pod, where the token is replaced now and then.
+    fs::write(control_plane.directory().join("approver.token"), account.trim())?;
     let text = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "c", "cluster": {"server": control_plane.server_url(),
             "certificate-authority": control_plane.pki().certificate_authority()}}],
-        "users": [{"name": "c", "user": {"token": account.trim()}}],
+        "users": [{"name": "c", "user": {"tokenFile": "approver.token"}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}]});
     fs::write(&kubeconfig, text.to_string())?;
     let mut command = Command::new(case.cluster().program());
@@ -210,6 +268,62 @@ fn rights_of_deploy(case: &Case<'_>) -> Result<()> {
     drop(approver);
     // What else takes these rights away for a moment cannot be a case beside this one.
     crate::fleet::provisioned_from_a_kubeconfig(case)?;
+    Ok(())
+}
+
+/// What the account of `approver.yaml` may do, and what not.
+fn narrow_rights(case: &Case<'_>) -> Result<()> {
+    let user = "system:serviceaccount:picolet-system:picolet-approver";
+    let kubectl = case.kubectl();
+    let who = format!("--as={user}");
+    // kubectl exits with 1 when it says no.
+    let may = |what: &str| {
+        let what = ["auth", "can-i"].into_iter().chain(what.split(' '));
+        kubectl.run(what.chain([who.as_str()])).is_ok()
+    };
+    for allowed in [
+        "list certificatesigningrequests",
+        "watch certificatesigningrequests",
+        "update certificatesigningrequests --subresource=approval",
+        "get nodes",
+    ] {
+        ensure!(may(allowed), "the approver may not {allowed}");
+    }
+    for denied in [
+        "create certificatesigningrequests",
+        "update certificatesigningrequests",
+        "update certificatesigningrequests --subresource=status",
+        "delete certificatesigningrequests",
+        "get nodes --subresource=proxy",
+        "list nodes",
+        "update nodes",
+        "get secrets",
+        "get pods",
+        "create pods",
+    ] {
+        ensure!(!may(denied), "the approver may {denied}");
+    }
+    // kubectl knows no signers.
+    let may = |verb: &str, signer: &str| -> Result<bool> {
+        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {
+            "user": user, "groups": ["system:serviceaccounts", "system:authenticated"],
+            "resourceAttributes": {"verb": verb, "group": "certificates.k8s.io", "resource": "signers",
+                "name": format!("kubernetes.io/{signer}")}}});
+        let options = ["create", "--filename=-", "--output=json"];
+        let answer = kubectl.run_with_input(options, &review.to_string())?;
+        Ok(serde_json::from_str::<Value>(&answer)?["status"]["allowed"] == true)
+    };
+    ensure!(
+        may("approve", "kubelet-serving")?,
+        "the approver may approve nothing"
+    );
+    for (verb, signer) in [
+        ("sign", "kubelet-serving"),
+        ("approve", "kube-apiserver-client-kubelet"),
+        ("approve", "kube-apiserver-client"),
+    ] {
+        ensure!(!may(verb, signer)?, "the approver may {verb} {signer}");
+    }
     Ok(())
 }
 
@@ -298,6 +412,6 @@ fn a_name_that_is_taken(case: &Case<'_>) -> Result<()> {
     );
     // Its remedy.
     kubectl.run(["delete", "node", &name])?;
-    node.wait_ready(LIMIT).with_context(|| node.log())?;
+    node.wait_ready(JOINED).with_context(|| node.log())?;
     Ok(())
 }
