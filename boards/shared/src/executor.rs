@@ -47,14 +47,22 @@ unsafe fn SWI_IRQ_1() {
     });
 }
 
-/// Runs both executors, each with the tasks that it is given to begin with.
-pub(crate) fn run(network: impl FnOnce(SendSpawner), thread: impl FnOnce(Spawner)) -> ! {
+/// Starts the network's executor and makes the thread's, each with the tasks that it is given to begin with.
+pub(crate) fn start(
+    network: impl FnOnce(SendSpawner),
+    thread: impl FnOnce(Spawner),
+) -> &'static raw::Executor {
     static EXECUTOR: StaticCell<raw::Executor> = StaticCell::new();
     // Below the interrupts of the drivers, which only wake tasks, and above the thread.
     interrupt::SWI_IRQ_1.set_priority(Priority::P3);
     network(NETWORK.start(interrupt::SWI_IRQ_1));
     let executor: &'static raw::Executor = EXECUTOR.init(raw::Executor::new(THREAD as *mut ()));
     thread(executor.spawner());
+    executor
+}
+
+/// Runs the thread's executor, for ever.
+pub(crate) fn run(executor: &'static raw::Executor) -> ! {
     loop {
         // SAFETY: the executor is polled here only, and never from within itself.
         unsafe { executor.poll() };

@@ -36,7 +36,7 @@ const ROOM: Duration = Duration::from_millis(100);
 /// The longest that we let a server put us off at once.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What is read at once.
-const READ_BYTES: usize = 1024;
+const READ_BYTES: usize = 512;
 
 const USER_AGENT: &str = concat!("picolet/", env!("CARGO_PKG_VERSION"));
 

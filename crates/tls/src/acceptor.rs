@@ -2,7 +2,7 @@
 
 use crate::connector::{HTTP_1_1, trusted};
 use crate::error::{SetupError, TlsError};
-use crate::handshake::{self, Handshake};
+use crate::handshake::{self, Engine, Handshake};
 use crate::identity::Identity;
 use crate::issued::Issuer;
 use crate::provider;
@@ -112,9 +112,14 @@ impl Acceptor {
     /// # Errors
     /// As [`Acceptor::accept`], but the stream is not dropped.
     pub async fn shake<S: Read + Write>(&self, stream: &mut S) -> Result<Handshake, TlsError> {
-        let engine = Box::new(UnbufferedServerConnection::new(self.config.clone())?);
-        handshake::shake(engine, stream, self.limit).await
+        handshake::shake(engine(self.config.clone())?, stream, self.limit).await
     }
+}
+
+// In a frame of its own: it is made on the stack, four kilobytes, which the handshake must not have below it.
+#[inline(never)]
+fn engine(config: Arc<ServerConfig>) -> Result<Box<dyn Engine>, TlsError> {
+    Ok(Box::new(UnbufferedServerConnection::new(config)?))
 }
 
 impl fmt::Debug for Acceptor {

@@ -1,7 +1,7 @@
 //! The client's side.
 
 use crate::error::{SetupError, TlsError};
-use crate::handshake::{self, Handshake};
+use crate::handshake::{self, Engine, Handshake};
 use crate::identity::Identity;
 use crate::provider;
 use crate::record::LONGEST;
@@ -140,11 +140,16 @@ async fn shake<S: Read + Write>(
     name: &str,
     stream: &mut S,
 ) -> Result<Handshake, TlsError> {
+    handshake::shake(engine(config, name)?, stream, LONGEST).await
+}
+
+// In a frame of its own: it is made on the stack, four kilobytes, which the handshake must not have below it.
+#[inline(never)]
+fn engine(config: Arc<ClientConfig>, name: &str) -> Result<Box<dyn Engine>, TlsError> {
     let name = ServerName::try_from(name)
         .map_err(|_| TlsError::ServerName)?
         .to_owned();
-    let engine = Box::new(UnbufferedClientConnection::new(config, name)?);
-    handshake::shake(engine, stream, LONGEST).await
+    Ok(Box::new(UnbufferedClientConnection::new(config, name)?))
 }
 
 impl fmt::Debug for Connector {

@@ -169,6 +169,13 @@ pub(crate) async fn shake<S: Read + Write>(
             Step::Done => return Err(TlsError::Protocol),
         }
     }
+    conclude(engine, limit)
+}
+
+/// The connection's records, once hands are shaken.
+// In a frame of its own: what is large is here, and the handshake need not have it below it.
+#[inline(never)]
+fn conclude(engine: Box<dyn Engine + '_>, limit: usize) -> Result<Handshake, TlsError> {
     let (peer, resumed) = engine.outcome();
     let (secrets, kernel) = engine.finish()?;
     let records = Records::new(

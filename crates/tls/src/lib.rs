@@ -39,6 +39,7 @@ pub use handshake::Handshake;
 pub use identity::{Identity, P256Key};
 pub use keyring::{Keyholder, Keyring, Keyrings, OwnIdentities, node_user};
 pub use random::{Random, RandomError, install_random};
+pub use record::RECORD_OVERHEAD;
 pub use servers::Validity;
 pub use stream::TlsStream;
 pub use time::Time;

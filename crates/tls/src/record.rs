@@ -16,6 +16,8 @@ use rustls::server::ServerConnectionData;
 
 /// Bytes of a record's header.
 pub(crate) const HEADER: usize = 5;
+/// What a record has more than its text: header, kind and tag.
+pub const RECORD_OVERHEAD: usize = HEADER + 1 + TAG;
 /// The longest payload of a record: 2^14 bytes and 256 for the cipher.
 pub(crate) const LONGEST: usize = (1 << 14) + 256;
 /// The longest text in one record that is sent. A record is one buffer on either side, so larger is not better.

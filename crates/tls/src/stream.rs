@@ -49,6 +49,11 @@ impl<S> TlsStream<S> {
         })
     }
 
+    /// The certificate of [`TlsStream::peer_certificate`], which is not kept from then on.
+    pub fn take_peer_certificate(&mut self) -> Option<Box<[u8]>> {
+        self.peer.take()
+    }
+
     /// Whether the handshake resumed an earlier session instead of verifying certificates anew.
     pub fn resumed(&self) -> bool {
         self.resumed

@@ -1,6 +1,6 @@
 //! The node's connections: sockets below, `picolet-tls` above.
 
-use super::socket::{Connection, Direction, resolve};
+use super::socket::{Connection, Direction, SEND, resolve};
 use super::{address, condition};
 use crate::{clock, log};
 use alloc::vec::Vec;
@@ -18,8 +18,8 @@ use picolet_platform::{
 };
 use picolet_store::settings::{Server, Settings};
 use picolet_tls::{
-    Acceptor, Clients, Connector, Identity, Keyholder, Keyrings, OwnIdentities, P256Key, SetupError,
-    TlsError, TlsStream,
+    Acceptor, Clients, Connector, Identity, Keyholder, Keyrings, OwnIdentities, P256Key, RECORD_OVERHEAD,
+    SetupError, TlsError, TlsStream,
 };
 
 /// How long one server may take to answer, its handshake included.
@@ -44,6 +44,16 @@ const INBOUND_RECORD: usize = 4096;
 pub(crate) enum Stream {
     Tls(TlsStream<Connection>),
     Plain(Connection),
+}
+
+impl Stream {
+    /// Keeps no more than it must: no certificate of the peer, who is known by now, and no record that is larger than what the
+    /// socket takes at once.
+    fn secure(mut stream: TlsStream<Connection>) -> Self {
+        drop(stream.take_peer_certificate());
+        stream.set_fragment(SEND - RECORD_OVERHEAD);
+        Self::Tls(stream)
+    }
 }
 
 impl ErrorType for Stream {
@@ -196,7 +206,7 @@ impl Api {
             false => figures.handshakes_client_full += 1,
         });
         Ok(Dialled {
-            stream: Stream::Tls(stream),
+            stream: Stream::secure(stream),
             resumed,
         })
     }
@@ -216,7 +226,7 @@ impl Api {
             .map_err(|error| self.failed(server, error))?;
         self.count(|figures| figures.handshakes_client_full += 1);
         Ok(Undated {
-            stream: Stream::Tls(handshake.over(socket)),
+            stream: Stream::secure(handshake.over(socket)),
             not_before: validity.not_before,
             not_after: validity.not_after,
         })
@@ -359,7 +369,7 @@ impl Network for Api {
                 self.count(|figures| figures.handshakes_server += 1);
                 let credential = stream.credential();
                 Ok(Accepted {
-                    stream: Stream::Tls(stream),
+                    stream: Stream::secure(stream),
                     credential,
                     peer,
                 })

@@ -6,13 +6,15 @@ mod sntp;
 pub(crate) mod socket;
 
 use crate::{entropy, log};
+use alloc::boxed::Box;
 use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr};
+use core::pin::Pin;
 use critical_section::Mutex;
-use cyw43::{A4, Aligned, NetDriver, PowerManagementMode, SpiBus};
+use cyw43::{A4, Aligned, Control, NetDriver, PowerManagementMode, SpiBus};
 use cyw43_pio::{DEFAULT_CLOCK_DIVIDER, PioSpi};
 use embassy_executor::{SendSpawner, Spawner};
-use embassy_net::{Config, DhcpConfig, Ipv4Cidr, Runner, StackResources, StaticConfigV4};
+use embassy_net::{Config, DhcpConfig, Ipv4Cidr, Runner, Stack, StackResources, StaticConfigV4};
 use embassy_rp::gpio::{Level, Output};
 use embassy_rp::peripherals::{DMA_CH0, PIN_23, PIN_24, PIN_25, PIN_29, PIO0};
 use embassy_rp::pio::{InterruptHandler, Pio};
@@ -111,12 +113,20 @@ pub(crate) fn show(what: Show) {
 
 /// Starts the network on its executor; without settings only the LED, which hangs on the radio.
 pub(crate) fn spawn(spawner: SendSpawner, hardware: Hardware, settings: Option<Settings<'static>>) {
-    spawner.spawn(start(hardware, settings).expect("the first task has its place"));
+    spawner.spawn(run(hardware, settings).expect("the first task has its place"));
 }
 
 #[embassy_executor::task]
-async fn run_radio(runner: cyw43::Runner<'static, Bus>) -> ! {
-    runner.run().await
+async fn run_radio(runner: cyw43::Runner<'static, Bus>) {
+    driver(runner).await;
+}
+
+// On the heap, and made in a frame of its own: a task that makes what it waits for has it on the stack twice whenever it is polled,
+// here four kilobytes, in an interrupt on top of whatever the thread does.
+#[inline(never)]
+fn driver(runner: cyw43::Runner<'static, Bus>) -> Pin<Box<dyn Future<Output = ()>>> {
+    let mut run = Box::pin(runner.run());
+    Box::pin(async move { run.as_mut().await })
 }
 
 #[embassy_executor::task]
@@ -165,10 +175,31 @@ fn address_config(settings: Settings<'static>) -> Config {
     }
 }
 
-/// Brings the radio up and starts everything that runs beside it.
+/// Brings the radio up, and keeps it joined.
 #[embassy_executor::task]
-async fn start(hardware: Hardware, settings: Option<Settings<'static>>) {
-    // SAFETY: this is a task of embassy's executor, so the context is its own.
+async fn run(hardware: Hardware, settings: Option<Settings<'static>>) {
+    let (control, stack) = started(hardware, settings).await;
+    match settings.zip(stack) {
+        Some((settings, stack)) => radio::stay_joined(control, stack, settings).await,
+        None => radio::only_show(control).await,
+    }
+}
+
+/// What is up then: the radio, and with settings the stack.
+type Started = (Control<'static>, Option<Stack<'static>>);
+
+// On the heap, and made in a frame of its own: it is large and done in a second, and the task stays.
+#[inline(never)]
+fn started(
+    hardware: Hardware,
+    settings: Option<Settings<'static>>,
+) -> Pin<Box<dyn Future<Output = Started>>> {
+    Box::pin(start(hardware, settings))
+}
+
+/// Brings the radio up and starts everything that runs beside it.
+async fn start(hardware: Hardware, settings: Option<Settings<'static>>) -> Started {
+    // SAFETY: a task of embassy's executor waits for this, so the context is its own.
     let spawner = unsafe { Spawner::for_current_executor() }.await;
     let power = Output::new(hardware.power, Level::Low);
     let select = Output::new(hardware.select, Level::High);
@@ -189,7 +220,7 @@ async fn start(hardware: Hardware, settings: Option<Settings<'static>>) {
         parameters,
     } = hardware.firmware;
     let (device, mut control, runner) = cyw43::new(hardware.room.0, power, bus, program, parameters).await;
-    run_radio(runner).map(|task| spawner.spawn(task)).ok();
+    spawner.spawn(run_radio(runner).expect("this is spawned once"));
     let country = settings.map_or("XX", |settings| settings.country());
     // Settings have no other ones than of two letters.
     let code = country.as_bytes().first_chunk().copied().unwrap_or(*b"XX");
@@ -202,8 +233,7 @@ async fn start(hardware: Hardware, settings: Option<Settings<'static>>) {
         );
     }
     let Some(settings) = settings else {
-        radio::only_show(control).map(|task| spawner.spawn(task)).ok();
-        return;
+        return (control, None);
     };
     // In any other mode it sleeps until the next beacon as soon as nobody has spoken for 20 ms, and hears of a change a tenth
     // of a second late.
@@ -219,10 +249,10 @@ async fn start(hardware: Hardware, settings: Option<Settings<'static>>) {
         run_stack(runner).map(|task| spawner.spawn(task)),
         socket::undertake().map(|task| spawner.spawn(task)),
         sntp::keep_time(stack, settings).map(|task| spawner.spawn(task)),
-        radio::stay_joined(control, stack, settings).map(|task| spawner.spawn(task)),
     ] {
         task.expect("each is spawned once");
     }
+    (control, Some(stack))
 }
 
 /// The board's own address.

@@ -59,7 +59,6 @@ impl Light {
 }
 
 /// Shows what is to be shown and does nothing else, for ever.
-#[embassy_executor::task]
 pub(super) async fn only_show(mut control: Control<'static>) -> ! {
     let mut light = Light::new();
     loop {
@@ -81,7 +80,6 @@ fn options(settings: Settings<'static>) -> JoinOptions<'static> {
 }
 
 /// Joins, and joins again whenever the link is lost, for ever.
-#[embassy_executor::task]
 pub(super) async fn stay_joined(
     mut control: Control<'static>,
     stack: Stack<'static>,

@@ -38,9 +38,10 @@ const SEGMENT: usize = 1460;
 /// Windows, in bytes. The node is sent more than it sends, and takes 20 µs for a byte of it: two segments are on their
 /// way while one is worked on, and more would only wait.
 const OUTBOUND_RECEIVE: usize = 2 * SEGMENT;
-const OUTBOUND_SEND: usize = SEGMENT;
-const INBOUND_RECEIVE: usize = SEGMENT;
-const INBOUND_SEND: usize = SEGMENT;
+/// Callers send a ClientHello, then requests of a few hundred bytes.
+const INBOUND_RECEIVE: usize = 1024;
+/// A Lease and what ends a handshake fit. Larger ones gain nothing: a record waits in its own buffer, and is as large.
+pub(super) const SEND: usize = 1024;
 
 /// A peer that is silent is asked whether it is there, and taken for gone after a while.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -77,10 +78,10 @@ pub(crate) enum Direction {
 
 /// Makes the sockets. To be called once, on the network's executor.
 pub(super) fn start(stack: Stack<'static>) {
-    static OUTBOUND_BUFFERS: ConstStaticCell<[([u8; OUTBOUND_RECEIVE], [u8; OUTBOUND_SEND]); OUTBOUND]> =
-        ConstStaticCell::new([([0; OUTBOUND_RECEIVE], [0; OUTBOUND_SEND]); OUTBOUND]);
-    static INBOUND_BUFFERS: ConstStaticCell<[([u8; INBOUND_RECEIVE], [u8; INBOUND_SEND]); INBOUND]> =
-        ConstStaticCell::new([([0; INBOUND_RECEIVE], [0; INBOUND_SEND]); INBOUND]);
+    static OUTBOUND_BUFFERS: ConstStaticCell<[([u8; OUTBOUND_RECEIVE], [u8; SEND]); OUTBOUND]> =
+        ConstStaticCell::new([([0; OUTBOUND_RECEIVE], [0; SEND]); OUTBOUND]);
+    static INBOUND_BUFFERS: ConstStaticCell<[([u8; INBOUND_RECEIVE], [u8; SEND]); INBOUND]> =
+        ConstStaticCell::new([([0; INBOUND_RECEIVE], [0; SEND]); INBOUND]);
     for (receive, send) in OUTBOUND_BUFFERS.take() {
         let _ = FREE_OUTBOUND.try_send(OfTheStack(tuned(stack, receive, send)));
     }
