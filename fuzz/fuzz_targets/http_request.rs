@@ -8,7 +8,7 @@ use picolet_kubelet::server::pico::Command;
 
 fuzz_target!(|data: &[u8]| {
     let limits = Limits::default();
-    let _ = Command::parse(data);
+    let _ = Command::parse(data, "pico-1");
     let Ok(Some(head)) = Head::parse(data, &limits) else {
         return;
     };
@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
     if head.error.is_none() {
         assert!(path.starts_with('/') && head.body <= limits.body_bytes);
         let body = data.get(head.length..head.length + head.body).unwrap_or_default();
-        let _ = Command::parse(body);
+        let _ = Command::parse(body, "pico-1");
     } else {
         assert!(head.close, "where its end is unclear nothing may follow");
     }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -39,6 +39,8 @@ pub(crate) struct Linux {
     led: Cell<LedMode>,
     reboot: Notify,
     reset_reason: ResetReason,
+    /// It was told to forget who it is.
+    forgets: Cell<bool>,
     journal: Arc<Journal>,
     /// The processor time of the process, shared among its nodes.
     nodes: u32,
@@ -134,6 +136,7 @@ impl Linux {
             led: Cell::new(LedMode::Off),
             reboot: Notify::new(),
             reset_reason,
+            forgets: Cell::new(false),
             journal,
             nodes,
         }
@@ -142,6 +145,11 @@ impl Linux {
     /// Completes when the node asks to be restarted.
     pub(crate) async fn rebooted(&self) {
         self.reboot.notified().await;
+    }
+
+    /// Whether it was told to forget who it is.
+    pub(crate) fn forgets(&self) -> bool {
+        self.forgets.get()
     }
 }
 
@@ -308,6 +316,22 @@ impl System for Linux {
     }
 }
 
+/// Deletes who the node of that name is, if it was told to forget that, in this run or in one before. What it was told is kept, so
+/// that whatever starts it again does not take it back into its cluster: the file that says so.
+pub(crate) fn forget(state: &Path, node: &str) -> io::Result<Option<PathBuf>> {
+    let told = path_of(state, node, Record::Forget);
+    if !told.try_exists()? {
+        return Ok(None);
+    }
+    for record in Record::IDENTITY {
+        match fs::remove_file(path_of(state, node, record)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(Some(told))
+}
+
 /// Where the node of that name keeps who it is to the API server.
 pub(crate) fn client_identity(state: &Path, node: &str) -> PathBuf {
     path_of(state, node, Record::ClientIdentity)
@@ -331,6 +355,7 @@ impl Records for Linux {
     }
 
     async fn store(&self, record: Record, value: &[u8]) -> Result<(), RecordError> {
+        self.forgets.set(self.forgets() || record == Record::Forget);
         let Some(path) = self.record_path(record) else {
             return Ok(());
         };

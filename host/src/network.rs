@@ -15,13 +15,17 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// How long one server may take to answer, its handshake included.
 const DIAL: Duration = Duration::from_secs(5);
 /// How long a caller may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// Callers who wait for a handshake; more are turned away by the kernel, without a word of TLS. So many are over in less than half a
+/// minute even if none of them ever speaks.
+const BACKLOG: u32 = 32;
 
 /// How long a peer with whom TLS failed is listened to, and how much of what it still says, so that it hears why.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -124,7 +128,7 @@ pub(crate) struct Inbound {
 
 impl Inbound {
     /// Opens the kubelet port at `address`, if there is an identity, and lab mode's beside it.
-    pub(crate) async fn open(
+    pub(crate) fn open(
         address: SocketAddr,
         identity: Option<&Identity>,
         client_authorities: &[Vec<u8>],
@@ -132,13 +136,9 @@ impl Inbound {
         read_only_port: Option<u16>,
     ) -> anyhow::Result<Self> {
         use anyhow::Context;
-        let bind = |address: SocketAddr| async move {
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("cannot listen on {address}"))
-        };
+        let bind = |address| listen(address).with_context(|| format!("cannot listen on {address}"));
         let read_only = match read_only_port {
-            Some(port) => Some(bind(SocketAddr::new(address.ip(), port)).await?),
+            Some(port) => Some(bind(SocketAddr::new(address.ip(), port))?),
             None => None,
         };
         let inbound = Self {
@@ -150,7 +150,7 @@ impl Inbound {
             read_only,
         };
         if let Some(identity) = identity {
-            let _ = inbound.listener.set(bind(address).await?);
+            let _ = inbound.listener.set(bind(address)?);
             inbound.show(identity)?;
         }
         Ok(inbound)
@@ -169,11 +169,20 @@ impl Inbound {
         if let Some(listener) = self.listener.get() {
             return Ok(listener);
         }
-        let listener = std::net::TcpListener::bind(self.address)?;
-        listener.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(listener)?;
+        let listener = listen(self.address)?;
         Ok(self.listener.get_or_init(|| listener))
     }
+}
+
+/// Opens a port.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// How one node reaches and is reached.

@@ -6,7 +6,7 @@ use crate::kubeconfig::Access;
 use crate::linux::Linux;
 use crate::network::{Inbound, Server, Tokio};
 use crate::run::built;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use picolet_devcluster::host::DevCluster;
 use picolet_kube::selector::Taint;
 use picolet_kubelet::pods::NoRuntime;
@@ -83,18 +83,41 @@ impl Node {
         })
     }
 
-    /// Runs the node until it asks to be restarted, and then again, for ever.
+    /// Runs the node until it asks to be restarted, and then again, until it is told to forget who it is.
+    ///
+    /// # Errors
+    /// It cannot be run, or has forgotten who it is.
     pub(crate) async fn run(self) -> Result<()> {
         let mut reason = ResetReason::PowerOn;
         loop {
+            let state = self.state.as_deref();
+            let told = state.map(|state| crate::linux::forget(state, &self.settings.node_name));
+            if let Some(told) = told.transpose().context("--state-dir")?.flatten() {
+                return self
+                    .stay_away(&format!("delete {} to let it join again", told.display()))
+                    .await;
+            }
             let agent = self.agent(reason).await?;
             tokio::select! {
                 () = agent.run() => {}
                 () = agent.platform().rebooted() => tracing::info!(node = &*self.settings.node_name, "starting over"),
             }
+            if agent.platform().forgets() && self.state.is_none() {
+                return self.stay_away("what it was given is still where it was").await;
+            }
             reason = ResetReason::Software;
             self.journal.begin_run();
         }
+    }
+
+    /// Is no node any longer. The others of the process go on.
+    async fn stay_away(&self, remedy: &str) -> Result<()> {
+        let words = format!("it has forgotten who it is, as it was told: {remedy}");
+        if self.nodes == 1 {
+            bail!(words);
+        }
+        tracing::error!(node = &*self.settings.node_name, "{words}");
+        std::future::pending().await
     }
 
     /// An agent that has not begun, its port open.
@@ -121,7 +144,13 @@ impl Node {
             None if self.settings.join.is_some() => {
                 let clients = certificates_from_pem(&self.client_authorities).context("--client-ca-file")?;
                 let read_only = self.lab_mode.then_some(READ_ONLY_PORT);
-                Some(Inbound::open(self.listen, None, &clients, clock.clone(), read_only).await?)
+                Some(Inbound::open(
+                    self.listen,
+                    None,
+                    &clients,
+                    clock.clone(),
+                    read_only,
+                )?)
             }
             None => {
                 tracing::warn!(
@@ -135,7 +164,13 @@ impl Node {
                     Identity::from_pem(certificate, key).context("the serving certificate and key")?;
                 let clients = certificates_from_pem(&self.client_authorities).context("--client-ca-file")?;
                 let read_only = self.lab_mode.then_some(READ_ONLY_PORT);
-                Some(Inbound::open(self.listen, Some(&identity), &clients, clock.clone(), read_only).await?)
+                Some(Inbound::open(
+                    self.listen,
+                    Some(&identity),
+                    &clients,
+                    clock.clone(),
+                    read_only,
+                )?)
             }
         };
         let network = Tokio::new(

@@ -1,7 +1,7 @@
 //! `picolet retire`: takes a node out of its cluster for good.
 //!
-//! What the cluster has of it is deleted here. What the board has, its key and its certificates, nobody can take from
-//! afar: Kubernetes revokes no certificate. So the last lines say what to do at the board.
+//! What the cluster has of it is deleted here. Kubernetes revokes no certificate, so the node itself is told to forget its key and its
+//! certificates; where it cannot be reached, the last lines say what to do at the board.
 
 use crate::approve::{Asked, REQUESTS, subject};
 use crate::cluster::{Client, is_refused};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Take a picolet out of its cluster: drain it, delete its Node, its Lease and its certificate requests.
+/// Take a picolet out of its cluster: drain it, have it forget who it is, delete its Node, its Lease and its certificate requests.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -32,7 +32,8 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-A board that is up registers again with the certificate that it has: take it off power first, or right after.
+A board that can be reached forgets its key, its certificates and its settings, and waits for new ones. One that cannot is the node
+again with the certificate that it has: hold its BOOTSEL for ten seconds while it runs.
 
 Examples:
   picolet retire pico-1
@@ -42,12 +43,16 @@ Examples:
 /// How often it is looked whether pods are gone.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A node restarts half a second after it was told to forget who it is; until then it would be back once it is deleted.
+const RESTART: Duration = Duration::from_secs(3);
+
 /// Drains and deletes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
     let name = &arguments.node;
     let path = format!("/api/v1/nodes/{name}");
     let node = client.find(&path)?;
+    let mut forgotten = false;
     if let Some(node) = &node {
         if !is_picolet(node) {
             bail!("{name} is no picolet; kubectl drain {name} and kubectl delete node {name} take it out");
@@ -57,6 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             .with_context(|| format!("cannot cordon {name}"))?;
         println!("node/{name} cordoned");
         drain(&client, arguments, is_ready(node))?;
+        forgotten = is_ready(node) && forget(&client, name);
     }
     let mut deleted = 0;
     let mut delete = |what: String, path: String| -> Result<()> {
@@ -84,8 +90,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if deleted == 0 {
         bail!("nothing in this cluster is {name}'s; picolet nodes lists its picolets");
     }
-    println!("{}", advice(name, node.as_ref()));
+    println!("{}", advice(name, node.as_ref(), forgotten));
     Ok(())
+}
+
+/// Tells the node to forget who it is. Returns whether it does.
+fn forget(client: &Client, name: &str) -> bool {
+    let path = format!("/api/v1/nodes/{name}/proxy/pico/command");
+    let command = json!({"command": "forget", "params": {"node": name}});
+    match client.post(&path, &command) {
+        Ok(()) => {
+            println!("node/{name} forgets who it is");
+            std::thread::sleep(RESTART);
+            true
+        }
+        Err(error) => {
+            println!("node/{name} cannot be told to forget who it is: {error:#}");
+            false
+        }
+    }
 }
 
 /// Whether a certificate was asked for by a node, or for it by a bootstrap token.
@@ -94,12 +117,20 @@ fn is_of(request: &Value, node: &str) -> bool {
         || Asked::read(request).is_ok_and(|asked| asked.subject == subject(node))
 }
 
-fn advice(name: &str, node: Option<&Value>) -> String {
+fn advice(name: &str, node: Option<&Value>, forgotten: bool) -> String {
     let board = node.map(|node| &node["metadata"]["labels"]["picolet.dev/board"]);
-    let remedy = if board.is_some_and(|board| board == "linux") {
+    let is_process = board.is_some_and(|board| board == "linux");
+    if forgotten {
+        let now = match is_process {
+            true => "its process stays away from the cluster, and says what lets it join again",
+            false => "it has no settings either: picolet provision makes new ones",
+        };
+        return format!("{name} has forgotten its key and its certificates; {now}.");
+    }
+    let remedy = if is_process {
         "End its process, and delete its --state-dir"
     } else {
-        "Take it off power, or make it forget: picolet provision --reset-identity, with other settings"
+        "Take it off power, or make it forget: hold BOOTSEL for ten seconds while it runs"
     };
     let soon = if node.is_some_and(is_ready) {
         " It is up, and registers again within a minute."
@@ -260,15 +291,25 @@ mod tests {
             json!({"metadata": {"labels": {"picolet.dev/board": board}},
                 "status": {"conditions": [{"type": "Ready", "status": ready}]}})
         };
-        let board = advice("pico-1", Some(&node("pico-w", "True")));
+        let board = advice("pico-1", Some(&node("pico-w", "True")), false);
         assert!(
-            board.contains("--reset-identity") && board.contains("registers again"),
+            board.contains("BOOTSEL") && board.contains("registers again"),
             "{board}"
         );
-        let process = advice("pico-1", Some(&node("linux", "Unknown")));
+        let process = advice("pico-1", Some(&node("linux", "Unknown")), false);
         assert!(
             process.contains("--state-dir") && !process.contains("registers again"),
             "{process}"
         );
+        for (board, words) in [
+            ("pico-w", "picolet provision"),
+            ("linux", "its process stays away"),
+        ] {
+            let forgotten = advice("pico-1", Some(&node(board, "True")), true);
+            assert!(
+                forgotten.contains(words) && !forgotten.contains("registers again"),
+                "{forgotten}"
+            );
+        }
     }
 }

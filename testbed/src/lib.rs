@@ -7,6 +7,7 @@
 //!
 //! It never looks into the image, and never judges: tests and `cargo xtask budgets` do.
 
+pub mod abuse;
 mod clock;
 mod ether;
 mod random;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use clock::EmulatedClock;
 pub use ether::Echo;
+pub use wire::Socket;
 
 use anyhow::{Context, Result, anyhow, bail};
 use ether::Ether;
@@ -30,6 +32,7 @@ use picolet_platform::Clock;
 use picolet_store::layout::PICO_W;
 use picolet_store::settings::{Field, SLOT, Writer};
 use picolet_store::uf2;
+use picolet_tls::TlsStream;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -37,7 +40,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::Duration;
-use wire::{Bell, Socket, wire};
+use wire::{Bell, wire};
 
 /// As what the board sees the API server.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
@@ -67,6 +70,9 @@ const IDLE_SLICE: Duration = Duration::from_millis(5);
 const LONGEST_RECORD: usize = 1 << 14;
 /// For how long after the last byte time goes in small slices.
 const BUSY: Duration = Duration::from_millis(50);
+
+/// How long more of an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a test chooses.
 #[derive(Clone, Debug)]
@@ -519,6 +525,50 @@ impl Testbed {
         };
         self.block_on(Duration::from_secs(15), read)?
             .map_err(|error| anyhow!("GET {path}: {error}"))
+    }
+
+    /// Opens a TCP connection to the node's kubelet API.
+    pub fn call(&self) -> impl Future<Output = io::Result<Socket>> + use<> {
+        let inward = self.inward.clone();
+        async move { inward.dial(&BOARD.to_string(), KUBELET_PORT).await }
+    }
+
+    /// The same with TLS, as the API server.
+    ///
+    /// # Errors
+    /// When its certificate cannot be used.
+    pub fn call_tls(&self) -> Result<impl Future<Output = io::Result<TlsStream<Socket>>> + use<>> {
+        let connector = self.pki.kubelet_connector(self.clock.for_tls())?;
+        let call = self.call();
+        Ok(async move {
+            let stream = connector.connect(&BOARD.to_string(), call.await?).await;
+            stream.map_err(io::Error::other)
+        })
+    }
+
+    /// Sends the node's kubelet API a request as the API server, and returns all that comes back until the connection ends,
+    /// or the board is silent for five seconds.
+    ///
+    /// # Errors
+    /// When the board stops, or nothing comes of it.
+    pub fn ask(&mut self, request: &str) -> Result<String> {
+        let (call, request, clock) = (self.call_tls()?, request.to_owned(), self.clock());
+        let ask = async move {
+            let mut stream = call.await?;
+            let patience = async || clock.sleep(PATIENCE.into()).await;
+            Ok(abuse::exchange(&mut stream, request.as_bytes(), patience).await)
+        };
+        self.block_on(Duration::from_secs(60), ask)?
+    }
+
+    /// Has a task go on beside the cluster's until it is done or the testbed is dropped.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        spawn(&self.pool.spawner(), task);
+    }
+
+    /// Emulated time, for tasks.
+    pub fn clock(&self) -> EmulatedClock {
+        self.clock.clone()
     }
 
     /// Has the API server shake hands with the node's kubelet API, and hang up; cycles that the board was awake for.

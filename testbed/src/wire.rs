@@ -59,7 +59,7 @@ pub(crate) struct Plug(Shared);
 
 /// The end in a task. Dropping it closes the connection once all is sent.
 #[derive(Debug)]
-pub(crate) struct Socket {
+pub struct Socket {
     shared: Shared,
     bell: Bell,
 }

@@ -1,6 +1,8 @@
 //! What the shipped image of a Pico W does beside being a node: it takes settings over USB, tells its log, shows by its LED how it
 //! is, and keeps in flash what the next run must know.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use picolet_emulator::Image as Program;
 use picolet_image::Image;
 use picolet_image::build::Place;
@@ -397,28 +399,182 @@ fn a_board_joins_with_a_token_and_keeps_who_it_is() {
         assert_eq!(requests(&bench.testbed, purpose), 1, "{purpose}");
     }
 
-    // Neither key is anywhere but in the device's own records, and neither it nor the token is told.
-    let device = PICO_W.device.offset as usize..PICO_W.device.end() as usize;
-    let flash = bench.testbed.board.flash();
-    let elsewhere = [&flash[..device.start], &flash[device.end..]].concat();
+    expect_no_secret(&mut bench, &kept);
+}
+
+/// What of a secret would give it away, in flash or in a text: itself, and as hexadecimal or base64.
+fn traces(secret: &[u8]) -> Vec<Vec<u8>> {
+    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut traces = vec![secret.to_vec(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
+    // Wherever it begins in what was encoded.
+    for skip in 0..3 {
+        let whole = (secret.len() - skip) / 3 * 3;
+        traces.push(STANDARD.encode(&secret[skip..skip + whole]).into_bytes());
+    }
+    traces
+}
+
+fn holds(place: &[u8], secret: &[u8]) -> bool {
+    traces(secret)
+        .iter()
+        .any(|trace| memchr::memmem::find(place, trace).is_some())
+}
+
+/// Looks for keys, token and passphrase in all that the board has told and tells, and in its flash where they have no business.
+fn expect_no_secret(bench: &mut Bench, keys: &[Vec<u8>]) {
+    let (flash, settings, device) = (bench.testbed.board.flash(), PICO_W.settings, PICO_W.device);
+    let region = |region: Region| region.offset as usize..region.end() as usize;
+    let without = |place: std::ops::Range<usize>| [&flash[..place.start], &flash[place.end..]].concat();
+    let (beside_settings, beside_device) = (without(region(settings)), without(region(device)));
+    let given = [TOKEN.as_bytes(), PASSPHRASE.as_bytes()];
+    for secret in given {
+        assert!(
+            holds(&flash[region(settings)], secret),
+            "it is looked for where it is"
+        );
+        assert!(!holds(&beside_settings, secret));
+    }
+    for key in keys {
+        assert!(holds(&flash[region(device)], key), "it is looked for where it is");
+        assert!(!holds(&beside_device, key));
+    }
+    let own_log = format!("/containerLogs/kube-system/picolet-{NODE}/picolet");
+    let (previous, other) = (
+        format!("{own_log}?previous=true"),
+        own_log.replace("picolet-", "other-"),
+    );
     let mut told = bench.uart.clone() + &bench.usb;
     for path in [
-        "/metrics",
-        "/configz",
+        "/healthz?verbose",
+        "/livez",
+        "/readyz",
         "/pods",
+        "/runningpods/",
         "/spec",
+        "/configz",
+        "/metrics",
+        "/metrics/resource",
         "/stats/summary",
         "/pico/status",
         "/pico/memory",
+        "/pico/gpio",
+        "/pico/command",
+        "/exec/a/b/c",
+        "/attach/a/b/c",
+        "/portForward/a/b",
+        "/run/a/b/c",
+        "/nowhere",
+        &own_log,
+        &previous,
+        &other,
     ] {
-        told += &bench.testbed.get(path).expect("an answer").1;
+        let (status, body) = bench.testbed.get(path).expect("an answer");
+        assert!(!body.is_empty(), "{path}: {status}");
+        told += &body;
     }
-    for secret in &kept {
-        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert!(!elsewhere.windows(32).any(|window| window == secret));
-        assert!(!told.contains(&hex) && !told.contains("PRIVATE KEY"), "{told}");
+    assert!(
+        told.contains("started by") && told.contains("picolet_heap_used_bytes"),
+        "{told}"
+    );
+    // A token's first part is its name, and may be told; its second is all hexadecimal digits here, as a program may have them.
+    let secrets = given.into_iter().chain([&TOKEN.as_bytes()[7..]]);
+    for secret in secrets.chain(keys.iter().map(Vec::as_slice)) {
+        assert!(!holds(told.as_bytes(), secret), "{secret:02x?}:\n{told}");
     }
-    assert!(!told.contains(&TOKEN[7..]), "{told}");
+    assert!(!told.contains("PRIVATE KEY"), "{told}");
+}
+
+/// Tells the board to do something, as the API server does; returns the status and what it says.
+fn command(bench: &mut Bench, body: &str) -> String {
+    let length = body.len();
+    let head =
+        format!("POST /pico/command HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}");
+    bench
+        .testbed
+        .ask(&format!("{head}\r\n\r\n{body}"))
+        .expect("an answer")
+}
+
+/// Waits until the board has started over without knowing who it is, and looks for what is left of that.
+fn expect_forgotten(bench: &mut Bench, keys: &[Vec<u8>]) {
+    bench.expect_on_uart("the device has forgotten who it is, and its settings, as it was told");
+    bench.expect_on_uart("there are no settings; send some with `picolet provision --serial`");
+    for secret in [TOKEN.as_bytes(), PASSPHRASE.as_bytes()]
+        .into_iter()
+        .chain(keys.iter().map(Vec::as_slice))
+    {
+        assert!(!holds(bench.testbed.board.flash(), secret));
+    }
+    let connections = bench.testbed.connections();
+    bench.testbed.board.reset();
+    bench.uart.clear();
+    bench.expect_on_uart("there are no settings");
+    bench.testbed.run_for(Duration::from_secs(20)).expect("it runs");
+    assert_eq!(bench.testbed.connections(), connections, "it does not join again");
+    assert!(!bench.uart.contains("forgotten"), "once:\n{}", bench.uart);
+}
+
+#[test]
+fn a_board_that_is_told_to_forgets_who_it_is() {
+    let mut bench = joining(Options::default());
+    bench.expect_ready();
+    bench.until(READY, "both certificates", |testbed, _, _| {
+        testbed.approve_serving(NODE).expect("approved");
+        certificates(testbed).0 == "True"
+    });
+    bench.testbed.run_for(Duration::from_secs(2)).expect("it runs");
+    let kept = keys(bench.region(PICO_W.device));
+    assert_eq!(kept.len(), 2, "a key for each certificate");
+
+    let refused = command(&mut bench, r#"{"command":"forget","params":{"node":"pico-2"}}"#);
+    assert!(
+        refused.starts_with("HTTP/1.1 400 ") && refused.contains("params.node: is the name of this node"),
+        "{refused}"
+    );
+    bench.testbed.run_for(Duration::from_secs(5)).expect("it runs");
+    assert!(bench.testbed.is_ready(NODE) && bench.testbed.board.figures().resets == 0);
+
+    let done = command(&mut bench, r#"{"command":"forget","params":{"node":"pico-1"}}"#);
+    assert!(done.starts_with("HTTP/1.1 200 "), "{done}");
+    bench.uart.clear();
+    expect_forgotten(&mut bench, &kept);
+}
+
+#[test]
+fn bootsel_held_for_ten_seconds_makes_a_board_forget_who_it_is() {
+    let mut bench = joining(Options::default());
+    bench.expect_ready();
+    let kept = keys(bench.region(PICO_W.device));
+    assert!(!kept.is_empty());
+    let resets = bench.testbed.board.figures().resets;
+
+    // Three seconds are nothing.
+    bench.testbed.board.set_bootsel(true);
+    bench.expect_on_uart("BOOTSEL: held for 10 s, it makes the board forget who it is");
+    let flashes = bench.flashes(2_000);
+    assert!((16..=24).contains(&flashes), "ten times a second: {flashes}");
+    bench.testbed.board.set_bootsel(false);
+    bench.testbed.run_for(Duration::from_secs(12)).expect("it runs");
+    assert_eq!(
+        bench.flashes(2_000),
+        0,
+        "the configuration's, of which there is none"
+    );
+    assert_eq!(bench.testbed.board.figures().resets, resets);
+    assert!(bench.testbed.is_ready(NODE) && !bench.uart.contains("let go"));
+    assert_eq!(keys(bench.region(PICO_W.device)), kept);
+
+    bench.testbed.board.set_bootsel(true);
+    bench.expect_on_uart("BOOTSEL: let go, and the board forgets who it is");
+    bench.testbed.run_for(Duration::from_secs(3)).expect("it runs");
+    assert_eq!(
+        bench.testbed.board.figures().resets,
+        resets,
+        "it waits to be let go"
+    );
+    bench.testbed.board.set_bootsel(false);
+    bench.uart.clear();
+    expect_forgotten(&mut bench, &kept);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! While it is erased or written nothing runs: the program itself lies in it. A sector takes some 50 ms.
 
+use alloc::vec::Vec;
 use core::cell::RefCell;
 use embassy_boot_rp::{AlignedBuffer, BlockingFirmwareState, State};
 use embassy_embedded_hal::adapter::BlockingAsync;
@@ -13,7 +14,7 @@ use embassy_rp::peripherals::FLASH;
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use picolet_device::entropy::CARRIED;
-use picolet_platform::{Record, RecordError, Records};
+use picolet_platform::{LONGEST_RECORD, Record, RecordError, Records};
 use picolet_store::device::Device;
 use picolet_store::layout::Region;
 use picolet_store::settings;
@@ -117,6 +118,32 @@ pub(crate) fn time_floor(records: &DeviceRecords) -> u64 {
 /// Forgets who the device is, if the settings ask for it by a number that is new. Returns whether it did.
 pub(crate) fn reset_identity(records: &DeviceRecords, number: u64) -> Result<bool, RecordError> {
     block_on(records.reset_identity(number))
+}
+
+/// Forgets who the device is and what it was provisioned with, if that was noted. Returns whether it did. What a power cut leaves
+/// undone is done at the next start.
+pub(crate) fn forget(
+    records: &DeviceRecords,
+    storage: &'static Storage,
+    settings: Region,
+) -> Result<bool, RecordError> {
+    let mut noted = Vec::new();
+    noted
+        .try_reserve_exact(LONGEST_RECORD)
+        .map_err(|_| RecordError::Memory)?;
+    noted.resize(LONGEST_RECORD, 0);
+    if block_on(records.load(Record::Forget, &mut noted)).is_none() {
+        return Ok(false);
+    }
+    block_on(settings::remove(&mut storage.part(settings))).map_err(|_| RecordError::Io)?;
+    block_on(records.forget())?;
+    Ok(true)
+}
+
+#[cfg(target_abi = "eabi")]
+/// Notes that the device is to forget who it is, where nobody else uses its records, which are in `region`.
+pub(crate) fn note_to_forget(storage: &'static Storage, region: Region) -> Result<(), RecordError> {
+    block_on(storage.records(region)?.store(Record::Forget, &[1]))
 }
 
 /// What the run before left for the random generator of this one.

@@ -12,6 +12,9 @@
 
 extern crate alloc;
 
+// embassy-rp reads it on the RP2040 only.
+#[cfg(target_abi = "eabi")]
+mod button;
 mod clock;
 mod entropy;
 mod executor;
@@ -65,6 +68,12 @@ fn told(code: Code, why: &dyn fmt::Display) -> Code {
 fn prepare(storage: &'static flash::Storage, layout: &Layout, unique: [u8; 8]) -> Result<Provisions, Code> {
     let bad_flash = |error| told(Code::BadFlash, &error);
     let records = storage.records(layout.device).map_err(bad_flash)?;
+    if flash::forget(&records, storage, layout.settings).map_err(bad_flash)? {
+        log::line(
+            Level::Warn,
+            format_args!("the device has forgotten who it is, and its settings, as it was told"),
+        );
+    }
     clock::start(flash::time_floor(&records));
     let next = entropy::start(flash::carried(&records).as_ref(), unique)
         .map_err(|failure| told(Code::NoEntropy, &failure))?;
@@ -148,6 +157,11 @@ fn start(model: &'static Model, room: network::Room) -> &'static Executor {
                 let identity = machine::Identity::of(model, unique, before);
                 node(spawner, identity, p.ADC, provisions)
             });
+            #[cfg(target_abi = "eabi")]
+            {
+                let button = button::watch(p.BOOTSEL, node.ok(), storage, layout.device);
+                spawner.spawn(button.expect("this is spawned once"));
+            }
             match node {
                 Ok(node) => {
                     spawner.spawn(firmware::prove(node, storage, layout).expect("this is spawned once"));

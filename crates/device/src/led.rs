@@ -11,6 +11,7 @@
 //! | three flashes, a pause | the settings cannot be used: the serial log says which and why |
 //! | four flashes, a pause | the noise source is broken: no keys can be made |
 //! | five flashes, a pause | the flash cannot be written |
+//! | ten times a second, then lit | BOOTSEL is held; then: let it go, and the board forgets who it is |
 //!
 //! The LED hangs on the radio: it is dark for the first second, and for ever where the radio's firmware is missing; the
 //! serial log says so then.

@@ -6,6 +6,7 @@
 use crate::agent::Agent;
 use crate::metrics::count;
 use crate::pods::Runtime;
+use crate::wipe::Wiped;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -134,8 +135,9 @@ impl<S: Read + Write> Connection<S> {
     /// Sends a request and reads the head of its answer. The answer to the one before must have been read whole.
     pub(crate) async fn send(&mut self, host: &str, request: &Request<'_>) -> Result<ResponseHead, ApiError> {
         self.close = true; // until the answer says otherwise: whoever gives up here leaves the connection unusable
-        let mut head = String::with_capacity(256);
-        write_head(&mut head, host, USER_AGENT, request);
+        let mut wiped = Wiped(String::with_capacity(256));
+        let head = &mut wiped.0;
+        write_head(head, host, USER_AGENT, request);
         if let Some(value) = &self.authorization {
             head.truncate(head.len() - 2); // the empty line that ends it
             let _ = write!(head, "Authorization: {value}\r\n\r\n");
@@ -145,7 +147,7 @@ impl<S: Read + Write> Connection<S> {
             self.stream.write_all(part).await.map_err(|_| ApiError::Io)?;
         }
         self.stream.flush().await.map_err(|_| ApiError::Io)?;
-        drop(head);
+        drop(wiped);
         self.body = None;
         loop {
             if let Some((head, body, length)) =

@@ -25,6 +25,13 @@ pub enum Record {
     ServingIdentity = 6,
     /// The password by which k3s knows the machine behind a node's name: 16 bytes of randomness.
     NodePassword = 7,
+    /// Anything: the device is to forget who it is when it starts the next time, and keeps this until that is done.
+    Forget = 8,
+}
+
+impl Record {
+    /// What a device forgets that is to forget who it is.
+    pub const IDENTITY: [Self; 3] = [Self::ClientIdentity, Self::ServingIdentity, Self::NodePassword];
 }
 
 /// Why a record was not kept.

@@ -5,7 +5,8 @@
 //! is always empty. A store costs 8 bytes and the value, so that a region of 48 KiB takes some 3,000 time floors until
 //! each sector was erased once; flash is made for 100,000 times that. A value that is there already costs nothing.
 //!
-//! A value that was replaced stays in flash, unreadable through here, until its sector is used again.
+//! A value that was replaced stays in flash, unreadable through here, until its sector is used again. Who the device is
+//! is forgotten with all that is left of it: each sector is used again then.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -16,6 +17,7 @@ use picolet_platform::{LONGEST_RECORD, Record, RecordError, Records};
 use sequential_storage::Error;
 use sequential_storage::cache::{Cache, Uncached};
 use sequential_storage::map::{MapConfig, MapStorage};
+use zeroize::Zeroizing;
 
 /// What the library works in: the longest value, its key and room for alignment.
 const SCRATCH: usize = LONGEST_RECORD + 8;
@@ -25,6 +27,7 @@ type Map<F> = MapStorage<u8, F, Cache<Uncached, Uncached, Uncached, u8>>;
 /// The records of one device, in a region of its flash.
 pub struct Device<F: NorFlash> {
     map: Mutex<NoopRawMutex, Map<F>>,
+    sectors: u32,
     boots: u32,
 }
 
@@ -44,9 +47,11 @@ impl<F: NorFlash> Device<F> {
     /// # Errors
     /// The region is not made of sectors, or the flash fails.
     pub async fn open(flash: F, region: Range<u32>) -> Result<(Self, Opened), RecordError> {
+        let sectors = region.end.saturating_sub(region.start) / F::ERASE_SIZE as u32;
         let config = MapConfig::try_new(region).map_err(|_| RecordError::Io)?;
         let mut device = Self {
             map: Mutex::new(MapStorage::new(flash, config, Cache::new_uncached())),
+            sectors,
             boots: 0,
         };
         let mut opened = Opened::Intact;
@@ -75,15 +80,32 @@ impl<F: NorFlash> Device<F> {
         if known && done == number.to_le_bytes() {
             return Ok(false);
         }
-        for record in [
-            Record::ClientIdentity,
-            Record::ServingIdentity,
-            Record::NodePassword,
-        ] {
-            self.store(record, &[]).await?;
-        }
+        self.forget().await?;
         self.store(Record::IdentityReset, &number.to_le_bytes()).await?;
         Ok(true)
+    }
+
+    /// Forgets who the device is, and overwrites what is left of it in flash: [`Record::Forget`] is made so long that
+    /// each sector has room for one, and is written as often as there are sectors. It is taken away at last, so that what a
+    /// power cut leaves undone is known.
+    ///
+    /// # Errors
+    /// Some of it may have been forgotten.
+    pub async fn forget(&self) -> Result<(), RecordError> {
+        self.store(Record::Forget, &[u8::MAX]).await?;
+        for record in Record::IDENTITY {
+            self.store(record, &[]).await?;
+        }
+        let mut filling = Vec::new();
+        filling
+            .try_reserve_exact(LONGEST_RECORD)
+            .map_err(|_| RecordError::Memory)?;
+        for round in 0..=self.sectors {
+            filling.clear();
+            filling.resize(LONGEST_RECORD, round as u8);
+            self.store(Record::Forget, &filling).await?;
+        }
+        self.store(Record::Forget, &[]).await
     }
 
     async fn count_boot(&mut self) -> Result<(), RecordError> {
@@ -136,9 +158,9 @@ impl<F: NorFlash> Records for Device<F> {
     }
 }
 
-/// Memory for one operation.
-fn scratch() -> Result<Vec<u8>, RecordError> {
-    let mut scratch = Vec::new();
+/// Memory for one operation, which may come to hold a key.
+fn scratch() -> Result<Zeroizing<Vec<u8>>, RecordError> {
+    let mut scratch = Zeroizing::new(Vec::new());
     scratch
         .try_reserve_exact(SCRATCH)
         .map_err(|_| RecordError::Memory)?;

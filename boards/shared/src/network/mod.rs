@@ -21,7 +21,7 @@ use embassy_rp::pio::{InterruptHandler, Pio};
 use embassy_rp::{Peri, bind_interrupts, dma};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::signal::Signal;
-use picolet_device::led::Show;
+use picolet_device::led::{BOOTING, Show};
 use picolet_device::radio::{Radio, RadioError};
 use picolet_store::settings::Settings;
 use static_cell::StaticCell;
@@ -91,8 +91,10 @@ static CONDITION: Mutex<Cell<Condition>> = Mutex::new(Cell::new(Condition {
     rssi_dbm: None,
 }));
 
-/// What the LED shall show. The LED hangs on the radio.
-static LED: Signal<CriticalSectionRawMutex, Show> = Signal::new();
+/// Wakes who lights the LED, which hangs on the radio: it shall show something else.
+static LED: Signal<CriticalSectionRawMutex, ()> = Signal::new();
+/// What it shall show, and what goes before that.
+static SHOWN: Mutex<Cell<(Show, Option<Show>)>> = Mutex::new(Cell::new((BOOTING, None)));
 
 fn condition() -> Condition {
     critical_section::with(|section| CONDITION.borrow(section).get())
@@ -108,7 +110,29 @@ fn update(change: impl FnOnce(&mut Condition)) {
 
 /// Makes the LED show this from now on.
 pub(crate) fn show(what: Show) {
-    LED.signal(what);
+    change_shown(|shown| shown.0 = what);
+}
+
+#[cfg(target_abi = "eabi")]
+/// Makes the LED show this whatever else it is told, as long as it is something.
+pub(crate) fn show_over(what: Option<Show>) {
+    change_shown(|shown| shown.1 = what);
+}
+
+fn change_shown(change: impl FnOnce(&mut (Show, Option<Show>))) {
+    critical_section::with(|section| {
+        let shown = SHOWN.borrow(section);
+        let mut new = shown.get();
+        change(&mut new);
+        shown.set(new);
+    });
+    LED.signal(());
+}
+
+/// What the LED shall show now.
+fn shown() -> Show {
+    let (shown, over) = critical_section::with(|section| SHOWN.borrow(section).get());
+    over.unwrap_or(shown)
 }
 
 /// Starts the network on its executor; without settings only the LED, which hangs on the radio.

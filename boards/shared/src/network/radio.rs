@@ -1,6 +1,6 @@
 //! The radio: joined, joined again when the link is lost, its signal measured, its LED lit.
 
-use super::{LED, condition, update};
+use super::{LED, condition, shown, update};
 use crate::log;
 use cyw43::{Control, JoinAuth, JoinOptions};
 use embassy_futures::select::{Either, Either4, select, select4};
@@ -48,8 +48,8 @@ impl Light {
                 None => core::future::pending().await,
             }
         };
-        if let Either::First(show) = select(LED.wait(), by_itself).await {
-            (self.show, self.since) = (show, Instant::now());
+        if let Either::First(()) = select(LED.wait(), by_itself).await {
+            (self.show, self.since) = (shown(), Instant::now());
         }
         // They start over after 49 days, and a flash may be a shorter one then.
         let (lit, more) = led::at(self.show, self.since.elapsed().as_millis() as u32);

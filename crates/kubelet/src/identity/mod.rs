@@ -12,6 +12,7 @@ use crate::agent::Agent;
 use crate::backoff::Backoff;
 use crate::client::ApiError;
 use crate::pods::Runtime;
+use crate::wipe::wipe;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -454,12 +455,6 @@ fn say<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Pur
         }
         agent.signals.status.signal(());
     }
-}
-
-/// Overwrites a secret.
-fn wipe(bytes: &mut [u8]) {
-    bytes.fill(0);
-    core::hint::black_box(bytes);
 }
 
 impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {

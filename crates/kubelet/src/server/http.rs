@@ -5,6 +5,7 @@
 //! `Content-Length` or there is none; the kubelet API has no use for chunked requests.
 
 use crate::settings::Limits;
+use crate::wipe::wipe;
 use core::fmt;
 
 /// A request's method.
@@ -183,6 +184,11 @@ impl Head {
             }
             Err(_) => return Err(RequestError::Malformed),
         };
+        // `httparse` takes a line that ends without a carriage return, and a proxy may not.
+        let ends = |at: &usize| received[*at] == b'\n' && (*at == 0 || received[*at - 1] != b'\r');
+        if (0..length).any(|at| ends(&at)) {
+            return Err(RequestError::Malformed);
+        }
         let (path, query) = split_target(request.path.unwrap_or_default());
         let mut head = Self {
             method: Method::parse(request.method.unwrap_or_default()),
@@ -280,6 +286,14 @@ impl Head {
     /// The bearer token.
     pub fn token<'a>(&self, received: &'a [u8]) -> Option<&'a str> {
         self.token.map(|token| token.text(received))
+    }
+
+    /// Overwrites the bearer token, once it is known what its holder may do.
+    pub(crate) fn wipe_token(&self, received: &mut [u8]) {
+        let token = self
+            .token
+            .and_then(|Span(start, end)| received.get_mut(usize::from(start)..usize::from(end)));
+        wipe(token.unwrap_or_default());
     }
 }
 

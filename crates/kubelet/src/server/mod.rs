@@ -41,7 +41,7 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embedded_io_async::{Read, Write};
 use http::{Head, Method, RequestError};
-use picolet_platform::{AcceptError, Accepted, Credential, Duration, Level, Network, Platform};
+use picolet_platform::{AcceptError, Accepted, Credential, Duration, Level, Network, Platform, Record};
 use rate::Rate;
 use response::Answer;
 use reviews::{Reviews, User};
@@ -314,6 +314,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
                 };
                 let refusal =
                     apart(self.refuse(&head, route, &mut caught.identity, connection, deadline)).await;
+                head.wipe_token(&mut connection.received);
                 let answer = match refusal {
                     Some(refusal) => refusal,
                     None => {
@@ -341,6 +342,13 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         } else {
             connection.received.drain(..whole.unwrap_or_default());
             connection.received.shrink_to_fit();
+        }
+        if answer.forget {
+            // It is done at the next start, when nothing uses it any more.
+            let kept = Box::pin(self.agent.platform.store(Record::Forget, &[1]));
+            if let Err(error) = kept.await {
+                answer = Answer::error(true, 500, &error);
+            }
         }
         answer.close |= caught.head.is_some_and(|head| head.close);
         let head_only = caught.head.is_some_and(|head| head.method == Method::Head);

@@ -45,6 +45,8 @@ pub enum Command {
     },
     /// Restart.
     Reboot,
+    /// Forget who the node is and what it was provisioned with, and restart.
+    Forget,
 }
 
 /// Why a command is not understood.
@@ -60,6 +62,8 @@ pub enum CommandError {
     Range(&'static str, u16, u16),
     /// A parameter is none of these words.
     Word(&'static str, &'static str),
+    /// `forget` does not name this node.
+    Node,
 }
 
 impl fmt::Display for CommandError {
@@ -69,7 +73,7 @@ impl fmt::Display for CommandError {
                 f.write_str(r#"the body is not one JSON document like {"command":"identify","params":{}}"#)
             }
             Self::Unknown => {
-                f.write_str("command: is one of blink_led, set_led, identify, set_gpio and reboot")
+                f.write_str("command: is one of blink_led, set_led, identify, set_gpio, reboot and forget")
             }
             Self::Missing(name) => write!(f, "params.{name}: is missing"),
             Self::Range(name, least, most) => {
@@ -77,6 +81,9 @@ impl fmt::Display for CommandError {
                 write!(f, "params.{name}: is a whole number from {least} to {most}")
             }
             Self::Word(name, words) => write!(f, "params.{name}: is one of {words}"),
+            Self::Node => {
+                f.write_str("params.node: is the name of this node, so that no other forgets who it is")
+            }
         }
     }
 }
@@ -84,7 +91,7 @@ impl fmt::Display for CommandError {
 impl core::error::Error for CommandError {}
 
 /// The fields of a command, in the order in which their values are kept.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "command",
     "times",
     "delay_ms",
@@ -94,6 +101,7 @@ const NAMES: [&str; 9] = [
     "pin",
     "value",
     "duty",
+    "node",
 ];
 const FIRST: u8 = 32;
 
@@ -114,6 +122,7 @@ const SHAPE: Code = shape!(Shape::Object(&[
             ("pin", field(6)),
             ("value", field(7)),
             ("duty", field(8)),
+            ("node", field(9)),
         ]),
     ),
 ]));
@@ -174,12 +183,12 @@ impl Fields {
 }
 
 impl Command {
-    /// Reads a command from the body of a request.
+    /// Reads a command to the node of that name from the body of a request.
     ///
     /// # Errors
     /// Names the field and what it may be.
     #[inline(never)]
-    pub fn parse(body: &[u8]) -> Result<Self, CommandError> {
+    pub fn parse(body: &[u8], node: &str) -> Result<Self, CommandError> {
         let mut fields = Fields::default();
         let mut decoder = Decoder::new(SHAPE);
         let read = decoder.feed(body, &mut fields);
@@ -215,6 +224,8 @@ impl Command {
                 },
             }),
             Some("reboot") => Ok(Self::Reboot),
+            Some("forget") if fields.get("node") == Some(node) => Ok(Self::Forget),
+            Some("forget") => Err(CommandError::Node),
             _ => Err(CommandError::Unknown),
         }
     }
@@ -311,11 +322,11 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
 
     /// `POST /pico/command`
     pub(super) fn pico_command(&self, body: &[u8]) -> Answer<'_> {
-        let command = match Command::parse(body) {
+        let agent = self.agent;
+        let command = match Command::parse(body, &agent.settings.node_name) {
             Ok(command) => command,
             Err(error) => return failure(400, &error),
         };
-        let agent = self.agent;
         let now = agent.platform.uptime();
         if matches!(command, Command::BlinkLed { .. } | Command::SetLed(_))
             && agent.configuration.borrow().holds_led()
@@ -342,11 +353,12 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
                     }
                 }
             }
-            Command::Reboot => {}
+            Command::Reboot | Command::Forget => {}
         }
         agent.signals.led.signal(());
         let mut answer = Answer::json(format_args!(r#"{{"status":"ok"}}"#));
-        answer.reboot = command == Command::Reboot;
+        answer.forget = command == Command::Forget;
+        answer.reboot = answer.forget || command == Command::Reboot;
         answer.close = answer.reboot;
         answer
     }

@@ -74,6 +74,8 @@ pub(super) struct Answer<'a> {
     pub(super) close: bool,
     /// Whether the device restarts once it is sent.
     pub(super) reboot: bool,
+    /// Whether the device forgets who it is, before it is sent.
+    pub(super) forget: bool,
     /// A log that is sent as it is written, in place of the body.
     pub(super) follow: Option<Reader>,
 }
@@ -90,6 +92,7 @@ impl<'a> Answer<'a> {
             retry_after: None,
             close: false,
             reboot: false,
+            forget: false,
             follow: None,
         }
     }

@@ -7,6 +7,7 @@
 use crate::agent::Agent;
 use crate::client::ApiError;
 use crate::pods::Runtime;
+use crate::wipe::Wiped;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -176,17 +177,17 @@ impl Reviews {
         if let Some(known) = self.tokens.get(&key, agent.platform.uptime()) {
             return Ok(known);
         }
-        let mut body = String::with_capacity(128 + token.len());
-        write_token_review(&mut body, token);
+        let mut body = Wiped(String::with_capacity(128 + token.len()));
+        write_token_review(&mut body.0, token);
         let mut review = TokenReview::default();
         let request = Request {
             resource: Resource::TokenReviews,
             verb: Verb::Create,
-            body: &body,
+            body: &body.0,
         };
         let asked = agent.get_soon(PATIENCE, &request, (TokenReview::SHAPE, &mut review));
         let asked = Box::pin(asked).await;
-        wipe(body);
+        drop(body);
         asked?;
         // A name that is too long to be read is none, and nobody is without a name.
         let user = (review.authenticated && !review.username.is_empty())
@@ -244,13 +245,6 @@ impl Reviews {
         self.accesses.put(key, kept, agent.platform.uptime() + lasts);
         Ok(review.allowed)
     }
-}
-
-/// Overwrites a text that had a secret in it.
-fn wipe(text: String) {
-    let mut bytes = text.into_bytes();
-    bytes.fill(0);
-    core::hint::black_box(&bytes);
 }
 
 #[cfg(test)]

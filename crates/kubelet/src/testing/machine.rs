@@ -31,6 +31,8 @@ pub(crate) struct Machine {
     /// What the LED was told, in order.
     pub(crate) led: RefCell<Vec<LedMode>>,
     pub(crate) records: RefCell<BTreeMap<u8, Vec<u8>>>,
+    /// Whether records cannot be written.
+    pub(crate) broken: Cell<bool>,
     /// Every line of the log.
     pub(crate) lines: RefCell<Vec<String>>,
     /// Their times, as far as they are known, since the start of their run.
@@ -59,6 +61,7 @@ impl Machine {
             adc: RefCell::new(std::vec![1650, 0, 3299]),
             led: RefCell::default(),
             records: RefCell::default(),
+            broken: Cell::default(),
             lines: RefCell::default(),
             line_millis: RefCell::default(),
             kept: Cell::default(),
@@ -194,6 +197,9 @@ impl Records for Machine {
     }
 
     async fn store(&self, record: Record, value: &[u8]) -> Result<(), RecordError> {
+        if self.broken.get() {
+            return Err(RecordError::Io);
+        }
         self.records.borrow_mut().insert(record as u8, value.into());
         Ok(())
     }

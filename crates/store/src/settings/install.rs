@@ -94,6 +94,17 @@ pub async fn mend<F: NorFlash>(region: &mut F) -> Result<(), InstallError<F::Err
     finish(region, second, header).await
 }
 
+/// Erases the settings, both of them. `region` is theirs alone, from 0 on.
+///
+/// # Errors
+/// Some of it may be there still.
+pub async fn remove<F: NorFlash>(region: &mut F) -> Result<(), InstallError<F::Error>> {
+    for slot in SLOTS {
+        erase(region, slot).await?;
+    }
+    Ok(())
+}
+
 async fn erase<F: NorFlash>(region: &mut F, slot: u32) -> Result<(), InstallError<F::Error>> {
     let end = slot + SLOT as u32;
     region.erase(slot, end).await.map_err(InstallError::Flash)

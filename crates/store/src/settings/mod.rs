@@ -37,7 +37,7 @@ mod writer;
 
 pub use field::Field;
 #[cfg(feature = "flash")]
-pub use install::{InstallError, install, mend};
+pub use install::{InstallError, install, mend, remove};
 pub use values::{Address, Security, Server, StaticToken, is_bootstrap_token, is_k3s_token};
 pub use writer::Writer;
 

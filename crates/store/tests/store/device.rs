@@ -120,6 +120,78 @@ fn identity_is_reset_once_for_each_number() {
     });
 }
 
+/// Twelve sectors with a secret in many versions, of which only the last can be read.
+fn with_secrets() -> Flash {
+    let mut flash = Flash::new(12);
+    let (device, _) = open(&mut flash).expect("opens");
+    for round in 0..16_u8 {
+        let mut identity = vec![round; 600];
+        identity[100..132].copy_from_slice(&SECRET);
+        for record in Record::IDENTITY {
+            identity[0] = record as u8;
+            block_on(device.store(record, &identity)).expect("stores");
+        }
+        block_on(device.store(Record::TimeFloor, &[round; 8])).expect("stores");
+    }
+    drop(device);
+    flash
+}
+
+const SECRET: [u8; 32] = *b"thirty-two bytes that are secret";
+
+fn holds_secret(flash: &Flash) -> bool {
+    flash.bytes.windows(SECRET.len()).any(|window| window == SECRET)
+}
+
+#[test]
+fn what_is_forgotten_is_nowhere_in_the_flash() {
+    let mut flash = with_secrets();
+    assert!(holds_secret(&flash));
+    let (device, _) = open(&mut flash).expect("opens");
+    block_on(device.forget()).expect("forgets");
+    drop(device);
+    assert!(!holds_secret(&flash));
+    let (device, opened) = open(&mut flash).expect("opens");
+    assert_eq!(opened, Opened::Intact);
+    assert_eq!(load(&device, Record::Forget), []);
+    for record in Record::IDENTITY {
+        assert_eq!(load(&device, record), []);
+    }
+    assert_eq!(load(&device, Record::TimeFloor), [15; 8], "the rest is kept");
+}
+
+#[test]
+fn a_power_cut_while_it_forgets_is_made_up_for() {
+    let whole = with_secrets();
+    let mut cuts = 0;
+    // Each operation takes long to try; a prime hits all kinds of them.
+    for operation in (0..).step_by(7) {
+        for tear in Tear::SOME {
+            let mut flash = whole.clone();
+            flash.cut = Some((operation, tear));
+            let done = open(&mut flash).and_then(|(device, _)| block_on(device.forget()));
+            let mut flash = flash.powered();
+            let (device, opened) = open(&mut flash).expect("opens with power");
+            assert_eq!(opened, Opened::Intact);
+            let marked = !load(&device, Record::Forget).is_empty();
+            if done.is_err() && marked {
+                cuts += 1;
+                block_on(device.forget()).expect("forgets");
+            }
+            drop(device);
+            // What was cut before it was known to be asked for was not begun.
+            assert!(
+                marked || !holds_secret(&flash) || operation < 7,
+                "operation {operation}, {tear:?}"
+            );
+            if done.is_ok() {
+                assert!(cuts > 50, "{cuts}");
+                return;
+            }
+        }
+    }
+}
+
 /// A life of records in so few sectors that each of them is used again twice and more, cut at every single operation in
 /// every way, and once more while the first cut is being made up for.
 #[test]

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::configuration::tests::configured;
-use picolet_platform::Duration;
+use picolet_platform::{Duration, Record};
+use std::collections::BTreeMap;
 use std::format;
 use std::string::ToString;
 
@@ -265,12 +266,22 @@ fn commands() {
             (
                 r#"{"command":"self_destruct"}"#,
                 400,
-                "command: is one of blink_led, set_led, identify, set_gpio and reboot",
+                "command: is one of blink_led, set_led, identify, set_gpio, reboot and forget",
+            ),
+            (
+                r#"{"command":"forget"}"#,
+                400,
+                "params.node: is the name of this node, so that no other forgets who it is",
+            ),
+            (
+                r#"{"command":"forget","params":{"node":"pico-2"}}"#,
+                400,
+                "params.node: is the name of this node, so that no other forgets who it is",
             ),
             (
                 r#"{"params":{}}"#,
                 400,
-                "command: is one of blink_led, set_led, identify, set_gpio and reboot",
+                "command: is one of blink_led, set_led, identify, set_gpio, reboot and forget",
             ),
             (
                 r#"{"command":"identify"}{"command":"reboot"}"#,
@@ -311,6 +322,7 @@ fn commands() {
             }
         );
         assert_eq!(agent.platform.reboots.get(), 0);
+        assert!(agent.platform.records.borrow().is_empty(), "nothing is forgotten");
     });
 }
 
@@ -354,6 +366,35 @@ fn a_reboot_is_answered_first() {
                 .await;
             assert_eq!(reply.body, r#"{"status":"ok"}"#);
             assert_eq!(agent.platform.reboots.get(), 0);
+            time.sleep(Duration::from_secs(1)).await;
+            assert_eq!(agent.platform.reboots.get(), 1);
+        },
+    );
+}
+
+#[test]
+fn who_it_is_is_forgotten_at_the_next_start() {
+    with_agent(
+        |_| {},
+        async |agent, time| {
+            let mut caller = Caller::new(agent, certificate());
+            let body = format!(
+                r#"{{"command":"forget","params":{{"node":"{}"}}}}"#,
+                agent.settings.node_name
+            );
+            agent.platform.broken.set(true);
+            let reply = caller.ask("POST", "/pico/command", &body).await;
+            assert_eq!(
+                reply.body,
+                r#"{"error":"the device's storage cannot be written","code":500}"#
+            );
+            time.sleep(Duration::from_secs(1)).await;
+            assert_eq!(agent.platform.reboots.get(), 0);
+            agent.platform.broken.set(false);
+            let reply = caller.ask("POST", "/pico/command", &body).await;
+            assert_eq!(reply.body, r#"{"status":"ok"}"#);
+            let asked = |records: &BTreeMap<u8, Vec<u8>>| records.contains_key(&(Record::Forget as u8));
+            assert!(asked(&agent.platform.records.borrow()));
             time.sleep(Duration::from_secs(1)).await;
             assert_eq!(agent.platform.reboots.get(), 1);
         },
