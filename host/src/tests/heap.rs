@@ -84,7 +84,7 @@ impl Tracked {
         self.0.peak.store(self.live(), Ordering::Relaxed);
     }
 
-    fn peak(self) -> usize {
+    pub(super) fn peak(self) -> usize {
         self.0.peak.load(Ordering::Relaxed)
     }
 }

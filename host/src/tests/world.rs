@@ -5,13 +5,15 @@ use crate::clock::{Source, WallClock};
 use crate::demo::{administrator, get};
 use crate::kubeconfig::Access;
 use crate::node::Node;
+use embedded_io_adapters::tokio_1::FromTokio;
 use picolet_devcluster::host::{DevCluster, HostOptions};
-use picolet_tls::Connector;
+use picolet_tls::{Connector, TlsStream};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 
 type Job = Box<dyn FnOnce(&DevCluster) + Send>;
 
@@ -21,6 +23,7 @@ pub(super) struct World {
 }
 
 /// What is needed to call a node.
+#[derive(Clone)]
 pub(super) struct Caller {
     connector: Connector,
     address: SocketAddr,
@@ -166,6 +169,18 @@ impl World {
 }
 
 impl Caller {
+    /// Where the node is called.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Opens a connection, as the administrator; `None` when it does not come about.
+    pub(super) async fn connect(&self) -> Option<TlsStream<FromTokio<TcpStream>>> {
+        let socket = TcpStream::connect(self.address).await.ok()?;
+        let name = self.address.ip().to_string();
+        self.connector.connect(&name, FromTokio::new(socket)).await.ok()
+    }
+
     /// Reads a path of the node.
     pub(super) fn get(&self, path: &str) -> Option<String> {
         block_on(get(&self.connector, self.address, path)).ok()

@@ -4,6 +4,7 @@
 //! A test counts emulated time only, so that a busy machine changes nothing. What takes minutes of real time is asked for by
 //! `PICOLET_LONG_TESTS`, and a shorter form of it runs always.
 
+mod abuse;
 mod joining;
 mod life;
 mod network;
