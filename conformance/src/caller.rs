@@ -60,6 +60,8 @@ impl Caller {
             .tls_config(tls)
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(10)))
+            // A board has two connections for callers: one that stays open between calls is one that another cannot have.
+            .max_idle_connections(0)
             .proxy(None)
             .build();
         Ok(Self(agent.into()))
