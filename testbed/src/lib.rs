@@ -60,6 +60,9 @@ pub const PASSPHRASE: &str = "correct horse";
 /// The bootstrap token that the cluster takes.
 pub const TOKEN: &str = "abcdef.0123456789abcdef";
 
+/// The secret of its token, as of a k3s cluster.
+pub const K3S_SECRET: &str = "fedcba9876543210fedcba9876543210";
+
 /// 2030-01-01T00:00:00Z: later than any commit, since a node believes no time before the one that it was made of.
 const EPOCH: u64 = 1_893_456_000;
 /// Emulated time between two looks at the cluster's tasks while bytes flow, and while none do: what a server takes to
@@ -200,6 +203,7 @@ impl Testbed {
                 seed: options.seed,
                 ca_pem: pki.ca().certificate_pem.clone(),
                 tokens: BTreeMap::from([(TOKEN.to_owned(), Identity::bootstrapper("abcdef"))]),
+                k3s_token: Some(format!("node:{K3S_SECRET}")),
                 certificate_life: options.certificate_life.into(),
                 ..ClusterOptions::default()
             },
@@ -298,6 +302,15 @@ impl Testbed {
     /// When the name is none for a node.
     pub fn joining_settings(&self, name: &str, more: &[(Field, &[u8])]) -> Result<Image> {
         self.settings_with(name, &[(Field::BootstrapToken, TOKEN.as_bytes())], more)
+    }
+
+    /// The same with the token of k3s. The board does not look at its hash: whoever made the settings has.
+    ///
+    /// # Errors
+    /// When the name is none for a node.
+    pub fn k3s_settings(&self, name: &str, more: &[(Field, &[u8])]) -> Result<Image> {
+        let token = format!("K10{}::server:{K3S_SECRET}", "5a".repeat(32));
+        self.settings_with(name, &[(Field::BootstrapToken, token.as_bytes())], more)
     }
 
     fn settings_with(

@@ -9,7 +9,7 @@ use picolet_image::build::Place;
 use picolet_store::layout::{PICO_W, Region};
 use picolet_store::serial::{PIECE, VERSION};
 use picolet_store::settings::{Field, SLOT, Settings, checksum};
-use picolet_testbed::{Options, PASSPHRASE, SERVER, SERVER_PORT, TOKEN, Testbed};
+use picolet_testbed::{K3S_SECRET, Options, PASSPHRASE, SERVER, SERVER_PORT, TOKEN, Testbed};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ const TIMER_VECTOR: u32 = PICO_W.active.address() + 4 * 16;
 /// A board with the file that a user drags onto it. One at a time, as testbeds are.
 struct Bench {
     testbed: Testbed,
+    image: &'static [u8],
     /// What came over UART 0 and over USB since the board got power.
     uart: String,
     usb: String,
@@ -43,15 +44,22 @@ impl Bench {
             let image = Image::build("pico-w", "pico-w", "picolet-pico-w", Place::Here);
             image.expect("the image is built").uf2()
         });
-        let mut testbed = Testbed::new(options).expect("certificates");
-        let firmware = Program::parse(image).expect("it is a UF2 file");
-        testbed.board.load(&firmware).expect("it fits");
-        Self {
+        let testbed = Testbed::new(options).expect("certificates");
+        let mut bench = Self {
             testbed,
+            image,
             uart: String::new(),
             usb: String::new(),
             _alone: alone,
-        }
+        };
+        bench.flash();
+        bench
+    }
+
+    /// Has the image dragged onto it.
+    fn flash(&mut self) {
+        let firmware = Program::parse(self.image).expect("it is a UF2 file");
+        self.testbed.board.load(&firmware).expect("it fits");
     }
 
     /// One with settings that are dragged onto it, `more` beside what every node needs.
@@ -630,4 +638,59 @@ fn a_board_renews_its_certificates() {
             "{verb} {resource}: {code}, {count} times"
         );
     }
+}
+
+#[test]
+fn a_board_joins_k3s_and_keeps_its_name_over_new_firmware() {
+    // Certificates are renewed within half a minute, so that the password is asked for again and again.
+    let mut bench = Bench::with(Options {
+        certificate_life: Duration::from_secs(60),
+        ..Options::default()
+    });
+    let settings = bench.testbed.k3s_settings(NODE, &[]).expect("settings");
+    bench.testbed.board.load(&settings).expect("they fit");
+    bench.testbed.board.power_on();
+    bench.expect_ready();
+    let took = bench.testbed.now().since(picolet_emulator::Time::ZERO);
+    println!("power-on to Ready with a token of k3s: {took:?}");
+    assert!(took <= Duration::from_secs(12), "{took:?}");
+    bench.until(
+        READY,
+        "both certificates, and nobody approved",
+        |testbed, _, _| certificates(testbed).0 == "True",
+    );
+    for purpose in ["client", "serving"] {
+        assert_eq!(
+            requests(&bench.testbed, purpose),
+            0,
+            "k3s is not asked by requests"
+        );
+    }
+    bench.testbed.run_for(Duration::from_secs(2)).expect("it runs");
+    let (status, health) = bench.testbed.get("/healthz").expect("an answer");
+    assert_eq!((status, health.as_str()), (200, "ok"));
+    let node = bench.testbed.cluster.get("nodes", "", NODE).expect("a Node");
+    let port = &node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"];
+    assert_ne!(port, 10250, "k3s would take the tunnel of an agent");
+
+    let signed = |testbed: &Testbed, code| {
+        let requests = testbed.cluster.counters().requests;
+        requests
+            .get(&("create".to_owned(), "/v1-k3s".to_owned(), code))
+            .copied()
+    };
+    bench.flash();
+    bench.testbed.board.load(&settings).expect("they fit");
+    bench.testbed.board.power_on();
+    bench.expect_ready();
+    let before = signed(&bench.testbed, 200);
+    bench.until(
+        Duration::from_secs(120),
+        "k3s signs for it again",
+        |testbed, _, _| signed(testbed, 200) > before,
+    );
+    assert_eq!(signed(&bench.testbed, 403), None, "{}", bench.uart);
+    assert!(bench.testbed.is_ready(NODE));
+    let told = bench.uart.clone() + &bench.usb;
+    assert!(!told.contains(K3S_SECRET), "{told}");
 }
