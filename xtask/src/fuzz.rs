@@ -18,7 +18,7 @@ pub(crate) const REMEDY: &str = "install nightly Rust (rustup toolchain install 
 ///
 /// # Errors
 ///
-/// When the targets of a folder cannot be listed.
+/// When a library cannot be patched, or the targets of a folder cannot be listed.
 pub(crate) fn replay(mut tell: impl FnMut(&str, bool)) -> Result<bool> {
     if !nightly(crate::workspace(), &["--version"])
         .status()
@@ -26,6 +26,8 @@ pub(crate) fn replay(mut tell: impl FnMut(&str, bool)) -> Result<bool> {
     {
         return Ok(false);
     }
+    // One target tries the boards' own network stack.
+    picolet_image::patch::run()?;
     for name in FOLDERS {
         let folder = crate::workspace().join(name);
         if !folder.join("Cargo.toml").exists() {
