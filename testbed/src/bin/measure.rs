@@ -162,13 +162,7 @@ fn soak(testbed: &mut Testbed, hours: u32) -> Result<()> {
         let left = end.since(testbed.now());
         testbed.run_for(left)?;
         ensure!(testbed.is_ready(NODE), "the node is not Ready any more");
-        // Now and then something is under way: the least of some moments is what is kept.
-        let mut least = u64::MAX;
-        for _ in 0..5 {
-            testbed.run_for(Duration::from_secs(7))?;
-            least = least.min(figure(testbed, "picolet_heap_used_bytes")?);
-        }
-        heap.push(least);
+        heap.push(heap_at_rest(testbed)?);
     }
     eprintln!(
         "heap after each of {hours} hours: {heap:?}, in {:?}",
