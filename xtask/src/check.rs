@@ -139,13 +139,17 @@ impl Checks {
         self.said.push(format!("{result} ({seconds} s) {what}{place}"));
     }
 
-    /// Formats and vets our few lines of Go, where there is Go.
+    /// Formats, vets and tests our few lines of Go, where there is Go.
     fn go(&mut self) {
         if Command::new("go").arg("version").output().is_err() {
             self.said.push("not run: install Go (go vet)".into());
             return;
         }
-        for folder in ["controlplane/tlspeer", "controlplane/kubernetes/promlint"] {
+        for folder in [
+            "conformance/k3s",
+            "controlplane/tlspeer",
+            "controlplane/kubernetes/promlint",
+        ] {
             let folder = crate::workspace().join(folder);
             // gofmt names the files that differ, and succeeds all the same.
             let script =
@@ -157,6 +161,10 @@ impl Checks {
             self.command(
                 "go vet",
                 Command::new("go").args(["vet", "."]).current_dir(&folder),
+            );
+            self.command(
+                "go test",
+                Command::new("go").args(["test", "."]).current_dir(&folder),
             );
         }
     }
