@@ -14,7 +14,7 @@ use crate::joining::{is_open, wait_certificates, wait_log};
 use crate::{Entry, beside};
 
 pub(crate) const CASES: &[Entry] = &[
-    beside("from_a_token_to_logs", from_a_token_to_logs).only_linux("a board joins in the testbed"),
+    beside("from_a_token_to_logs", from_a_token_to_logs).essential(),
     beside("refusals", refusals)
         .only_linux("a board says the same; what it keeps over new firmware is in the testbed"),
 ];
