@@ -231,6 +231,8 @@ async fn keep_one<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, p
                     // It is of the same authority.
                     agent.network.identities().discard(Purpose::Serving);
                 }
+                // However short this one lives, the next is not asked for at once.
+                agent.platform.sleep(LOOK).await;
             }
             Err(Failure::Outdated) => backoff.wait(&agent.platform).await,
             // The token is next.
