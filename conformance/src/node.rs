@@ -32,6 +32,7 @@ pub struct NodeSetup<'a> {
     authority_hash: Option<String>,
     tap: Option<TapInterface>,
     of_k3s: bool,
+    emulated: bool,
 }
 
 /// A node that was started. Dropping it ends the process and leaves the Node object.
@@ -42,6 +43,7 @@ pub struct Node<'a> {
     arguments: Vec<String>,
     credentials: NodeCredentials,
     log: PathBuf,
+    emulated: bool,
     process: Option<Process>,
     started: Instant,
 }
@@ -58,6 +60,7 @@ impl<'a> NodeSetup<'a> {
             authority_hash: None,
             tap: None,
             of_k3s: false,
+            emulated: case.on_board(),
         }
     }
 
@@ -124,6 +127,13 @@ impl<'a> NodeSetup<'a> {
         self
     }
 
+    /// A process, whatever the case's other nodes are.
+    #[must_use]
+    pub fn as_process(mut self) -> Self {
+        self.emulated = false;
+        self
+    }
+
     /// Starts the node and does not wait for anything.
     ///
     /// # Errors
@@ -145,7 +155,7 @@ impl<'a> NodeSetup<'a> {
             .join("log")
             .join(format!("{}.log", self.name));
         self.case.remember_log(log.clone());
-        let arguments = if self.case.on_board() {
+        let arguments = if self.emulated {
             let own = control_plane.server_url();
             let server = self.server.as_deref().unwrap_or(&own);
             let board = Provisioned {
@@ -207,6 +217,7 @@ impl<'a> NodeSetup<'a> {
             arguments,
             credentials,
             log,
+            emulated: self.emulated,
             process: None,
             started: Instant::now(),
         };
@@ -236,7 +247,7 @@ impl Node<'_> {
         ensure!(self.process.is_none(), "{} runs already", self.name);
         let mut command = Command::new(self.case.cluster().program());
         command.args(&self.arguments).env_remove("KUBECONFIG");
-        if self.case.on_board() {
+        if self.emulated {
             // Noise is never the same twice.
             command.args(["--seed", &self.case.cluster().next_seed().to_string()]);
         }
@@ -429,7 +440,7 @@ impl Node<'_> {
 
     /// How long a change may take. A board that is emulated on a busy machine has less than its own time.
     fn patience(&self) -> Duration {
-        Duration::from_secs(if self.case.on_board() { 60 } else { 10 })
+        Duration::from_secs(if self.emulated { 60 } else { 10 })
     }
 
     /// Waits until exactly these memory cells are set.

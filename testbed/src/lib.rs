@@ -171,7 +171,7 @@ impl Happened {
 }
 
 impl Testbed {
-    /// Puts it together. There is one at a time in a process, since TLS has one source of randomness.
+    /// Puts it together. There is one at a time in a thread, since TLS has one source of randomness there.
     ///
     /// # Errors
     /// When certificates cannot be made.

@@ -2,29 +2,32 @@
 
 use picolet_tls::{Random, RandomError};
 use sha2::{Digest, Sha256};
-use std::sync::{Mutex, PoisonError};
+use std::cell::Cell;
 
-/// SHA-256 over a seed and a counter.
-struct Repeatable(Mutex<(u64, u64)>);
+/// SHA-256 over a seed and a counter, which are the thread's: a testbed lives in one, and tests have one each.
+struct Repeatable;
+
+thread_local! {
+    static STATE: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
 
 impl Random for Repeatable {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (seed, mut counter) = STATE.get();
         for piece in bytes.chunks_mut(32) {
             let mut hash = Sha256::new();
-            hash.update(state.0.to_le_bytes());
-            hash.update(state.1.to_le_bytes());
-            state.1 += 1;
+            hash.update(seed.to_le_bytes());
+            hash.update(counter.to_le_bytes());
+            counter += 1;
             piece.copy_from_slice(&hash.finalize()[..piece.len()]);
         }
+        STATE.set((seed, counter));
         Ok(())
     }
 }
 
-static SOURCE: Repeatable = Repeatable(Mutex::new((0, 0)));
-
-/// Makes all of TLS in this process draw from `seed`, from the beginning.
+/// Makes all of TLS in this thread draw from `seed`, from the beginning.
 pub(crate) fn install(seed: u64) {
-    *SOURCE.0.lock().unwrap_or_else(PoisonError::into_inner) = (seed, 0);
-    picolet_tls::install_random(&SOURCE);
+    STATE.set((seed, 0));
+    picolet_tls::install_random(&Repeatable);
 }

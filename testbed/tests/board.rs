@@ -10,7 +10,7 @@ use picolet_store::layout::{PICO_W, Region};
 use picolet_store::serial::{PIECE, VERSION};
 use picolet_store::settings::{Field, SLOT, Settings, checksum};
 use picolet_testbed::{K3S_SECRET, Options, PASSPHRASE, SERVER, SERVER_PORT, TOKEN, Testbed};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 const NODE: &str = "pico-1";
@@ -28,7 +28,6 @@ struct Bench {
     /// What came over UART 0 and over USB since the board got power.
     uart: String,
     usb: String,
-    _alone: MutexGuard<'static, ()>,
 }
 
 impl Bench {
@@ -37,9 +36,7 @@ impl Bench {
     }
 
     fn with(options: Options) -> Self {
-        static ALONE: Mutex<()> = Mutex::new(());
         static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let image = IMAGE.get_or_init(|| {
             let image = Image::build("pico-w", "pico-w", "picolet-pico-w", Place::Here);
             image.expect("the image is built").uf2()
@@ -50,7 +47,6 @@ impl Bench {
             image,
             uart: String::new(),
             usb: String::new(),
-            _alone: alone,
         };
         bench.flash();
         bench

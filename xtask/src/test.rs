@@ -1,16 +1,19 @@
 //! `cargo xtask test`: every test there is, and one summary.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
+use std::{env, fs, thread};
 
 use anyhow::{Context, Result};
 use picolet_controlplane::{Binaries, BuildError};
 
 use crate::fuzz;
+
+/// How many tests of a program run at once, as the standard runner reads it.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// What to run.
 #[derive(clap::Args)]
@@ -78,6 +81,11 @@ fn cargo_test(arguments: &Arguments, name: Option<&str>, not_run_file: &Path) ->
     }
     if arguments.require_all {
         command.env(picolet_oracle::REQUIRE_ALL, "1");
+    }
+    if env::var_os(THREADS).is_none() {
+        // Many tests wait for what takes its time, such as a missed Lease.
+        let processors = thread::available_parallelism().map_or(2, usize::from);
+        command.env(THREADS, (2 * processors).to_string());
     }
     let mut child = command
         .stdin(Stdio::null())

@@ -22,6 +22,7 @@ mod writes;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Trial};
@@ -98,7 +99,7 @@ const fn alone(name: &'static str, body: fn(&Case<'_>) -> Result<()>) -> Entry {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
     if arguments.list {
         let trials = cases().map(|(name, ..)| Trial::test(name, || Ok(())));
         return libtest_mimic::run(&arguments, trials.collect()).exit_code();
@@ -125,6 +126,10 @@ fn main() -> ExitCode {
             Err(Unavailable::Failed(error)) => Err(format!("there is no control plane: {error:#}").into()),
         })
     });
+    // They wait for most of their time.
+    arguments
+        .test_threads
+        .get_or_insert(2 * thread::available_parallelism().map_or(2, usize::from));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
     // The runner has dropped the cases: this is the last owner, and ends the control plane.
     if let Some(Ok(mut cluster)) = Arc::into_inner(cluster)

@@ -18,7 +18,7 @@ use picolet_image::build::Place;
 use picolet_store::settings::Field;
 use picolet_testbed::{Options, Testbed};
 use serde_json::{Value, json};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 const NODE: &str = "pico-1";
@@ -36,13 +36,12 @@ fn image() -> &'static Image {
     })
 }
 
-/// A board with the file that a user drags onto it, and settings. One at a time, as testbeds are.
+/// A board with the file that a user drags onto it, and settings.
 struct Bench {
     testbed: Testbed,
     log: String,
     /// The latest time that the Lease had.
     renewed: String,
-    _alone: MutexGuard<'static, ()>,
 }
 
 impl Bench {
@@ -61,8 +60,6 @@ impl Bench {
     }
 
     fn assembled(options: Options, settings: impl Fn(&Testbed) -> anyhow::Result<Program>) -> Self {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut testbed = Testbed::new(options).expect("certificates");
         let settings = settings(&testbed).expect("settings");
         let firmware = Program::parse(&image().uf2()).expect("it is a UF2 file");
@@ -72,7 +69,6 @@ impl Bench {
             testbed,
             log: String::new(),
             renewed: String::new(),
-            _alone: alone,
         }
     }
 
