@@ -5,6 +5,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use base64ct::{Base64, Encoding};
 use core::fmt::{self, Write as _};
 use core::net::IpAddr;
 
@@ -15,6 +16,21 @@ const PREFIX: &str = "K10";
 pub fn credential(token: &str) -> Option<&str> {
     let (_, credential) = token.strip_prefix(PREFIX)?.split_once("::")?;
     Some(credential)
+}
+
+/// The value of `Authorization` that `token` stands for: one of k3s, or a bootstrap token.
+pub fn authorization(token: &str) -> String {
+    let told = credential(token).unwrap_or(token);
+    let mut value = String::new();
+    if let Some((_, secret)) = told.split_once(':') {
+        // Whoever's the token is, k3s knows nodes as this user (`clientaccess.WithUser` in `pkg/agent/run.go`).
+        value.extend(["node:", secret]);
+        value = Base64::encode_string(value.as_bytes());
+        value.insert_str(0, "Basic ");
+    } else {
+        value.extend(["Bearer ", told]);
+    }
+    value
 }
 
 /// What a node asks k3s to sign.
@@ -110,6 +126,21 @@ mod tests {
         assert_eq!(of("::node:a::b").as_deref(), Some("node:a::b"));
         assert_eq!(of(":node:s3cret"), None);
         assert_eq!(credential("abcdef.0123456789abcdef"), None);
+    }
+
+    #[test]
+    fn a_token_says_how_it_is_told() {
+        let k3s = std::format!("K10{}::", "0".repeat(64));
+        for (token, value) in [
+            ("abcdef.0123456789abcdef".into(), "Bearer abcdef.0123456789abcdef"),
+            (
+                std::format!("{k3s}abcdef.0123456789abcdef"),
+                "Bearer abcdef.0123456789abcdef",
+            ),
+            (std::format!("{k3s}server:s3cret"), "Basic bm9kZTpzM2NyZXQ="),
+        ] {
+            assert_eq!(authorization(&token), value);
+        }
     }
 
     fn first(pieces: &[&[u8]]) -> Option<Vec<u8>> {

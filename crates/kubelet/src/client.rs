@@ -6,7 +6,6 @@
 use crate::agent::Agent;
 use crate::metrics::count;
 use crate::pods::Runtime;
-use crate::wipe::Wiped;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -25,6 +24,7 @@ use picolet_kube::request::{Request, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
 use picolet_platform::{Clock, DialError, Dialled, Duration, Network, Platform};
 use pin_project_lite::pin_project;
+use zeroize::Zeroizing;
 
 /// How long one request may take, connecting included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -135,8 +135,8 @@ impl<S: Read + Write> Connection<S> {
     /// Sends a request and reads the head of its answer. The answer to the one before must have been read whole.
     pub(crate) async fn send(&mut self, host: &str, request: &Request<'_>) -> Result<ResponseHead, ApiError> {
         self.close = true; // until the answer says otherwise: whoever gives up here leaves the connection unusable
-        let mut wiped = Wiped(String::with_capacity(256));
-        let head = &mut wiped.0;
+        let mut wiped = Zeroizing::new(String::with_capacity(256));
+        let head: &mut String = &mut wiped;
         write_head(head, host, USER_AGENT, request);
         if let Some(value) = &self.authorization {
             head.truncate(head.len() - 2); // the empty line that ends it

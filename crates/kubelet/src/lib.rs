@@ -34,7 +34,6 @@ mod status;
 mod testing;
 mod time;
 mod watch;
-mod wipe;
 
 pub use agent::Agent;
 pub use settings::{Capacity, Join, Limits, Settings, StaticToken, VERSION};

@@ -3,36 +3,20 @@
 //! k3s knows the machine behind a name by a password that the machine made (`pkg/nodepassword` of k3s): it is made once, kept
 //! before it is told, and outlives every certificate. Whoever loses it loses the name, until the Node is deleted.
 
-use super::Failure;
+use super::{Failure, decoded};
 use crate::agent::Agent;
 use crate::client::{ApiError, Reader};
 use crate::pods::Runtime;
-use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use base64ct::{Base64, Encoding};
 use core::net::IpAddr;
-use picolet_kube::k3s::{FirstCertificate, Signing, credential};
+use picolet_kube::k3s::{FirstCertificate, Signing};
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_platform::{Network, Platform, Purpose, Record};
+use zeroize::Zeroize;
 
 /// Bytes of a node's password, which is told in hexadecimal.
 const PASSWORD: usize = 16;
-
-/// The value of `Authorization` that `token` stands for, of either kind.
-pub(super) fn authorization(token: &str) -> Rc<str> {
-    let told = credential(token).unwrap_or(token);
-    let mut value = String::new();
-    if let Some((_, secret)) = told.split_once(':') {
-        // Whoever's the token is, k3s knows nodes as this user (`clientaccess.WithUser` in `pkg/agent/run.go`).
-        value.extend(["node:", secret]);
-        value = Base64::encode_string(value.as_bytes());
-        value.insert_str(0, "Basic ");
-    } else {
-        value.extend(["Bearer ", told]);
-    }
-    value.as_str().into()
-}
 
 /// Whether the node has joined a k3s before.
 pub(super) async fn was_joined<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> bool {
@@ -58,7 +42,7 @@ async fn password<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
     let mut text = String::with_capacity(2 * PASSWORD);
     text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]));
-    super::wipe(&mut bytes);
+    bytes.zeroize();
     Ok(text)
 }
 
@@ -70,11 +54,7 @@ fn der(pem: &str) -> Result<Vec<u8>, Failure> {
             text.extend_from_slice(line);
         }
     }
-    let length = Base64::decode_in_place(&mut text)
-        .map_err(|_| Failure::Answer)?
-        .len();
-    text.truncate(length);
-    Ok(text)
+    decoded(text)
 }
 
 impl Reader for FirstCertificate {
@@ -133,21 +113,6 @@ pub(super) fn remedy(error: &ApiError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_token_says_how_it_is_told() {
-        let k3s = std::format!("K10{}::", "0".repeat(64));
-        for (token, value) in [
-            ("abcdef.0123456789abcdef".into(), "Bearer abcdef.0123456789abcdef"),
-            (
-                std::format!("{k3s}abcdef.0123456789abcdef"),
-                "Bearer abcdef.0123456789abcdef",
-            ),
-            (std::format!("{k3s}server:s3cret"), "Basic bm9kZTpzM2NyZXQ="),
-        ] {
-            assert_eq!(&*authorization(&token), value);
-        }
-    }
 
     #[test]
     fn der_comes_out_of_pem() {

@@ -12,7 +12,6 @@ use crate::agent::Agent;
 use crate::backoff::Backoff;
 use crate::client::ApiError;
 use crate::pods::Runtime;
-use crate::wipe::wipe;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -27,6 +26,7 @@ use picolet_platform::{
     Duration, Identities, IdentityError, LONGEST_RECORD, Level, Network, Platform, Purpose, Record,
     RecordError,
 };
+use zeroize::Zeroize;
 
 /// How often certificates are looked at: the address may have changed, or the clock.
 const LOOK: Duration = Duration::from_secs(10);
@@ -158,7 +158,9 @@ async fn obtain_by_token<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N
     let join = agent.settings.join.as_ref();
     let token = join.and_then(|join| join.token.as_deref());
     let token = token.ok_or(Failure::NoToken)?;
-    agent.bootstrap.replace(Some(k3s::authorization(token)));
+    agent
+        .bootstrap
+        .replace(Some(picolet_kube::k3s::authorization(token).into()));
     // What was there has ended, or is refused: whoever asks by a token shows no certificate.
     agent.network.identities().discard(Purpose::Client);
     agent.hang_up().await;
@@ -283,7 +285,7 @@ async fn restore<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, pu
             );
         }
     }
-    wipe(&mut kept[..]);
+    kept[..].zeroize();
 }
 
 /// Has the node's new certificate issued, and uses it from then on. Takes as long as it takes to be approved.
@@ -302,7 +304,7 @@ async fn obtain<P: Platform, N: Network, R: Runtime>(
     };
     let mut kept = agent.network.identities().adopt(purpose, name, &chain)?;
     let stored = agent.platform.store(record(purpose), &kept).await;
-    wipe(&mut kept);
+    kept[..].zeroize();
     if let Err(error) = stored {
         agent.platform.log(
             Level::Error,
@@ -359,12 +361,16 @@ async fn signed<P: Platform, N: Network, R: Runtime>(
     drop((body, request));
     let request_name = made.metadata.name;
     pending(agent, purpose, &request_name);
-    let mut chain = decided(agent, purpose, &request_name, address).await?;
-    let length = Base64::decode_in_place(&mut chain)
+    decoded(decided(agent, purpose, &request_name, address).await?)
+}
+
+/// What `text` is the base64 of, in its place.
+fn decoded(mut text: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    let length = Base64::decode_in_place(&mut text)
         .map_err(|_| Failure::Answer)?
         .len();
-    chain.truncate(length);
-    Ok(chain)
+    text.truncate(length);
+    Ok(text)
 }
 
 /// Waits until the request of that name is decided, and returns the certificates that came of it. It is asked for now and

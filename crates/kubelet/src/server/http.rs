@@ -5,8 +5,8 @@
 //! `Content-Length` or there is none; the kubelet API has no use for chunked requests.
 
 use crate::settings::Limits;
-use crate::wipe::wipe;
 use core::fmt;
+use zeroize::Zeroize;
 
 /// A request's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,7 +293,7 @@ impl Head {
         let token = self
             .token
             .and_then(|Span(start, end)| received.get_mut(usize::from(start)..usize::from(end)));
-        wipe(token.unwrap_or_default());
+        token.unwrap_or_default().zeroize();
     }
 }
 

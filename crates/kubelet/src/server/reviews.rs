@@ -7,7 +7,6 @@
 use crate::agent::Agent;
 use crate::client::ApiError;
 use crate::pods::Runtime;
-use crate::wipe::Wiped;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -21,6 +20,7 @@ use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::review::{Access, SubjectAccessReview, TokenReview, write_token_review};
 use picolet_platform::{Duration, Network, Platform, Subject};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 /// How long it is known who holds a token, or that nobody does.
 const TOKEN: Duration = Duration::from_secs(120);
@@ -177,13 +177,13 @@ impl Reviews {
         if let Some(known) = self.tokens.get(&key, agent.platform.uptime()) {
             return Ok(known);
         }
-        let mut body = Wiped(String::with_capacity(128 + token.len()));
-        write_token_review(&mut body.0, token);
+        let mut body = Zeroizing::new(String::with_capacity(128 + token.len()));
+        write_token_review(&mut body, token);
         let mut review = TokenReview::default();
         let request = Request {
             resource: Resource::TokenReviews,
             verb: Verb::Create,
-            body: &body.0,
+            body: &body,
         };
         let asked = agent.get_soon(PATIENCE, &request, (TokenReview::SHAPE, &mut review));
         let asked = Box::pin(asked).await;
