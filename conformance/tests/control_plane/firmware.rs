@@ -31,9 +31,7 @@ fn running(case: &Case<'_>, node: &Node<'_>, is_it: impl Fn(&Value) -> bool) -> 
 
 fn logs(case: &Case<'_>, node: &Node<'_>, options: &[&str]) -> Result<String> {
     let name = format!("picolet-{}", node.name());
-    let mut arguments = vec!["logs", "--namespace", NAMESPACE, &name];
-    arguments.extend(options);
-    Ok(case.kubectl().run(&arguments)?)
+    Ok(case.kubectl().system_logs(&name, options)?)
 }
 
 fn shows_the_log(case: &Case<'_>) -> Result<()> {

@@ -392,16 +392,7 @@ fn a_name_that_is_taken(case: &Case<'_>) -> Result<()> {
     let name = setup.name().to_owned();
     let kubectl = case.kubectl();
     kubectl.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}).to_string())?;
-    let status = json!({"status": {"nodeInfo": {"machineID": "another-machine"}}}).to_string();
-    kubectl.run([
-        "patch",
-        "node",
-        &name,
-        "--subresource=status",
-        "--type=merge",
-        "--patch",
-        &status,
-    ])?;
+    kubectl.patch_node_status(&name, r#"{"nodeInfo": {"machineID": "another-machine"}}"#)?;
     let token = case.cluster().control_plane().bootstrap_token().to_owned();
     let node = setup.joining(&token).start()?;
     wait_log(&node, "another machine has this name")?;

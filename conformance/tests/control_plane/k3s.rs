@@ -25,7 +25,7 @@ const NEXT_TRY: Duration = Duration::from_secs(120);
 
 fn logs(k3s: &K3s, node: &Node<'_>) -> Result<String> {
     let pod = format!("picolet-{}", node.name());
-    Ok(k3s.kubectl().run(["logs", "--namespace=kube-system", &pod])?)
+    Ok(k3s.kubectl().system_logs(&pod, &[])?)
 }
 
 /// Why a node on k3s reports no port: what comes of calling another one, which nobody is behind, with a port and without.
@@ -34,18 +34,9 @@ fn a_reported_port_needs_a_tunnel(case: &Case<'_>, k3s: &K3s) -> Result<()> {
     let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
     case.kubectl().apply(&object.to_string())?;
     let call = |port: u16| {
-        let status = json!({"status": {"daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
-            "addresses": [{"type": "InternalIP", "address": address}]}});
-        let patch = [
-            "patch",
-            "node",
-            &name,
-            "--subresource=status",
-            "--type=merge",
-            "--patch",
-        ];
-        case.kubectl()
-            .run(patch.into_iter().chain([status.to_string().as_str()]))?;
+        let status = json!({"daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+            "addresses": [{"type": "InternalIP", "address": address}]});
+        case.kubectl().patch_node_status(&name, &status.to_string())?;
         let path = format!("/api/v1/nodes/{name}/proxy/healthz");
         let called = k3s.kubectl().run(["get", "--raw", &path]);
         let error = called.err().context("somebody answered")?;

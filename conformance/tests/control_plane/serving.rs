@@ -387,7 +387,7 @@ fn node_proxy_to_a_tap_interface(case: &Case<'_>) -> Result<()> {
     ensure!(proxied("metrics")?.contains("kubelet_node_name"));
     let own = format!("picolet-{}", node.name());
     let log = until(Duration::from_secs(60), "the board's own log", || {
-        let read = case.kubectl().run(["logs", "--namespace=kube-system", &own]);
+        let read = case.kubectl().system_logs(&own, &[]);
         // There is no pod yet.
         Ok(read.ok().filter(|log| log.contains("registered as node")))
     })?;

@@ -108,4 +108,32 @@ impl Kubectl {
     pub fn apply(&self, manifests: &str) -> Result<String, KubectlError> {
         self.run_with_input(["apply", "-f", "-"], manifests)
     }
+
+    /// Changes a Node's status, by a merge patch (RFC 7386) of it in JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run`].
+    pub fn patch_node_status(&self, node: &str, status: &str) -> Result<String, KubectlError> {
+        let patch = format!("{{\"status\":{status}}}");
+        let arguments = [
+            "patch",
+            "node",
+            node,
+            "--subresource=status",
+            "--type=merge",
+            "--patch",
+        ];
+        self.run(arguments.into_iter().chain([patch.as_str()]))
+    }
+
+    /// Returns the log of a pod in `kube-system`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run`].
+    pub fn system_logs(&self, pod: &str, options: &[&str]) -> Result<String, KubectlError> {
+        let arguments = ["logs", "--namespace=kube-system", pod];
+        self.run(arguments.iter().chain(options))
+    }
 }
