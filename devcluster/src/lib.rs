@@ -53,4 +53,5 @@ pub use error::ApiError;
 pub use faults::{Fault, FaultKind, Faults, RandomFaults};
 pub use identity::Identity;
 pub use serve::{ServeError, serve_connection};
+pub use table::human_duration;
 pub use watch::{EventType, Subscription, WatchEvent};

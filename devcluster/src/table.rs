@@ -386,8 +386,8 @@ fn age(since: Option<&str>, now: UnixMicros) -> String {
     }
 }
 
-/// A duration in at most two units (staging/src/k8s.io/apimachinery/pkg/util/duration/duration.go).
-fn human_duration(seconds: i64) -> String {
+/// A duration as kubectl prints ages, in at most two units (`HumanDuration` in apimachinery, pkg/util/duration).
+pub fn human_duration(seconds: i64) -> String {
     const MINUTE: i64 = 60;
     const HOUR: i64 = 60 * MINUTE;
     const DAY: i64 = 24 * HOUR;

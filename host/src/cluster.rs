@@ -47,10 +47,8 @@ impl Client {
             }
             _ => None,
         };
-        let authority =
-            Certificate::from_pem(&person.certificate_authority).context("certificate-authority")?;
         let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&[authority]))
+            .root_certs(roots(&person.certificate_authority).context("certificate-authority")?)
             .client_cert(client)
             .build();
         let authorization = person.token.map(|token| format!("Bearer {token}"));
@@ -60,11 +58,7 @@ impl Client {
     /// As nobody. Without an authority the server can be anybody: believe nothing that is not proved by itself.
     pub(crate) fn anonymous(server: &str, authority: Option<&[u8]>) -> Result<Self> {
         let tls = match authority {
-            Some(pem) => {
-                let authorities = certificates(pem);
-                ensure!(!authorities.is_empty(), "the authority is no certificate in PEM");
-                TlsConfig::builder().root_certs(RootCerts::new_with_certs(&authorities))
-            }
+            Some(pem) => TlsConfig::builder().root_certs(roots(pem)?),
             None => TlsConfig::builder().disable_verification(true),
         };
         Ok(Self::with(server, tls.build(), None))
@@ -182,6 +176,13 @@ fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
             _ => None,
         })
         .collect()
+}
+
+/// Whoever has a certificate of one of the authorities in a PEM is believed.
+fn roots(pem: &[u8]) -> Result<RootCerts> {
+    let authorities = certificates(pem);
+    ensure!(!authorities.is_empty(), "the authority is no certificate in PEM");
+    Ok(RootCerts::new_with_certs(&authorities))
 }
 
 /// What the API server, or a node behind it, has against a request.

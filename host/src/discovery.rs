@@ -21,8 +21,7 @@ pub(crate) struct KeyHash([u8; 32]);
 
 impl fmt::Display for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "sha256:{}", base16ct::lower::encode_string(&self.0))
     }
 }
 
@@ -33,13 +32,10 @@ impl std::str::FromStr for KeyHash {
         let what = "write it as sha256: and 64 hexadecimal digits, as kubeadm token create --print-join-command prints it";
         let digits = text.strip_prefix("sha256:").ok_or(what)?;
         let mut hash = [0; 32];
-        if digits.len() != 2 * hash.len() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(what);
+        match base16ct::mixed::decode(digits, &mut hash) {
+            Ok(whole) if whole.len() == 32 => Ok(Self(hash)),
+            _ => Err(what),
         }
-        for (index, byte) in hash.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).map_err(|_| what)?;
-        }
-        Ok(Self(hash))
     }
 }
 

@@ -5,9 +5,8 @@
 
 use crate::cluster::{Client, is_refused};
 use anyhow::{Context, Result, bail, ensure};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use picolet_kube::k3s::credential;
+use base16ct::lower::encode_string as hex;
+use picolet_kube::k3s::{authorization, credential};
 use picolet_store::settings::{is_bootstrap_token, is_k3s_token};
 use picolet_tls::x509::{certificates_from_pem, pem};
 use sha2::{Digest, Sha256};
@@ -73,10 +72,6 @@ pub(crate) fn full_token(token: &str, authority: Option<&[u8]>, from_k3s: bool) 
     Ok(Some(full))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// What of `bundle` (PEM) the hash in `token` speaks for: all of it, or the one root whose fingerprint it is.
 pub(crate) fn matching(bundle: &[u8], token: &str) -> Result<Vec<u8>> {
     let wanted = token.get(3..67).unwrap_or_default().to_lowercase();
@@ -132,12 +127,7 @@ impl Cluster {
 
 /// Asks who vouches for those who call nodes. The server proves first to be of that authority.
 fn client_authority(server: &str, authority: &[u8], token: &str) -> Result<Vec<u8>> {
-    let told = credential(token).unwrap_or_default();
-    let authorization = match told.split_once(':') {
-        Some((_, secret)) => format!("Basic {}", STANDARD.encode(format!("node:{secret}"))),
-        None => format!("Bearer {told}"),
-    };
-    let client = Client::anonymous(server, Some(authority))?.authorized(authorization);
+    let client = Client::anonymous(server, Some(authority))?.authorized(authorization(token));
     let answer = client.text("/v1-k3s/client-ca.crt", ANSWER);
     let text = answer.map_err(|error| match (is_refused(&error, 401), is_refused(&error, 403)) {
         (true, _) => error.context(format!(

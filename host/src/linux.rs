@@ -5,6 +5,7 @@
 
 use crate::clock::WallClock;
 use crate::journal::Journal;
+use base16ct::lower::encode_string as hex;
 use picolet_platform::{
     Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext, Machine,
     Memory, PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors,
@@ -61,7 +62,7 @@ fn uuid(bytes: &[u8]) -> String {
     b.copy_from_slice(&bytes[..16]);
     b[6] = b[6] & 0x0f | 0x80;
     b[8] = b[8] & 0x3f | 0x80;
-    let hex: String = b.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(&b);
     format!(
         "{}-{}-{}-{}-{}",
         &hex[..8],
@@ -98,7 +99,7 @@ impl Identity {
                 .ok()
         });
         Self {
-            machine_id: digest[..16].iter().map(|byte| format!("{byte:02x}")).collect(),
+            machine_id: hex(&digest[..16]),
             system_uuid: uuid(&digest[16..]),
             boot_id: uuid(&random()),
             kernel_version: uname.release().to_string_lossy().into_owned(),

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::cluster::Client;
 use anyhow::{Result, bail};
 use clap::Args;
+use picolet_devcluster::human_duration;
 use picolet_kube::Timestamp;
 use picolet_platform::UnixMicros;
 use serde_json::Value;
@@ -236,10 +237,10 @@ fn row(node: &Value, known: &Known, now: u64) -> [String; HEADINGS.len()] {
     if node["spec"]["unschedulable"] == true {
         status.push_str(",SchedulingDisabled");
     }
-    let age = |time: u64| human(now.saturating_sub(time));
+    let age = |time: u64| human_duration(now.saturating_sub(time) as i64);
     let ends = |time: Option<u64>| match time {
         Some(time) if time <= now => "expired".to_owned(),
-        Some(time) => human(time - now),
+        Some(time) => human_duration((time - now) as i64),
         None => "<none>".to_owned(),
     };
     let reset = match (known.started, &known.reason) {
@@ -280,54 +281,12 @@ fn table(rows: &[[String; HEADINGS.len()]]) -> String {
     text
 }
 
-/// A duration with the two largest units at most, as kubectl has it (`HumanDuration` of apimachinery).
-fn human(seconds: u64) -> String {
-    const MINUTE: u64 = 60;
-    const HOUR: u64 = 60 * MINUTE;
-    const DAY: u64 = 24 * HOUR;
-    const YEAR: u64 = 365 * DAY;
-    let two = |unit: u64, letter, part: u64, small| match seconds % unit / part {
-        0 => format!("{}{letter}", seconds / unit),
-        rest => format!("{}{letter}{rest}{small}", seconds / unit),
-    };
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..600 => two(MINUTE, 'm', 1, 's'),
-        600..10_800 => format!("{}m", seconds / MINUTE),
-        10_800..28_800 => two(HOUR, 'h', MINUTE, 'm'),
-        28_800..172_800 => format!("{}h", seconds / HOUR),
-        172_800..691_200 => two(DAY, 'd', HOUR, 'h'),
-        691_200..63_072_000 => format!("{}d", seconds / DAY),
-        _ => two(YEAR, 'y', DAY, 'd'),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     const NOW: u64 = 1_795_400_000;
-
-    #[test]
-    fn durations_as_kubectl_has_them() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (119, "119s"),
-            (120, "2m"),
-            (150, "2m30s"),
-            (700, "11m"),
-            (10_800, "3h"),
-            (11_100, "3h5m"),
-            (90_000, "25h"),
-            (180_000, "2d2h"),
-            (8_640_000, "100d"),
-            (31_536_000 * 3, "3y"),
-            (31_536_000 * 3 + 86_400 * 7, "3y7d"),
-        ] {
-            assert_eq!(human(seconds), text);
-        }
-    }
 
     #[test]
     fn a_boards_own_word_comes_before_what_it_reported() {
