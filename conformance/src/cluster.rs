@@ -3,14 +3,14 @@
 use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Stdio};
+use std::process::{self, Stdio};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{OnceLock, RwLock};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use picolet_controlplane::{Binaries, BuildError, ControlPlane, Kubectl, Options, Place};
 use picolet_image::Image;
-use picolet_image::build::Place as BuildPlace;
+use picolet_image::build::{Place as BuildPlace, cargo};
 use serde_json::Value;
 
 use crate::k3s::K3s;
@@ -228,13 +228,15 @@ fn build_image() -> Result<PathBuf> {
 
 /// Builds the program of this workspace and returns its path.
 fn build_picolet() -> Result<PathBuf> {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = cargo();
+    // As `cargo xtask test` has built it: with the features of the whole workspace, beside a test of the same package. Any other
+    // choice has a part of the libraries built once more.
     command.args([
-        "build",
-        "--package",
-        "picolet",
-        "--bin",
-        "picolet",
+        "test",
+        "--workspace",
+        "--no-run",
+        "--test",
+        "provision",
         "--message-format=json-render-diagnostics",
     ]);
     let output = command
@@ -248,7 +250,7 @@ fn build_picolet() -> Result<PathBuf> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let executable = messages
-        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .next_back();
+        .filter(|message| message["target"]["kind"][0] == "bin" && message["target"]["name"] == "picolet")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from));
     executable.context("cargo built no program called picolet")
 }

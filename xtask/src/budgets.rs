@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use picolet_image::Image;
-use picolet_image::build::Place;
+use picolet_image::build::{Place, cargo};
 use serde::Deserialize;
 
 use crate::ec::{self, Figures};
@@ -184,7 +184,7 @@ fn emulate() -> Result<HashMap<String, u64>> {
     // Where the project lies would decide how the program is laid out, and that what its cache misses and when it does what.
     Image::build(board, board, "picolet-pico-w", Place::Reproducible)?.write(&folder)?;
     let image = folder.join("picolet-pico-w.uf2");
-    let output = Command::new(env!("CARGO"))
+    let output = cargo()
         .args([
             "run",
             "--quiet",

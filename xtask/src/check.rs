@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use picolet_image::build::cargo;
 use serde_json::Value;
 
 /// The boards: Pico W (RP2040) and Pico 2 W (RP2350).
@@ -80,7 +81,7 @@ pub(crate) fn run() -> Result<()> {
     }
     checks.command(
         "documentation",
-        Command::new(env!("CARGO"))
+        cargo()
             .args(["doc", "--workspace", "--no-deps"])
             .env("RUSTDOCFLAGS", "--deny=warnings")
             .current_dir(root),
@@ -109,10 +110,7 @@ struct Checks {
 impl Checks {
     /// Runs cargo in a folder.
     fn cargo(&mut self, name: &str, folder: &Path, arguments: &[&str]) {
-        self.command(
-            name,
-            Command::new(env!("CARGO")).args(arguments).current_dir(folder),
-        );
+        self.command(name, cargo().args(arguments).current_dir(folder));
     }
 
     /// Runs a command and notes how it went.
@@ -172,7 +170,7 @@ impl Checks {
 
 /// The core's crates that must build for the boards: all in `crates/`, but for those that cannot here.
 fn core_packages() -> Result<Vec<String>> {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = cargo();
     command
         .args(["metadata", "--format-version=1", "--no-deps"])
         .current_dir(crate::workspace());

@@ -1,7 +1,7 @@
 //! `cargo xtask conformance`: what the conformance run has to show besides that it passes.
 
 use anyhow::{Context, Result, ensure};
-use std::process::Command;
+use picolet_image::build::cargo;
 
 /// What is shown.
 #[derive(clap::Subcommand)]
@@ -20,7 +20,7 @@ pub(crate) fn run(verb: &Verb) -> Result<()> {
         Verb::Authz { board: false } => ("access::matrix", None),
         Verb::Authz { board: true } => ("board::access::matrix", Some(("PICOLET_LONG_TESTS", "1"))),
     };
-    let status = Command::new(env!("CARGO"))
+    let status = cargo()
         .envs(long)
         .args(["test", "--quiet", "--package", "picolet-conformance"])
         .args(["--test", "control_plane", "--", "--exact", case])

@@ -1,10 +1,8 @@
 //! `cargo xtask demo` and the benches that are programs of their own: build what they need, and run them.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 use picolet_image::Image;
-use picolet_image::build::Place;
+use picolet_image::build::{Place, cargo};
 
 /// What to show.
 #[derive(clap::Args)]
@@ -34,17 +32,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         words.extend(["--image", &image]);
     }
     let verb = ["run", "--quiet", "--package", "picolet", "--", "demo"];
-    cargo(verb.into_iter().chain(words))
+    run_cargo(verb.into_iter().chain(words))
 }
 
 /// Runs a bench of the workspace.
 pub(crate) fn bench(package: &str, bench: &str) -> Result<()> {
-    cargo(["bench", "--quiet", "--package", package, "--bench", bench])
+    run_cargo(["bench", "--quiet", "--package", package, "--bench", bench])
 }
 
 /// Runs cargo in the project's folder.
-fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
-    let status = Command::new(env!("CARGO"))
+fn run_cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let status = cargo()
         .args(arguments)
         .current_dir(crate::workspace())
         .status()

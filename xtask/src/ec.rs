@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use picolet_ec_trace::{Image, Machine, Measured};
+use picolet_image::build::cargo;
 
 use crate::budgets::{self, Cost};
 
@@ -116,7 +117,7 @@ pub(crate) fn bench() -> Result<()> {
     m33()?;
 
     println!("\nThis machine, release build");
-    let status = Command::new(env!("CARGO"))
+    let status = cargo()
         .args(["bench", "--quiet", "--package", "picolet-ec", "--bench", "native"])
         .current_dir(crate::workspace())
         .status()
@@ -158,7 +159,7 @@ fn measure(machine: &mut Machine, operation: &Operation, figures: &mut Figures) 
 fn m33() -> Result<()> {
     let folder = crate::workspace().join("crates/ec/trace/m33");
     let target = crate::workspace().join("target/ec-m33");
-    let status = Command::new(env!("CARGO"))
+    let status = cargo()
         .args(["build", "--quiet", "--release", "--target", M33])
         .arg("--target-dir")
         .arg(&target)

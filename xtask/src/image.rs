@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use picolet_image::Image;
-use picolet_image::build::Place;
+use picolet_image::build::{Place, cargo};
 
 /// What to make.
 #[derive(clap::Args)]
@@ -89,7 +89,7 @@ fn make_in(clone: &Path, arguments: &Arguments) -> Result<Vec<PathBuf>> {
         .status()
         .context("cannot run git")?;
     ensure!(git.success(), "git clone failed");
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = cargo();
     command
         .args(["xtask", "image", "--reproducible", "--board", &arguments.board])
         .current_dir(clone);

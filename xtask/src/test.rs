@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 use std::{env, fs, thread};
 
 use anyhow::{Context, Result};
 use picolet_controlplane::{Binaries, BuildError};
+use picolet_image::build::cargo;
 
 use crate::fuzz;
 
@@ -66,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Runs `cargo test`, all of it or just the test of that name, and tells whether it succeeded.
 fn cargo_test(arguments: &Arguments, name: Option<&str>, not_run_file: &Path) -> Result<(Count, bool)> {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = cargo();
     command
         .args(["test", "--no-fail-fast"])
         .current_dir(crate::workspace());

@@ -5,7 +5,6 @@
 //! things are laid out: no option helps against that. A reproducible build is made of a copy of the source, in a folder named after
 //! what is in it.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -77,7 +76,7 @@ pub fn build_with(
         "--config",
         &config,
     ];
-    let mut command = Command::new(cargo());
+    let mut command = cargo();
     if place == Place::Reproducible
         && let Some(time) = commit_time(crate::workspace())
     {
@@ -137,9 +136,24 @@ fn profile(target: &str) -> &'static str {
     }
 }
 
-/// The cargo that runs this, or the one that is installed.
-pub(crate) fn cargo() -> OsString {
-    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+/// The cargo that runs this, or the one that is installed, as a person calls it.
+///
+/// A cargo tells whatever it runs of which package that is, and build scripts may ask for the same names, as ring's does: were they
+/// handed on, ring and all that is built on it would be built anew with each change between a terminal and here.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|start| text.starts_with(start))
+            || text == "OUT_DIR"
+        {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Copies the source into a folder whose name says what is in it, unless it is there already.
@@ -238,7 +252,7 @@ pub fn package_folder(workspace: &Path, name: &str, release: Option<&str>) -> Re
 }
 
 fn metadata(workspace: &Path, arguments: &[&str]) -> Result<Value> {
-    let output = Command::new(cargo())
+    let output = cargo()
         .args(["metadata", "--format-version=1"])
         .args(arguments)
         .current_dir(workspace)
