@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -113,7 +113,8 @@ impl<'a> NodeSetup<'a> {
         self
     }
 
-    /// Finds the cluster's authority by this hash, and is not given it.
+    /// Finds the cluster's authority by this hash, and is not given it. For a board, whoever provisions it does: that needs a server
+    /// which both reach at the same address, as in a private network.
     #[must_use]
     pub fn discovering(mut self, hash: &str) -> Self {
         self.authority_hash = Some(hash.to_owned());
@@ -169,6 +170,7 @@ impl<'a> NodeSetup<'a> {
                 },
                 tap: self.tap.as_ref(),
                 of_k3s: self.of_k3s,
+                authority_hash: self.authority_hash.as_deref(),
                 more: &self.arguments,
             };
             board.provision(self.case.cluster())?
@@ -280,11 +282,33 @@ impl Node<'_> {
         Ok(())
     }
 
+    /// Waits until the process ends by itself, and returns how.
+    ///
+    /// # Errors
+    ///
+    /// When it does not within `limit`, or does not run.
+    pub fn wait_end(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let process = self.process.as_mut().context("the node does not run")?;
+        let status = until(
+            limit,
+            &format!("{} ends", self.name),
+            || Ok(process.exit_status()),
+        )?;
+        self.process = None;
+        Ok(status)
+    }
+
     /// Leaves an option and its value out when the program is started again.
     pub fn forget_argument(&mut self, flag: &str) {
         if let Some(at) = self.arguments.iter().position(|argument| argument == flag) {
             self.arguments.drain(at..at + 2);
         }
+    }
+
+    /// Returns what an emulated board that joined by a token has in its flash, written when the emulator ends.
+    #[must_use]
+    pub fn flash(&self) -> PathBuf {
+        board_folder(self.case.cluster(), &self.name).join("flash.bin")
     }
 
     /// Returns the folder that outlives the program.
@@ -478,6 +502,8 @@ struct Provisioned<'a> {
     tap: Option<&'a TapInterface>,
     /// It finds the authority by the token.
     of_k3s: bool,
+    /// The authority is found by this.
+    authority_hash: Option<&'a str>,
     more: &'a [String],
 }
 
@@ -488,6 +514,11 @@ enum Credentials<'a> {
     Token(&'a str),
 }
 
+/// Where an emulated board's settings and its flash lie.
+fn board_folder(cluster: &Cluster, name: &str) -> PathBuf {
+    cluster.control_plane().directory().join("boards").join(name)
+}
+
 /// The network on the air, and its passphrase.
 const SSID: &str = "attic";
 const PASSPHRASE: &str = "correct horse";
@@ -496,7 +527,7 @@ impl Provisioned<'_> {
     /// Makes its settings as a person does, and returns the arguments that the program emulates it with.
     fn provision(&self, cluster: &Cluster) -> Result<Vec<String>> {
         let control_plane = cluster.control_plane();
-        let folder = control_plane.directory().join("boards").join(self.name);
+        let folder = board_folder(cluster, self.name);
         std::fs::create_dir_all(&folder)?;
         let text = |path: &Path| path.display().to_string();
         let passphrase = folder.join("wifi.txt");
@@ -533,7 +564,10 @@ impl Provisioned<'_> {
             }
         }
         if !self.of_k3s {
-            command.args(["--certificate-authority", &authority]);
+            match self.authority_hash {
+                Some(hash) => command.args(["--discovery-token-ca-cert-hash", hash]),
+                None => command.args(["--certificate-authority", &authority]),
+            };
             command.args(["--client-ca-file", &authority]);
         }
         let mut identity = |role: &str, Identity { certificate, key }: &Identity| {

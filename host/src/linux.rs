@@ -325,21 +325,30 @@ pub(crate) fn forget(state: &Path, node: &str) -> io::Result<Option<PathBuf>> {
         return Ok(None);
     }
     for record in Record::IDENTITY {
-        match fs::remove_file(path_of(state, node, record)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        let path = path_of(state, node, record);
+        for file in [draft_of(&path), path] {
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
     }
     Ok(Some(told))
 }
 
-/// Where the node of that name keeps who it is to the API server.
-pub(crate) fn client_identity(state: &Path, node: &str) -> PathBuf {
-    path_of(state, node, Record::ClientIdentity)
+/// Whether the node of that name keeps who it is to the API server, or was told to forget it, which it then says itself.
+pub(crate) fn has_joined(state: &Path, node: &str) -> bool {
+    let kept = [Record::ClientIdentity, Record::Forget];
+    kept.iter().any(|record| path_of(state, node, *record).exists())
 }
 
 fn path_of(state: &Path, node: &str, record: Record) -> PathBuf {
     state.join(format!("{node}.{record:?}"))
+}
+
+/// What is written before it takes the place of that file; a process that is killed leaves it.
+fn draft_of(path: &Path) -> PathBuf {
+    path.with_added_extension("new")
 }
 
 impl Linux {
@@ -361,8 +370,7 @@ impl Records for Linux {
             return Ok(());
         };
         // A rename is old or new, never neither. Some of them are secret.
-        let mut draft = path.clone().into_os_string();
-        draft.push(".new");
+        let draft = draft_of(&path);
         let mut options = fs::OpenOptions::new();
         options.create(true).truncate(true).write(true).mode(0o600);
         options

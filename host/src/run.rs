@@ -198,14 +198,11 @@ struct Discovered {
 impl Arguments {
     /// Whether the node of that name gets its certificates by itself: it has a token, or has had one.
     fn joins(&self, name: &str, discovered: &Discovered) -> bool {
-        let kept = self
-            .state_dir
-            .as_ref()
-            .map(|state| crate::linux::client_identity(state, name));
+        let has_joined = |state: &PathBuf| crate::linux::has_joined(state, name);
         discovered.token.is_some()
             || self.kubeconfig.is_none()
                 && self.client_certificate.is_none()
-                && kept.is_some_and(|kept| kept.exists())
+                && self.state_dir.as_ref().is_some_and(has_joined)
     }
 
     /// What is found out about the cluster before a node begins. What the server is asked for is kept, so that a node starts while

@@ -77,7 +77,7 @@ fn shows_the_log(case: &Case<'_>) -> Result<()> {
     let words = before.err().map(|error| error.to_string()).unwrap_or_default();
     ensure!(words.contains("previous terminated container"), "{words:?}");
 
-    follow(case, &node)?;
+    drop(follow(case, &node)?);
 
     node.caller()?
         .post(&node.url("/pico/command"), r#"{"command":"reboot"}"#)?;
@@ -106,8 +106,8 @@ fn shows_the_log(case: &Case<'_>) -> Result<()> {
 /// What a call of `/spec` leaves in the log.
 const MARK: &str = "endpoint=/spec";
 
-/// `kubectl logs -f` of the node's own pod: what was logged last, and what is logged from then on.
-pub(crate) fn follow(case: &Case<'_>, node: &Node<'_>) -> Result<()> {
+/// `kubectl logs -f` of the node's own pod: what was logged last, and what is logged from then on. It goes on until it is dropped.
+pub(crate) fn follow(case: &Case<'_>, node: &Node<'_>) -> Result<Process> {
     running(case, node, |_| true)?;
     let mut command = case.kubectl().command();
     let name = format!("picolet-{}", node.name());
@@ -115,12 +115,13 @@ pub(crate) fn follow(case: &Case<'_>, node: &Node<'_>) -> Result<()> {
     command.stdin(Stdio::null());
     let directory = case.cluster().control_plane().directory();
     let log = directory.join("log").join(format!("{name}.follow.log"));
-    let _follow = Process::start("kubectl-logs", command, &log)?;
+    let following = Process::start("kubectl-logs", command, &log)?;
     let read = || std::fs::read_to_string(&log).context("nothing was followed");
     until(LIMIT, "the last line", || Ok((!read()?.is_empty()).then_some(())))?;
     ensure!(!read()?.contains(MARK));
     node.get("/spec")?;
-    until(LIMIT, "a later line", || Ok(read()?.contains(MARK).then_some(())))
+    until(LIMIT, "a later line", || Ok(read()?.contains(MARK).then_some(())))?;
+    Ok(following)
 }
 
 fn comes_back(case: &Case<'_>) -> Result<()> {

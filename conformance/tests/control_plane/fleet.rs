@@ -6,17 +6,18 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use picolet_conformance::{Case, Node, deployment, until};
+use picolet_conformance::{Case, Node, deployment, never, until};
 use picolet_controlplane::Place;
 use serde_json::json;
 
-use crate::joining::{approve, is_open};
+use crate::joining::{approve, is_open, wait_log};
+use crate::pods::{forced, wait_refused};
 use crate::{Entry, beside};
 
 pub(crate) const CASES: &[Entry] = &[
     beside("listed_and_retired", listed_and_retired).only_linux("it joins by its token on the command line"),
     beside("authority_by_its_hash", authority_by_its_hash)
-        .only_linux("a board's settings have the authority itself"),
+        .only_linux("a board joins by a hash where it joins by its token"),
 ];
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -117,19 +118,7 @@ fn listed_and_retired(case: &Case<'_>) -> Result<()> {
     let said = text(&retired.stdout);
     ensure!(retired.status.success(), "{retired:?}");
     ensure!(said.contains("evicted") && said.contains("--state-dir"), "{said}");
-    ensure!(node.object().is_err(), "the Node is there");
-    ensure!(node.lease().is_err(), "the Lease is there");
-    ensure!(said.matches("certificatesigningrequest/").count() == 2, "{said}");
-    for line in said
-        .lines()
-        .filter_map(|line| line.strip_prefix("certificatesigningrequest/"))
-    {
-        let request = line.trim_end_matches(" deleted");
-        ensure!(
-            case.cluster().object("default", "csr", request)?.is_none(),
-            "{request} is there"
-        );
-    }
+    nothing_left(case, &node, &said)?;
     let again = picolet(case, &["retire", &name])?;
     ensure!(
         !again.status.success() && text(&again.stderr).contains("nothing in this cluster"),
@@ -143,6 +132,94 @@ fn listed_and_retired(case: &Case<'_>) -> Result<()> {
         "--force",
         "--ignore-not-found",
     ])?;
+    Ok(())
+}
+
+/// The cluster has nothing any more of a node that had joined by a token, as `picolet retire` said.
+fn nothing_left(case: &Case<'_>, node: &Node<'_>, said: &str) -> Result<()> {
+    ensure!(node.object().is_err(), "the Node is there");
+    ensure!(node.lease().is_err(), "the Lease is there");
+    let requests = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("certificatesigningrequest/"))
+        .map(|line| line.trim_end_matches(" deleted"));
+    let left = case.kubectl().run(["get", "csr", "--output=name"])?;
+    for request in requests.clone() {
+        ensure!(!left.contains(request), "{request} is there");
+    }
+    ensure!(requests.count() == 2, "{said}");
+    Ok(())
+}
+
+/// `picolet retire` of a node that is up and had joined by `token`: its pods go, the cluster has nothing of it any more, and it has
+/// forgotten who it is and stays away.
+pub(crate) fn retired(case: &Case<'_>, node: &mut Node<'_>, token: &str) -> Result<()> {
+    if case.cluster().control_plane().place() == Place::Loopback {
+        // The API server does not pass anything on to it.
+        return Ok(());
+    }
+    let name = node.name().to_owned();
+    let namespace = case.namespace()?;
+    case.kubectl()
+        .apply(&forced("to-be-drained", &namespace, &name, &json!({})).to_string())?;
+    wait_refused(case, &namespace, "to-be-drained")?;
+    if !case.on_board() {
+        // What a process left that was killed while it wrote.
+        fs::write(node.state().join(format!("{name}.ClientIdentity.new")), "a key")?;
+    }
+
+    let retired = picolet(case, &["retire", &name])?;
+    let said = text(&retired.stdout);
+    ensure!(retired.status.success(), "{retired:?}");
+    for words in [
+        "cordoned",
+        "forgets who it is",
+        "has forgotten its key and its certificates",
+    ] {
+        ensure!(said.contains(words), "{said}");
+    }
+    ensure!(
+        said.contains(&format!("pod/{namespace}/to-be-drained evicted")),
+        "{said}"
+    );
+    nothing_left(case, node, &said)?;
+    let kept = match case.on_board() {
+        true => {
+            wait_log(node, "forgotten who it is, and its settings, as it was told")?;
+            wait_log(node, "there are no settings; send some with `picolet provision")?;
+            let back = || {
+                Ok(node
+                    .object()
+                    .is_ok()
+                    .then(|| "the Node is there again".to_owned()))
+            };
+            never(Duration::from_secs(3), "it stays away", back)?;
+            ensure!(!is_open(case, node), "the kubelet port is open");
+            // The emulator writes its flash when it ends.
+            node.stop()?;
+            fs::read(node.flash())?
+        }
+        false => {
+            let status = node.wait_end(LIMIT)?;
+            ensure!(!status.success(), "it ended as if all were well");
+            // Whatever starts it again is told the same.
+            node.start()?;
+            node.wait_end(LIMIT)?;
+            let words = "it has forgotten who it is, as it was told: delete ";
+            ensure!(node.log().matches(words).count() == 2, "{}", node.log());
+            let mut kept = Vec::new();
+            for file in fs::read_dir(node.state())? {
+                let file = file?;
+                let name = file.file_name().to_string_lossy().into_owned();
+                let secret = name.contains("Identity") || name.contains("Password");
+                ensure!(!secret, "{name} is there");
+                kept.extend(fs::read(file.path())?);
+            }
+            kept
+        }
+    };
+    ensure!(!contains(&kept, token.as_bytes()), "it has its token still");
+    ensure!(node.object().is_err(), "the Node is there again");
     Ok(())
 }
 
@@ -266,20 +343,22 @@ pub(crate) fn provisioned_from_a_kubeconfig(case: &Case<'_>) -> Result<()> {
     Ok(())
 }
 
-fn authority_by_its_hash(case: &Case<'_>) -> Result<()> {
-    let control_plane = case.cluster().control_plane();
-    let token = control_plane.bootstrap_token();
-    let setup = case.node();
-    let name = setup.name().to_owned();
-    let wrong = format!("sha256:{}", "0".repeat(64));
-    let join = |hash: &str| {
-        provision(
-            case,
-            &name,
-            &["--token", token, "--discovery-token-ca-cert-hash", hash],
-        )
-    };
-    let (refused, file) = join(&wrong)?;
+/// The hash of no key.
+fn wrong_hash() -> String {
+    format!("sha256:{}", "0".repeat(64))
+}
+
+/// What `picolet provision` makes of a hash by which it is to know the authority of the cluster.
+fn provision_by(case: &Case<'_>, node: &str, hash: &str) -> Result<(Output, PathBuf)> {
+    let token = case.cluster().control_plane().bootstrap_token();
+    let options = ["--token", token, "--discovery-token-ca-cert-hash", hash];
+    provision(case, node, &options)
+}
+
+/// The hash that the cluster's authority has, as `picolet provision` says it to somebody who has a wrong one.
+pub(crate) fn authority_hash(case: &Case<'_>, node: &str) -> Result<String> {
+    let token = case.cluster().control_plane().bootstrap_token();
+    let (refused, file) = provision_by(case, node, &wrong_hash())?;
     let said = text(&refused.stderr);
     ensure!(!refused.status.success() && !file.exists(), "{refused:?}");
     ensure!(
@@ -287,8 +366,16 @@ fn authority_by_its_hash(case: &Case<'_>) -> Result<()> {
         "{said}"
     );
     let shown = said.split("has the hash ").nth(1).and_then(|rest| rest.get(..71));
-    let hash = shown.with_context(|| said.clone())?.to_owned();
-    let (made, file) = join(&hash)?;
+    Ok(shown.with_context(|| said.clone())?.to_owned())
+}
+
+fn authority_by_its_hash(case: &Case<'_>) -> Result<()> {
+    let control_plane = case.cluster().control_plane();
+    let token = control_plane.bootstrap_token();
+    let setup = case.node();
+    let name = setup.name().to_owned();
+    let hash = authority_hash(case, &name)?;
+    let (made, file) = provision_by(case, &name, &hash)?;
     ensure!(made.status.success(), "{made:?}");
     ensure!(
         contains(&settings(&file)?, token.as_bytes()),
@@ -308,7 +395,7 @@ fn authority_by_its_hash(case: &Case<'_>) -> Result<()> {
     let other = case
         .node_named("misled")
         .joining(token)
-        .discovering(&wrong)
+        .discovering(&wrong_hash())
         .start()?;
     until(LIMIT, "the wrong authority is refused", || {
         Ok(other.log().contains("has the hash sha256:").then_some(()))

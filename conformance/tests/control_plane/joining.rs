@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine;
@@ -69,8 +69,14 @@ pub(crate) fn is_open(case: &Case<'_>, node: &Node<'_>) -> bool {
 }
 
 fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
-    let token = case.cluster().control_plane().bootstrap_token().to_owned();
-    let mut node = case.node().joining(&token).start()?;
+    let control_plane = case.cluster().control_plane();
+    let token = control_plane.bootstrap_token().to_owned();
+    let mut setup = case.node().joining(&token);
+    if case.on_board() && control_plane.place() == Place::Private {
+        let hash = crate::fleet::authority_hash(case, setup.name())?;
+        setup = setup.discovering(&hash);
+    }
+    let mut node = setup.start()?;
     node.wait_ready(LIMIT).with_context(|| node.log())?;
     let name = node.name().to_owned();
     wait_certificates(&node, "False", &format!("picolet approve {name}"))?;
@@ -101,7 +107,7 @@ fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
         let family = format!("kubelet_certificate_manager_{side}_expiration_seconds ");
         ensure!(metrics.contains(&family), "no {family}");
     }
-    if case.cluster().control_plane().place() != Place::Loopback {
+    if control_plane.place() != Place::Loopback {
         let path = format!("/api/v1/nodes/{name}/proxy/metrics");
         let proxied = case.kubectl().run(["get", "--raw", &path])?;
         ensure!(proxied.contains("kubelet_node_name"), "{proxied}");
@@ -112,7 +118,7 @@ fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
         "{again:?}"
     );
 
-    crate::firmware::follow(case, &node)?;
+    drop(crate::firmware::follow(case, &node)?);
 
     // Nobody else on this machine can read the keys, and the log has no secret.
     let records = ["ClientIdentity", "ServingIdentity"];
@@ -141,7 +147,7 @@ fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
     node.wait_ready(LIMIT).with_context(|| node.log())?;
     let after = requests()?.lines().filter(|line| line.contains(&name)).count();
     ensure!(before == 2 && after == 2, "{before} requests, then {after}");
-    Ok(())
+    crate::fleet::retired(case, &mut node, &token)
 }
 
 /// Makes a bootstrap token; its group is `system:bootstrappers:GROUP`.
@@ -159,7 +165,7 @@ fn make_token(case: &Case<'_>, id: &str, group: &str, expires: Option<&str>) -> 
 }
 
 fn refusals(case: &Case<'_>) -> Result<()> {
-    let words = "the bootstrap token is wrong or has expired";
+    let words = "the bootstrap token is wrong or has expired; make a new one (kubeadm token create)";
     let wrong = case
         .node_named("wrong")
         .joining("aaaaaa.0123456789abcdef")
@@ -327,60 +333,90 @@ fn narrow_rights(case: &Case<'_>) -> Result<()> {
     Ok(())
 }
 
+/// How long certificates live for [`renewals`], by PICOLET_SIGNING_DURATION=10m; they are signed as if it had been five minutes earlier.
+const SHORT_LIFE: Duration = Duration::from_secs(600);
+/// A Lease is renewed every ten seconds: after twice that, one was missed.
+const MISSED: Duration = Duration::from_secs(20);
+
+/// When a certificate for that side ends, as `/metrics` has it.
+fn ends(metrics: &str, side: &str) -> Result<u64> {
+    let family = format!("kubelet_certificate_manager_{side}_expiration_seconds ");
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(family.as_str()));
+    line.and_then(|line| line.parse().ok())
+        .with_context(|| format!("no {family}"))
+}
+
 /// Takes as long as a certificate lives, so it is run by hand: PICOLET_SIGNING_DURATION=10m.
 fn renewals(case: &Case<'_>) -> Result<()> {
     if std::env::var_os(SIGNING_DURATION).is_none() {
         return Ok(());
     }
     let control_plane = case.cluster().control_plane();
-    let node = case
-        .node()
-        .joining(control_plane.bootstrap_token())
-        .start_ready()?;
+    let logs = control_plane.directory().join("log");
+    let node = case.node().joining(control_plane.bootstrap_token()).start()?;
+    node.wait_ready(LIMIT)?;
     let mut command = Command::new(case.cluster().program());
     command
         .args(["approve", node.name(), "--watch", "--kubeconfig"])
         .arg(control_plane.admin_kubeconfig());
-    let _approver = Process::start(
-        "approver",
-        command,
-        &control_plane.directory().join("log/renewals.log"),
-    )?;
+    let _approver = Process::start("approver", command, &logs.join("renewals-approver.log"))?;
     wait_certificates(&node, "True", "serving certificate until")?;
-    let ends = |metrics: &str, side: &str| {
-        let family = format!("kubelet_certificate_manager_{side}_expiration_seconds ");
-        let line = metrics
-            .lines()
-            .find_map(|line| line.strip_prefix(family.as_str()));
-        line.and_then(|line| line.parse::<u64>().ok())
-            .context("no such metric")
-    };
+    until(LIMIT, "the kubelet port is open", || {
+        Ok(is_open(case, &node).then_some(()))
+    })?;
+    // A connection of each kind that is there from before until after.
+    let mut follow = crate::firmware::follow(case, &node)?;
+    let leases = crate::lifecycle::watch_lease(case, &node)?;
+
     let first = node.get("/metrics")?.body;
     let first = [ends(&first, "client")?, ends(&first, "server")?];
-    println!("the first certificates end at {first:?}");
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let mut renewed = [None; 2];
-    until(Duration::from_secs(900), "both certificates are renewed", || {
+    let (mut calls, mut failures) = (0, Vec::new());
+    let (mut seen, mut at, mut longest) = (0, begun, Duration::ZERO);
+    // Until the first ones have ended.
+    while begun.elapsed() < SHORT_LIFE + MISSED {
+        std::thread::sleep(Duration::from_secs(1));
         // On a new connection each time: whatever certificate counts by now.
-        let answer = node.get("/metrics")?;
-        ensure!(answer.status == 200, "{answer:?}");
-        let ready = node.condition("Ready")?.context("no Ready")?;
-        ensure!(ready["status"] == "True", "{ready}");
-        for (index, side) in ["client", "server"].into_iter().enumerate() {
-            if ends(&answer.body, side)? > first[index] && renewed[index].is_none() {
-                println!("the {side} certificate was renewed after {:?}", begun.elapsed());
-                renewed[index] = Some(begun.elapsed());
+        calls += 1;
+        match node.get("/metrics") {
+            Ok(answer) if answer.status == 200 => {
+                for (index, side) in ["client", "server"].into_iter().enumerate() {
+                    if ends(&answer.body, side)? > first[index] && renewed[index].is_none() {
+                        println!("the {side} certificate was renewed after {:?}", begun.elapsed());
+                        renewed[index] = Some(begun.elapsed());
+                    }
+                }
             }
+            other => failures.push(format!("after {:?}: {other:?}", begun.elapsed())),
         }
-        Ok(renewed.iter().all(Option::is_some).then_some(()))
-    })
-    .with_context(|| node.log())?;
-    // Beyond the end of the first ones.
-    std::thread::sleep(Duration::from_secs(620).saturating_sub(begun.elapsed()));
-    ensure!(node.get("/pods")?.status == 200, "it no longer serves");
-    let log = node.log();
-    ensure!(!log.contains("Lease was not renewed"), "{log}");
-    Ok(())
+        let leases = read(leases.log()).lines().count();
+        if leases > seen {
+            (seen, at) = (leases, Instant::now());
+        }
+        longest = longest.max(at.elapsed());
+    }
+    println!(
+        "{calls} calls, {} without an answer; no Lease for {longest:?} at most",
+        failures.len()
+    );
+    ensure!(
+        renewed.iter().all(Option::is_some),
+        "renewed after {renewed:?}: {}",
+        node.log()
+    );
+    ensure!(failures.is_empty(), "{failures:?}");
+    ensure!(longest < MISSED, "no Lease for {longest:?}: {}", node.log());
+    ensure!(!node.log().contains("Lease was not renewed"), "{}", node.log());
+    let lines = read(follow.log()).matches("endpoint=/metrics").count();
+    ensure!(
+        follow.exit_status().is_none() && lines > calls / 2,
+        "what was followed ended, after {lines} lines of {calls}"
+    );
+    node.wait_ready(LIMIT)?;
+    wait_certificates(&node, "True", "serving certificate until")
 }
 
 fn read(path: &Path) -> String {

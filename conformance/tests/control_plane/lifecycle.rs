@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use picolet_conformance::{Case, never, until};
+use picolet_conformance::{Case, Node, never, until};
 use picolet_controlplane::Process;
 use serde_json::Value;
 
@@ -52,12 +52,8 @@ fn deleted_node_comes_back(case: &Case<'_>) -> Result<()> {
     )
 }
 
-fn killed_and_restarted(case: &Case<'_>) -> Result<()> {
-    let mut node = case.node().start_ready()?;
-    let node_name = &node.name().to_owned();
-    let before = node.object()?;
-    until(Duration::from_secs(5), "a lease", || node.lease().map(Some))?;
-    // Every value that the lease ever has, as a watch sees it.
+/// Writes a line for every value that the node's Lease has from now on, as a watch sees it.
+pub(crate) fn watch_lease(case: &Case<'_>, node: &Node<'_>) -> Result<Process> {
     let mut command = case.kubectl().command();
     command.args([
         "get",
@@ -67,8 +63,17 @@ fn killed_and_restarted(case: &Case<'_>) -> Result<()> {
         "--watch",
     ]);
     command.arg("--output=jsonpath={.spec.renewTime}{\"\\n\"}");
+    let log = format!("log/{}.lease.log", node.name());
     let directory = case.cluster().control_plane().directory();
-    let watch = Process::start("lease-watch", command, &directory.join("log/killed-lease.log"))?;
+    Process::start("lease-watch", command, &directory.join(log))
+}
+
+fn killed_and_restarted(case: &Case<'_>) -> Result<()> {
+    let mut node = case.node().start_ready()?;
+    let node_name = &node.name().to_owned();
+    let before = node.object()?;
+    until(Duration::from_secs(5), "a lease", || node.lease().map(Some))?;
+    let watch = watch_lease(case, &node)?;
     let rebooted = || -> Result<u64> {
         let events = case.cluster().events("default", "Node", node_name)?;
         let rebooted = events.iter().filter(|event| event["reason"] == "Rebooted");

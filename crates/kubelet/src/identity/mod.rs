@@ -81,7 +81,7 @@ impl Failure {
         let remedy = match (self, purpose) {
             (Self::Api(error), _) if on_k3s => k3s::remedy(error),
             (Self::Api(error), Purpose::Client) if error.code() == 401 => {
-                ": the bootstrap token is wrong or has expired; make a new one (kubeadm token create) and start with it"
+                ": the bootstrap token is wrong or has expired; make a new one (kubeadm token create) and give it to the node (--token)"
             }
             (Self::Api(error), _) if error.code() == 403 => {
                 ": apply deploy/bootstrap.yaml, which lets its group ask for certificates"
