@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -154,6 +155,10 @@ func newCluster(directory, listen string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	admin, err := c.kubeconfig(listen)
+	if err != nil {
+		return nil, err
+	}
 	hash := sha256.Sum256(c.server.pem)
 	path := func(name string) string { return filepath.Join(directory, name) }
 	// As pkg/daemons/control/server.go, genEgressSelectorConfig.
@@ -177,6 +182,7 @@ egressSelections:
 		"client-kube-apiserver.crt": encodePEM("CERTIFICATE", apiserver.Raw),
 		"client-kube-apiserver.key": encodePEM("PRIVATE KEY", der),
 		"egress-selector.yaml":      []byte(egress),
+		"k3s.yaml":                  admin,
 		"token":                     []byte("K10" + hex.EncodeToString(hash[:]) + "::server:" + c.secret + "\n"),
 	}
 	for name, content := range files {
@@ -185,6 +191,45 @@ egressSelections:
 		}
 	}
 	return &c, nil
+}
+
+// kubeconfig is the administrator's, as a server of k3s writes it.
+func (c *cluster) kubeconfig(listen string) ([]byte, error) {
+	key, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := c.client.sign(certificateRequest{
+		subject: pkix.Name{CommonName: "system:admin", Organization: []string{masters}},
+		usage:   x509.ExtKeyUsageClientAuth,
+	}, key.Public())
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	encode := base64.StdEncoding.EncodeToString
+	return fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+clusters:
+- name: default
+  cluster:
+    server: https://%s
+    certificate-authority-data: %s
+users:
+- name: default
+  user:
+    client-certificate-data: %s
+    client-key-data: %s
+contexts:
+- name: default
+  context:
+    cluster: default
+    user: default
+current-context: default
+`, listen, encode(c.server.pem), encode(encodePEM("CERTIFICATE", certificate.Raw)), encode(encodePEM("PRIVATE KEY", der))), nil
 }
 
 // clientKubelet and servingKubelet say what a node's certificates will say (handlers.go, ClientKubeletCert and ServingKubeletCert).

@@ -1,8 +1,8 @@
 // k3s is a model of a k3s server, made from reading k3s and not from running it. It is what stands between nodes, a real
 // kube-apiserver and kubelets in k3s, and nothing else of it:
 //
-//   - /cacerts, /ping, and /v1-k3s with the certificates of nodes, for the cluster's token, a node's password or a node's own
-//     certificate (pkg/server/handlers, pkg/nodepassword, pkg/server/auth);
+//   - /cacerts, /ping, and /v1-k3s with the certificates of nodes, for the cluster's token or a bootstrap token, a node's
+//     password or a node's own certificate (pkg/server/handlers, pkg/nodepassword, pkg/server/auth);
 //   - the egress proxy (CONNECT) through which kube-apiserver dials, which decides whether a connection takes the tunnel of an
 //     agent (pkg/daemons/control/tunnel.go), with the tunnel's server side at /v1-k3s/connect;
 //   - everything else is passed on to kube-apiserver, in the name of whom the client's certificate names.
@@ -16,18 +16,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -111,10 +115,11 @@ func (c caller) is(groups ...string) bool {
 }
 
 const (
-	agents  = "k3s:agent"
-	servers = "k3s:server"
-	nodes   = "system:nodes"
-	masters = "system:masters"
+	agents        = "k3s:agent"
+	servers       = "k3s:server"
+	nodes         = "system:nodes"
+	bootstrappers = "system:bootstrappers"
+	masters       = "system:masters"
 )
 
 var errNotAuthorized = errors.New("not authorized")
@@ -145,6 +150,9 @@ func newServer(c *cluster, api *api) http.Handler {
 	withRole := func(groups []string, next func(http.ResponseWriter, *http.Request, caller)) http.HandlerFunc {
 		return func(response http.ResponseWriter, request *http.Request) {
 			who, err := c.authenticate(request)
+			if who == nil && err == nil {
+				who, err = api.bootstrapToken(request)
+			}
 			switch {
 			case err != nil:
 				refuse(response, http.StatusUnauthorized, err)
@@ -156,7 +164,7 @@ func newServer(c *cluster, api *api) http.Handler {
 		}
 	}
 	signed := func(sign func(*http.Request, string) (certificateRequest, error), by *authority) http.HandlerFunc {
-		return withRole([]string{agents, nodes}, func(response http.ResponseWriter, request *http.Request, who caller) {
+		return withRole([]string{agents, nodes, bootstrappers}, func(response http.ResponseWriter, request *http.Request, who caller) {
 			select {
 			case mutating <- struct{}{}:
 				defer func() { <-mutating }()
@@ -182,7 +190,7 @@ func newServer(c *cluster, api *api) http.Handler {
 		})
 	}
 	file := func(pem []byte) http.HandlerFunc {
-		return withRole([]string{agents, nodes}, func(response http.ResponseWriter, _ *http.Request, _ caller) {
+		return withRole([]string{agents, nodes, bootstrappers}, func(response http.ResponseWriter, _ *http.Request, _ caller) {
 			response.Header().Set("Content-Type", "text/plain")
 			_, _ = response.Write(pem)
 		})
@@ -214,6 +222,25 @@ func newServer(c *cluster, api *api) http.Handler {
 	})
 }
 
+// ownVersion has an answer of /version say what k3s's kube-apiserver says, which is built with a suffix to its version (scripts/version.sh).
+func ownVersion(response *http.Response) error {
+	var version map[string]any
+	err := json.NewDecoder(response.Body).Decode(&version)
+	if err != nil {
+		return err
+	}
+	version["gitVersion"] = fmt.Sprint(version["gitVersion"], "+k3s1")
+	text, err := json.Marshal(version)
+	if err != nil {
+		return err
+	}
+	_ = response.Body.Close()
+	response.Body = io.NopCloser(bytes.NewReader(text))
+	response.ContentLength = int64(len(text))
+	response.Header.Set("Content-Length", strconv.Itoa(len(text)))
+	return nil
+}
+
 // reverseProxy passes a request on. kube-apiserver believes this front proxy whom the client's certificate names; a token speaks for
 // itself.
 func (a *api) reverseProxy(c *cluster) http.Handler {
@@ -222,6 +249,12 @@ func (a *api) reverseProxy(c *cluster) http.Handler {
 		return &httputil.ReverseProxy{
 			Transport:     transport,
 			FlushInterval: -1,
+			ModifyResponse: func(response *http.Response) error {
+				if response.Request.URL.Path != "/version" || response.StatusCode != http.StatusOK {
+					return nil
+				}
+				return ownVersion(response)
+			},
 			Rewrite: func(request *httputil.ProxyRequest) {
 				for name := range request.Out.Header {
 					if strings.HasPrefix(name, "X-Remote-") {

@@ -8,10 +8,14 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
 )
+
+// tokenID is the first part of a bootstrap token, which names its Secret.
+var tokenID = regexp.MustCompile(`^[a-z0-9]{6}$`)
 
 // api is kube-apiserver, as its front proxy calls it.
 type api struct {
@@ -68,27 +72,69 @@ type node struct {
 	} `json:"status"`
 }
 
-// nodes lists the Nodes of this moment. k3s watches them; asking when they are needed is the same, but never late.
-func (a *api) nodes() ([]node, error) {
-	request, err := http.NewRequest(http.MethodGet, a.url+"/api/v1/nodes", nil)
+// get reads an object or a list, and says whether there is one.
+func (a *api) get(path string, into any) (bool, error) {
+	request, err := http.NewRequest(http.MethodGet, a.url+path, nil)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	actAs(request.Header, caller{name: "k3s-supervisor", groups: []string{masters}})
 	client := http.Client{Transport: a.asProxy.Transport, Timeout: 10 * time.Second}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, errors.New(response.Status)
+	switch response.StatusCode {
+	case http.StatusOK:
+		return true, json.NewDecoder(response.Body).Decode(into)
+	case http.StatusNotFound:
+		return false, nil
+	default:
+		return false, errors.New(response.Status)
 	}
+}
+
+// nodes lists the Nodes of this moment. k3s watches them; asking when they are needed is the same, but never late.
+func (a *api) nodes() ([]node, error) {
 	var list struct {
 		Items []node `json:"items"`
 	}
-	err = json.NewDecoder(response.Body).Decode(&list)
+	_, err := a.get("/api/v1/nodes", &list)
 	return list.Items, err
+}
+
+// bootstrapToken says who shows a bootstrap token, if there is one in the request (BootstrapTokenAuthenticator, with the one of
+// Kubernetes in plugin/pkg/auth/authenticator/token/bootstrap). Of one that is not good k3s says 401.
+func (a *api) bootstrapToken(request *http.Request) (*caller, error) {
+	token, ok := strings.CutPrefix(request.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return nil, nil
+	}
+	id, hidden, ok := strings.Cut(token, ".")
+	if !ok || !tokenID.MatchString(id) {
+		return nil, errNotAuthorized
+	}
+	var secret struct {
+		Type string            `json:"type"`
+		Data map[string][]byte `json:"data"`
+	}
+	found, err := a.get("/api/v1/namespaces/kube-system/secrets/bootstrap-token-"+id, &secret)
+	if err != nil {
+		return nil, err
+	}
+	datum := func(name string) string { return string(secret.Data[name]) }
+	if !found || secret.Type != "bootstrap.kubernetes.io/token" || datum("token-secret") != hidden ||
+		datum("usage-bootstrap-authentication") != "true" {
+		return nil, errNotAuthorized
+	}
+	if end := datum("expiration"); end != "" {
+		if end, err := time.Parse(time.RFC3339, end); err != nil || time.Now().After(end) {
+			return nil, errNotAuthorized
+		}
+	}
+	groups := append(strings.Split(datum("auth-extra-groups"), ","), bootstrappers)
+	return &caller{name: "system:bootstrap:" + id, groups: groups}, nil
 }
 
 // refuse answers in the form that all of Kubernetes has for it (pkg/util/apierrors.go, SendError).

@@ -15,6 +15,7 @@ pub struct K3s {
     _apiserver: Process,
     url: String,
     token: String,
+    kubeconfig: PathBuf,
     kubectl: Kubectl,
 }
 
@@ -64,6 +65,7 @@ impl K3s {
             _apiserver: apiserver,
             url: format!("https://{listen}"),
             token: read(&file("token"))?.trim().to_owned(),
+            kubeconfig: file("k3s.yaml"),
             kubectl,
         })
     }
@@ -78,6 +80,12 @@ impl K3s {
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// Returns the administrator's kubeconfig, as a server of k3s writes it.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// kubectl as an administrator, at the API server that reaches nodes through k3s.

@@ -31,7 +31,7 @@ pub struct NodeSetup<'a> {
     token: Option<String>,
     authority_hash: Option<String>,
     tap: Option<TapInterface>,
-    of_k3s: bool,
+    k3s: Option<PathBuf>,
     emulated: bool,
 }
 
@@ -59,7 +59,7 @@ impl<'a> NodeSetup<'a> {
             token: None,
             authority_hash: None,
             tap: None,
-            of_k3s: false,
+            k3s: None,
             emulated: case.on_board(),
         }
     }
@@ -104,12 +104,13 @@ impl<'a> NodeSetup<'a> {
         self
     }
 
-    /// Joins k3s with its token, and is given nothing else.
+    /// Joins k3s: a process is given the cluster's token and nothing else, and a board's settings are made from the administrator's
+    /// kubeconfig.
     #[must_use]
     pub fn joining_k3s(mut self, k3s: &K3s) -> Self {
         self.server = Some(k3s.url().to_owned());
         self.token = Some(k3s.token().to_owned());
-        self.of_k3s = true;
+        self.k3s = Some(k3s.kubeconfig().to_owned());
         self
     }
 
@@ -163,13 +164,13 @@ impl<'a> NodeSetup<'a> {
                 name: &self.name,
                 address,
                 server,
-                credentials: match &self.token {
-                    Some(token) => Credentials::Token(token),
-                    None if self.server.is_some() => Credentials::Serving(&credentials),
-                    None => Credentials::Both(&credentials),
+                credentials: match (&self.k3s, &self.token) {
+                    (Some(kubeconfig), _) => Credentials::Kubeconfig(kubeconfig),
+                    (None, Some(token)) => Credentials::Token(token),
+                    (None, None) if self.server.is_some() => Credentials::Serving(&credentials),
+                    (None, None) => Credentials::Both(&credentials),
                 },
                 tap: self.tap.as_ref(),
-                of_k3s: self.of_k3s,
                 authority_hash: self.authority_hash.as_deref(),
                 more: &self.arguments,
             };
@@ -185,7 +186,7 @@ impl<'a> NodeSetup<'a> {
                     self.server.unwrap_or_else(|| control_plane.server_url()),
                 );
                 match self.authority_hash {
-                    _ if self.of_k3s => {}
+                    _ if self.k3s.is_some() => {}
                     Some(hash) => set("--discovery-token-ca-cert-hash", hash),
                     None => set("--certificate-authority", authority.clone()),
                 }
@@ -205,7 +206,7 @@ impl<'a> NodeSetup<'a> {
                 set("--serving-certificate", text(&credentials.serving.certificate));
                 set("--serving-key", text(&credentials.serving.key));
             }
-            if !self.of_k3s {
+            if self.k3s.is_none() {
                 set("--client-ca-file", authority);
             }
             set("--state-dir", text(&state));
@@ -500,8 +501,6 @@ struct Provisioned<'a> {
     server: &'a str,
     credentials: Credentials<'a>,
     tap: Option<&'a TapInterface>,
-    /// It finds the authority by the token.
-    of_k3s: bool,
     /// The authority is found by this.
     authority_hash: Option<&'a str>,
     more: &'a [String],
@@ -512,6 +511,8 @@ enum Credentials<'a> {
     Both(&'a NodeCredentials),
     Serving(&'a NodeCredentials),
     Token(&'a str),
+    /// Of k3s, which says all else.
+    Kubeconfig(&'a Path),
 }
 
 /// Where an emulated board's settings and its flash lie.
@@ -563,7 +564,7 @@ impl Provisioned<'_> {
                 command.args(["--node-ip", &self.address.to_string()]);
             }
         }
-        if !self.of_k3s {
+        if !matches!(self.credentials, Credentials::Kubeconfig(_)) {
             match self.authority_hash {
                 Some(hash) => command.args(["--discovery-token-ca-cert-hash", hash]),
                 None => command.args(["--certificate-authority", &authority]),
@@ -581,6 +582,7 @@ impl Provisioned<'_> {
             }
             Credentials::Serving(credentials) => identity("serving", &credentials.serving),
             Credentials::Token(token) => drop(command.args(["--token", token])),
+            Credentials::Kubeconfig(path) => drop(command.arg("--kubeconfig").arg(path)),
         }
         command.args(self.more).arg("--output").arg(&settings);
         let output = command.output().context("cannot run picolet provision")?;
@@ -595,7 +597,10 @@ impl Provisioned<'_> {
         let mut arguments = vec!["emulate".to_owned(), text(image), text(&settings)];
         arguments.extend(["--ssid", SSID, "--passphrase-file"].map(str::to_owned));
         arguments.extend([text(&passphrase), "--no-status".to_owned()]);
-        if matches!(self.credentials, Credentials::Token(_)) {
+        if matches!(
+            self.credentials,
+            Credentials::Token(_) | Credentials::Kubeconfig(_)
+        ) {
             // What it was given must outlive a power cut.
             arguments.extend(["--flash".to_owned(), text(&folder.join("flash.bin"))]);
         }

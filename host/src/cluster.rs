@@ -208,6 +208,15 @@ pub(crate) fn is_refused(error: &anyhow::Error, code: u16) -> bool {
         .is_some_and(|refused| refused.code == code)
 }
 
+/// Whether the same question may be answered another time: nobody did now, or refused to.
+pub(crate) fn may_heal(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<ureq::Error>() {
+        Some(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => false,
+        Some(_) => true,
+        None => error.is::<Refused>(),
+    }
+}
+
 fn found(result: Result<Value>) -> Result<Option<Value>> {
     match result {
         Err(error) if is_refused(&error, 404) => Ok(None),

@@ -18,6 +18,7 @@ mod logging;
 mod network;
 mod node;
 mod nodes;
+mod patience;
 mod provision;
 mod retire;
 mod run;
@@ -63,7 +64,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
-        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Run(arguments) => run::run(*arguments),
         Verb::Approve(arguments) => approve::run(&arguments),
         Verb::Nodes(arguments) => nodes::run(&arguments),
         Verb::Retire(arguments) => retire::run(&arguments),

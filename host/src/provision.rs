@@ -81,7 +81,8 @@ pub(crate) struct Arguments {
     ntp: Vec<String>,
 
     /// Prepare the cluster of this kubeconfig for the board, as its administrator: apply the rights of deploy/bootstrap.yaml and
-    /// deploy/rbac.yaml, make a bootstrap token that expires, and take server and authority from it.
+    /// deploy/rbac.yaml, make a bootstrap token that expires, and take server and authority from it. A cluster of k3s is recognised:
+    /// the token is one of k3s's then, and nobody has to approve the board.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_authority", "discovery_token_ca_cert_hash", "token",
         "client_certificate", "serving_certificate"])]
     kubeconfig: Option<PathBuf>,
@@ -162,12 +163,12 @@ Examples:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
       --server https://192.168.1.10:6443 --certificate-authority ca.crt \\
       --token abcdef.0123456789abcdef --node-name pico-1 -o settings.uf2
-  The same, with a kubeconfig at hand; nothing else has to be prepared in the cluster:
+  The same, with a kubeconfig at hand, of k3s too; nothing else has to be prepared in the cluster:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
       --kubeconfig ~/.kube/config --node-name pico-1 -o settings.uf2
-  The same for a k3s cluster; its token is in /var/lib/rancher/k3s/server/node-token of a server:
+  The same for a k3s cluster, with what k3s token create prints on a server:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
-      --server https://192.168.1.10:6443 --token K10…::server:… --node-name pico-1 -o settings.uf2
+      --server https://192.168.1.10:6443 --token K10…::abcdef.0123456789abcdef --node-name pico-1 -o settings.uf2
   The same for a board that is given its certificate:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
       --server https://192.168.1.10:6443 --certificate-authority ca.crt \\
@@ -281,14 +282,21 @@ impl Arguments {
             } else {
                 self.server.clone()
             };
+            let place = format!("--kubeconfig {}", path.display());
+            // What is in a file is read where it is put.
+            let clients = self.client_ca_file.as_ref().map(|_| Vec::new());
+            let (token, clients) = match onboarding.k3s_cluster(&servers[0], clients)? {
+                Some(k3s) => (k3s.token, k3s.clients),
+                None => (onboarding.token().to_owned(), Vec::new()),
+            };
             return Ok(Cluster {
                 servers,
-                authorities: material::authorities_in(
-                    onboarding.authority(),
-                    &format!("--kubeconfig {}", path.display()),
-                )?,
-                clients: Vec::new(),
-                token: Some(onboarding.token().to_owned()),
+                authorities: material::authorities_in(onboarding.authority(), &place)?,
+                clients: match clients.is_empty() {
+                    true => Vec::new(),
+                    false => material::authorities_in(&clients, &place)?,
+                },
+                token: Some(token),
                 onboarding: Some(onboarding),
             });
         }

@@ -7,6 +7,7 @@ use crate::k3s;
 use crate::kubeconfig::{self, Access};
 use crate::logging;
 use crate::node::Node;
+use crate::patience::until_it_heals;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use picolet_kube::selector::Taint;
@@ -14,6 +15,7 @@ use picolet_kube::{Quantity, Timestamp};
 use picolet_kubelet::{Capacity, Join, Limits, Settings, StaticToken};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Run nodes of a cluster in this process.
@@ -132,16 +134,48 @@ Examples:
       --client-certificate 'pki/{name}.crt' --client-key 'pki/{name}.key'";
 
 /// Runs them until the process is told to end.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
     logging::start(arguments.log_format);
     if let Some(directory) = &arguments.state_dir {
         std::fs::create_dir_all(directory).with_context(|| format!("--state-dir {}", directory.display()))?;
     }
-    let discovered = arguments.discover()?;
+    let arguments = Arc::new(arguments);
+    let Some(discovered) = discovered(&arguments)? else {
+        return Ok(());
+    };
     let nodes = (0..arguments.count)
         .map(|n| arguments.node(n, &discovered))
         .collect::<Result<Vec<_>>>()?;
     run_nodes(nodes)
+}
+
+/// Completes when the process is told to end.
+async fn told_to_end() -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate()).context("cannot await signals")?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+/// What is found out about the cluster, however long that takes; `None` where the process is told to end before.
+fn discovered(arguments: &Arc<Arguments>) -> Result<Option<Discovered>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start")?;
+    let attempt = || {
+        let arguments = arguments.clone();
+        let discovered = runtime.spawn_blocking(move || arguments.discover());
+        async move { discovered.await.context("nothing was found out")? }
+    };
+    let discovered = runtime.block_on(async {
+        tokio::select! {
+            discovered = until_it_heals(attempt) => discovered.map(Some),
+            ended = told_to_end() => ended.map(|()| None),
+        }
+    });
+    // Whoever is being asked is not waited for.
+    runtime.shutdown_background();
+    discovered
 }
 
 /// Spreads nodes over the machine's processors; each node stays on one thread. Returns when one of them fails for good,
@@ -169,11 +203,9 @@ pub(crate) fn run_nodes(nodes: Vec<Node>) -> Result<()> {
                             node.run().await.with_context(|| format!("node {name}"))
                         });
                     }
-                    let mut terminated = signal(SignalKind::terminate()).context("cannot await signals")?;
                     tokio::select! {
                         Some(ended) = running.join_next() => ended.context("a node's task ended")?,
-                        _ = tokio::signal::ctrl_c() => Ok(()),
-                        _ = terminated.recv() => Ok(()),
+                        ended = told_to_end() => ended,
                     }
                 }))
             });
@@ -205,8 +237,8 @@ impl Arguments {
                 && self.state_dir.as_ref().is_some_and(has_joined)
     }
 
-    /// What is found out about the cluster before a node begins. What the server is asked for is kept, so that a node starts while
-    /// its server is away.
+    /// Finds out about the cluster what a node has to know before it begins. What the server is asked for is kept, so that a node starts
+    /// while its server is away.
     fn discover(&self) -> Result<Discovered> {
         let by_hand = self.kubeconfig.is_some() || self.client_certificate.is_some();
         let of_k3s = k3s::token_of_environment().filter(|_| self.token.is_none() && !by_hand);

@@ -224,7 +224,7 @@ pub(crate) fn retired(case: &Case<'_>, node: &mut Node<'_>, token: &str) -> Resu
 }
 
 /// The settings in a UF2 file, as they lie in flash: its blocks have 256 bytes at 32 of 512.
-fn settings(file: &Path) -> Result<Vec<u8>> {
+pub(crate) fn settings(file: &Path) -> Result<Vec<u8>> {
     let file = fs::read(file)?;
     ensure!(
         !file.is_empty() && file.len() % 512 == 0,
@@ -241,13 +241,18 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// `picolet provision`, as far as a board named `node`. Returns what it said, and its file.
-fn provision(case: &Case<'_>, node: &str, more: &[&str]) -> Result<(Output, PathBuf)> {
+/// `picolet provision`, as far as a board named `node` that goes to `server`. Returns what it said, and its file.
+pub(crate) fn provision(
+    case: &Case<'_>,
+    server: &str,
+    node: &str,
+    more: &[&str],
+) -> Result<(Output, PathBuf)> {
     let control_plane = case.cluster().control_plane();
     let file = control_plane.directory().join(format!("{node}.uf2"));
     let output = Command::new(case.cluster().program())
         .args(["provision", "--board=pico-w", "--ssid=attic", "--node-name", node])
-        .args(["--server", &control_plane.server_url()])
+        .args(["--server", server])
         .args(more)
         .arg("--output")
         .arg(&file)
@@ -275,7 +280,8 @@ pub(crate) fn provisioned_from_a_kubeconfig(case: &Case<'_>) -> Result<()> {
         &namespace,
         "--token-ttl=10m",
     ];
-    let (output, file) = provision(case, &name, &options)?;
+    let server = case.cluster().control_plane().server_url();
+    let (output, file) = provision(case, &server, &name, &options)?;
     let said = text(&output.stdout);
     ensure!(output.status.success(), "{output:?}");
     let id = said
@@ -325,7 +331,7 @@ pub(crate) fn provisioned_from_a_kubeconfig(case: &Case<'_>) -> Result<()> {
         "the settings have another token"
     );
     ensure!(
-        contains(&flash, case.cluster().control_plane().server_url().as_bytes()),
+        contains(&flash, server.as_bytes()),
         "the settings have another server"
     );
     for role in ["picolet-config", "picolet-labelled-config"] {
@@ -338,7 +344,7 @@ pub(crate) fn provisioned_from_a_kubeconfig(case: &Case<'_>) -> Result<()> {
     node.wait_ready(Duration::from_secs(90))
         .with_context(|| node.log())?;
     // A second board finds all of it there.
-    let (output, _) = provision(case, &format!("{name}-2"), &options)?;
+    let (output, _) = provision(case, &server, &format!("{name}-2"), &options)?;
     ensure!(output.status.success(), "{output:?}");
     Ok(())
 }
@@ -350,9 +356,10 @@ fn wrong_hash() -> String {
 
 /// What `picolet provision` makes of a hash by which it is to know the authority of the cluster.
 fn provision_by(case: &Case<'_>, node: &str, hash: &str) -> Result<(Output, PathBuf)> {
-    let token = case.cluster().control_plane().bootstrap_token();
+    let control_plane = case.cluster().control_plane();
+    let token = control_plane.bootstrap_token();
     let options = ["--token", token, "--discovery-token-ca-cert-hash", hash];
-    provision(case, node, &options)
+    provision(case, &control_plane.server_url(), node, &options)
 }
 
 /// The hash that the cluster's authority has, as `picolet provision` says it to somebody who has a wrong one.

@@ -10,6 +10,7 @@ use picolet_conformance::{Case, K3s, Node, until};
 use picolet_controlplane::Place;
 use serde_json::json;
 
+use crate::fleet::{provision, settings};
 use crate::joining::{is_open, wait_certificates, wait_log};
 use crate::{Entry, beside};
 
@@ -93,6 +94,40 @@ fn from_a_token_to_logs(case: &Case<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The token that `picolet provision` makes from a kubeconfig of k3s for a board of that name, as its settings have it.
+fn provisioned(case: &Case<'_>, k3s: &K3s, name: &str) -> Result<String> {
+    let kubeconfig = k3s.kubeconfig().to_str().context("the path is not UTF-8")?;
+    let (output, file) = provision(case, k3s.url(), name, &["--kubeconfig", kubeconfig])?;
+    ensure!(output.status.success(), "{output:?}");
+    let (hash, _) = k3s.token().split_once("::").context("a token has a hash")?;
+    let settings = settings(&file)?;
+    let mut windows = settings.windows(hash.len() + "::abcdef.0123456789abcdef".len());
+    let token = windows.find(|window| window.starts_with(hash.as_bytes()));
+    let token = String::from_utf8(token.context("no token of k3s in the settings")?.to_owned())?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let (_, hidden) = token.split_once('.').context("it is no bootstrap token")?;
+    ensure!(!said.contains(hidden), "the token is shown");
+    Ok(token)
+}
+
+/// The Secret of a bootstrap token, and what it says.
+fn token_secret(k3s: &K3s, token: &str) -> Result<(String, String)> {
+    let (_, told) = token.split_once("::").context("a token has a hash")?;
+    let (id, _) = told.split_once('.').context("it is no bootstrap token")?;
+    let name = format!("bootstrap-token-{id}");
+    let template = "go-template={{range $name, $value := .data}}{{$name}}={{base64decode $value}}\n{{end}}";
+    let get = [
+        "get",
+        "secret",
+        &name,
+        "--namespace=kube-system",
+        "--output",
+        template,
+    ];
+    let said = k3s.kubectl().run(get)?;
+    Ok((name, said))
+}
+
 /// What `picolet run` says to a token with which it does not begin.
 fn refused_with(case: &Case<'_>, token: &str) -> Result<String> {
     let k3s = case.cluster().k3s()?;
@@ -121,19 +156,42 @@ fn refused_with(case: &Case<'_>, token: &str) -> Result<String> {
 
 fn refusals(case: &Case<'_>) -> Result<()> {
     let k3s = case.cluster().k3s()?;
-    let (authority, _) = k3s.token().rsplit_once(':').context("a token has a colon")?;
-    let said = refused_with(case, &format!("{authority}:wrong"))?;
-    ensure!(
-        said.contains("k3s refuses it: it is wrong or has expired"),
-        "{said}"
-    );
     let said = refused_with(case, &format!("K10{}::server:wrong", "0".repeat(64)))?;
     ensure!(said.contains("somebody stands between"), "{said}");
     let said = refused_with(case, "wrong")?;
     ensure!(said.contains("give --certificate-authority too"), "{said}");
 
-    let mut node = case.node().joining_k3s(k3s).start()?;
+    let setup = case.node();
+    let token = provisioned(case, k3s, setup.name())?;
+    let (secret, said) = token_secret(k3s, &token)?;
+    for datum in [
+        "auth-extra-groups=system:bootstrappers:k3s:default-node-token\n",
+        "usage-bootstrap-authentication=true",
+        "expiration=2",
+        setup.name(),
+    ] {
+        ensure!(said.contains(datum), "no {datum} in {said}");
+    }
+    // What may heal is waited for: a token that is not good yet.
+    let good = |good: bool| {
+        let patch = format!("{{\"stringData\":{{\"usage-bootstrap-authentication\":\"{good}\"}}}}");
+        k3s.kubectl().run([
+            "patch",
+            "secret",
+            &secret,
+            "--namespace=kube-system",
+            "--patch",
+            &patch,
+        ])
+    };
+    good(false)?;
+    let mut node = setup.joining_k3s(k3s).joining(&token).start()?;
+    wait_log(&node, "k3s refuses it: it is wrong or has expired")?;
+    ensure!(node.object().is_err(), "it joined with a token that is not good");
+    good(true)?;
     node.wait_ready(LIMIT).with_context(|| node.log())?;
+    let told = node.log().matches("k3s refuses it").count();
+    ensure!(told == 1, "it was told {told} times: {}", node.log());
     wait_certificates(&node, "True", "serving certificate until")?;
     let path = |record: &str| node.state().join(format!("{}.{record}", node.name()));
     let paths = ["NodePassword", "ClientIdentity", "ServingIdentity"].map(path);

@@ -1,9 +1,11 @@
 //! What somebody who administers a cluster prepares in it for a board: the rights to join, and a token to join with.
 //!
-//! The rights are those of `deploy/`, the very files. The token is as kubeadm makes them, and nobody sees it but the board.
+//! The rights are those of `deploy/`, the very files. The token is as kubeadm makes them, or on k3s as `k3s token create` does, and nobody sees
+//! it but the board.
 
 use crate::clock;
 use crate::cluster::Client;
+use crate::k3s;
 use crate::kubeconfig;
 use anyhow::{Context, Result, bail};
 use picolet_kube::Timestamp;
@@ -13,12 +15,10 @@ use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// The rights: to join, and to read the configuration.
-const MANIFESTS: [&str; 2] = [
-    include_str!("../../../deploy/bootstrap.yaml"),
-    include_str!("../../../deploy/rbac.yaml"),
-];
-/// The group that these rights are given to.
+/// The rights: to join, and to read the configuration. On k3s whoever has a token may join.
+const TO_JOIN: &str = include_str!("../../../deploy/bootstrap.yaml");
+const TO_READ: &str = include_str!("../../../deploy/rbac.yaml");
+/// The group that the first are given to.
 const GROUP: &str = "system:bootstrappers:picolet";
 
 /// What is going to be done.
@@ -30,6 +30,7 @@ pub(super) struct Onboarding {
     namespace: String,
     token: String,
     expires: Timestamp,
+    is_k3s: bool,
 }
 
 /// Reads `30m`, `12h` or `2d` as seconds.
@@ -53,9 +54,11 @@ pub(super) fn lifetime(text: &str) -> Result<u64, &'static str> {
 impl Onboarding {
     pub(super) fn new(path: &Path, node: &str, namespace: &str, lifetime: u64) -> Result<Self> {
         let person = kubeconfig::read_person(path)?;
+        let client = Client::from_kubeconfig(Some(path))?;
         let now = clock::system().map_or(0, UnixMicros::seconds);
         Ok(Self {
-            client: Client::from_kubeconfig(Some(path))?,
+            is_k3s: k3s::is_k3s(&client)?,
+            client,
             server: person.server,
             authority: person.certificate_authority,
             node: node.to_owned(),
@@ -70,8 +73,18 @@ impl Onboarding {
         &self.authority
     }
 
+    /// What the board joins with.
     pub(super) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// The cluster as whoever joins k3s has to know it, if it is one: for a board that goes to `server`. Who may call the board is asked
+    /// for unless it is known.
+    pub(super) fn k3s_cluster(&self, server: &str, clients: Option<Vec<u8>>) -> Result<Option<k3s::Cluster>> {
+        if !self.is_k3s {
+            return Ok(None);
+        }
+        k3s::Cluster::of_administrator(&self.client, server, &self.authority, &self.token, clients).map(Some)
     }
 
     /// The server as the board can reach it.
@@ -88,7 +101,11 @@ impl Onboarding {
 
     /// Does it, and says so.
     pub(super) fn apply(&self) -> Result<()> {
-        for (path, object) in objects(&self.namespace)? {
+        let (manifests, group) = match self.is_k3s {
+            true => (&[TO_READ][..], k3s::BOOTSTRAP_GROUP),
+            false => (&[TO_JOIN, TO_READ][..], GROUP),
+        };
+        for (path, object) in objects(manifests, &self.namespace)? {
             self.client.apply(&path, &object).with_context(|| {
                 let kind = object["kind"].as_str().unwrap_or_default();
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -107,7 +124,7 @@ impl Onboarding {
                 "token-secret": secret,
                 "expiration": self.expires.time().to_string(),
                 "usage-bootstrap-authentication": "true",
-                "auth-extra-groups": GROUP,
+                "auth-extra-groups": group,
             },
         });
         self.client
@@ -118,14 +135,19 @@ impl Onboarding {
             self.namespace,
             self.expires.time()
         );
+        if self.is_k3s {
+            println!(
+                "It is a cluster of k3s: the board gets its certificates for that token, and nobody has to approve."
+            );
+        }
         Ok(())
     }
 }
 
 /// The objects of the manifests, and where they go.
-fn objects(namespace: &str) -> Result<Vec<(String, Value)>> {
+fn objects(manifests: &[&str], namespace: &str) -> Result<Vec<(String, Value)>> {
     let mut objects = Vec::new();
-    for manifest in MANIFESTS {
+    for manifest in manifests {
         for document in serde_yaml_ng::Deserializer::from_str(manifest) {
             let mut object = Value::deserialize(document).context("deploy/")?;
             let name = object["metadata"]["name"].as_str().context("no name")?.to_owned();
@@ -185,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_rights_of_deploy_go_where_they_belong() {
-        let objects = objects("workshop").expect("they can be read");
+        let objects = objects(&[TO_JOIN, TO_READ], "workshop").expect("they can be read");
         assert_eq!(objects.len(), 7);
         let paths: Vec<&str> = objects.iter().map(|(path, _)| path.as_str()).collect();
         assert!(
