@@ -229,6 +229,7 @@ impl Board {
                 .code
                 .forget(crate::cpu::code::RAM, 0, crate::chip::memory::RAM_SIZE);
         }
+        self.machine.chip.flash.power_cycle();
         self.machine.chip.watchdog.scratch = [0; 8];
         self.machine.chip.watchdog.fired = None;
         self.machine.reset();

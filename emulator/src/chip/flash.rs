@@ -118,6 +118,13 @@ impl Flash {
         nanos < self.busy_until
     }
 
+    /// Loses power and gets it back: what it was doing has ended, and what it was told is forgotten.
+    pub(crate) fn power_cycle(&mut self) {
+        self.write_enabled = false;
+        self.busy_until = 0;
+        self.position = 0;
+    }
+
     /// Counts an operation and answers how much of it happens before power goes.
     fn begin(&mut self, length: u32) -> u32 {
         self.operations += 1;
@@ -355,5 +362,14 @@ mod tests {
         assert_eq!((flash.bytes()[2047], flash.bytes()[2048]), (0xff, 0));
         flash.program(0, &[1]);
         assert_eq!(flash.bytes()[0], 0xff, "nothing happens without power");
+
+        send(&mut flash, 0, &[0x06]);
+        flash.busy_until = 45_000_000;
+        flash.power_cycle();
+        assert_eq!(
+            send(&mut flash, 0, &[0x05, 0])[1],
+            0,
+            "it does nothing, and may not write"
+        );
     }
 }
