@@ -1,15 +1,18 @@
 //! The BOOTSEL button while the firmware runs: held for ten seconds, it has the board forget who it is.
 //!
 //! The button pulls at the flash's chip select, so that nothing may want the flash while it is looked at: that is done from RAM, with
-//! interrupts off, in 25 µs, once a second (RP2040 datasheet 2.8.1, and embassy-rp's `bootsel`). What is to be forgotten
+//! interrupts off, in 25 µs, once a second (RP2040 datasheet 2.8.1, and embassy-rp's `bootsel`; on an RP2350 our own). What is to be forgotten
 //! is noted, and done at the next start, when nothing uses it; the board starts over once the button is let go, since the boot ROM
 //! would show its USB drive before that.
 
+#[cfg(target_abi = "eabihf")]
+use crate::bootsel::is_pressed;
 use crate::flash::{self, Storage};
 use crate::node::Node;
 use crate::{fault, log, network};
 use embassy_rp::Peri;
-use embassy_rp::bootsel::is_bootsel_pressed;
+#[cfg(target_abi = "eabi")]
+use embassy_rp::bootsel::is_bootsel_pressed as is_pressed;
 use embassy_rp::peripherals::BOOTSEL;
 use embassy_time::{Duration, Timer};
 use picolet_device::led::Show;
@@ -35,7 +38,7 @@ pub(crate) async fn watch(
     let mut held = 0;
     loop {
         Timer::after(LOOK).await;
-        let pressed = is_bootsel_pressed(button.reborrow());
+        let pressed = is_pressed(button.reborrow());
         match (pressed, held) {
             (false, 0) => continue,
             (false, HELD) => fault::restart(),

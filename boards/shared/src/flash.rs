@@ -140,7 +140,6 @@ pub(crate) fn forget(
     Ok(true)
 }
 
-#[cfg(target_abi = "eabi")]
 /// Notes that the device is to forget who it is, where nobody else uses its records, which are in `region`.
 pub(crate) fn note_to_forget(storage: &'static Storage, region: Region) -> Result<(), RecordError> {
     block_on(storage.records(region)?.store(Record::Forget, &[1]))

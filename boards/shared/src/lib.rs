@@ -13,7 +13,8 @@
 extern crate alloc;
 
 // embassy-rp reads it on the RP2040 only.
-#[cfg(target_abi = "eabi")]
+#[cfg(target_abi = "eabihf")]
+mod bootsel;
 mod button;
 mod clock;
 mod entropy;
@@ -157,11 +158,8 @@ fn start(model: &'static Model, room: network::Room) -> &'static Executor {
                 let identity = machine::Identity::of(model, unique, before);
                 node(spawner, identity, p.ADC, provisions)
             });
-            #[cfg(target_abi = "eabi")]
-            {
-                let button = button::watch(p.BOOTSEL, node.ok(), storage, layout.device);
-                spawner.spawn(button.expect("this is spawned once"));
-            }
+            let button = button::watch(p.BOOTSEL, node.ok(), storage, layout.device);
+            spawner.spawn(button.expect("this is spawned once"));
             match node {
                 Ok(node) => {
                     spawner.spawn(firmware::prove(node, storage, layout).expect("this is spawned once"));

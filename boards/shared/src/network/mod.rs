@@ -113,7 +113,6 @@ pub(crate) fn show(what: Show) {
     change_shown(|shown| shown.0 = what);
 }
 
-#[cfg(target_abi = "eabi")]
 /// Makes the LED show this whatever else it is told, as long as it is something.
 pub(crate) fn show_over(what: Option<Show>) {
     change_shown(|shown| shown.1 = what);
