@@ -28,6 +28,7 @@ pub(crate) struct Files {
     pub(crate) etcd_client: Identity,
     pub(crate) apiserver: Identity,
     pub(crate) kubelet_client: Identity,
+    pub(crate) administrator: Identity,
     pub(crate) front_proxy_client: Identity,
     pub(crate) controller_manager: Identity,
     pub(crate) scheduler: Identity,

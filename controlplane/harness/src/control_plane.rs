@@ -6,6 +6,7 @@ use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -98,34 +99,25 @@ impl ControlPlane {
     }
 
     fn write_kubeconfigs(&self) -> Result<()> {
+        self.write_kubeconfig(
+            &self.admin_kubeconfig(),
+            &User::Certificate(&self.files.administrator),
+        )?;
         let clients = [
             (
-                self.admin_kubeconfig(),
-                "kubernetes-admin",
-                Some("system:masters"),
-            ),
-            (
-                self.files.controller_manager_kubeconfig.clone(),
+                &self.files.controller_manager_kubeconfig,
                 "system:kube-controller-manager",
-                None,
             ),
-            (
-                self.files.scheduler_kubeconfig.clone(),
-                "system:kube-scheduler",
-                None,
-            ),
+            (&self.files.scheduler_kubeconfig, "system:kube-scheduler"),
         ];
-        for (path, common_name, organization) in clients {
+        for (path, common_name) in clients {
             let file = common_name.trim_start_matches("system:");
-            let identity = self.pki.client(
-                file,
-                Subject {
-                    common_name,
-                    organization,
-                },
-                Validity::default(),
-            )?;
-            self.write_kubeconfig(&path, &User::Certificate(&identity))?;
+            let subject = Subject {
+                common_name,
+                organization: None,
+            };
+            let identity = self.pki.client(file, subject, Validity::default())?;
+            self.write_kubeconfig(path, &User::Certificate(&identity))?;
         }
         self.write_kubeconfig(&self.bootstrap_kubeconfig(), &User::Token(&self.bootstrap_token))
     }
@@ -417,6 +409,22 @@ fn prepare(directory: &Path, place: Place) -> Result<(Pki, Files)> {
         "kubernetes.default.svc",
         "kubernetes.default.svc.cluster.local",
     ];
+    let administrator = Subject {
+        common_name: "kubernetes-admin",
+        organization: Some("system:masters"),
+    };
+    // RSA keys take some time.
+    let (apiserver, kubelet_client, administrator) = thread::scope(|scope| {
+        let apiserver =
+            scope.spawn(|| pki.rsa_server("apiserver", subject("kube-apiserver"), &names, &addresses));
+        let kubelet_client = scope.spawn(|| {
+            let name = "apiserver-kubelet-client";
+            pki.rsa_client(name, subject("kube-apiserver-kubelet-client"))
+        });
+        let administrator = pki.rsa_client("kubernetes-admin", administrator);
+        let join = |made: thread::ScopedJoinHandle<'_, _>| made.join().expect("no thread panics");
+        (join(apiserver), join(kubelet_client), administrator)
+    });
     let files = Files {
         directory: directory.into(),
         authority: pki.cluster_authority().clone(),
@@ -424,12 +432,9 @@ fn prepare(directory: &Path, place: Place) -> Result<(Pki, Files)> {
         front_proxy_authority: pki.front_proxy_authority().into(),
         etcd_server: pki.etcd_server(address)?,
         etcd_client: pki.etcd_client()?,
-        apiserver: serve("apiserver", "kube-apiserver", &names, &addresses)?,
-        kubelet_client: pki.client(
-            "apiserver-kubelet-client",
-            subject("kube-apiserver-kubelet-client"),
-            Validity::default(),
-        )?,
+        apiserver: apiserver?,
+        kubelet_client: kubelet_client?,
+        administrator: administrator?,
         front_proxy_client: pki.front_proxy_client()?,
         controller_manager: serve(
             "kcm-serving",
