@@ -412,6 +412,11 @@ impl<C: Clock> Cluster<C> {
         }
     }
 
+    /// The password by which a node is known that joined by k3s's way.
+    pub fn k3s_password(&self, node: &str) -> Option<String> {
+        self.0.state.borrow().k3s_passwords.get(node).cloned()
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
         let state = self.0.state.borrow();

@@ -403,7 +403,7 @@ fn a_board_joins_with_a_token_and_keeps_who_it_is() {
         assert_eq!(requests(&bench.testbed, purpose), 1, "{purpose}");
     }
 
-    expect_no_secret(&mut bench, &kept);
+    expect_no_secret(&mut bench, (TOKEN, &TOKEN[7..]), &kept);
 }
 
 /// What of a secret would give it away, in flash or in a text: itself, and as hexadecimal or base64.
@@ -424,13 +424,14 @@ fn holds(place: &[u8], secret: &[u8]) -> bool {
         .any(|trace| memchr::memmem::find(place, trace).is_some())
 }
 
-/// Looks for keys, token and passphrase in all that the board has told and tells, and in its flash where they have no business.
-fn expect_no_secret(bench: &mut Bench, keys: &[Vec<u8>]) {
+/// Looks for keys, token and passphrase in all that the board has told and tells, and in its flash where they have no business. Of the
+/// token a part may be told; the other is its secret.
+fn expect_no_secret(bench: &mut Bench, (token, hidden): (&str, &str), keys: &[Vec<u8>]) {
     let (flash, settings, device) = (bench.testbed.board.flash(), PICO_W.settings, PICO_W.device);
     let region = |region: Region| region.offset as usize..region.end() as usize;
     let without = |place: std::ops::Range<usize>| [&flash[..place.start], &flash[place.end..]].concat();
     let (beside_settings, beside_device) = (without(region(settings)), without(region(device)));
-    let given = [TOKEN.as_bytes(), PASSPHRASE.as_bytes()];
+    let given = [token.as_bytes(), PASSPHRASE.as_bytes()];
     for secret in given {
         assert!(
             holds(&flash[region(settings)], secret),
@@ -480,8 +481,8 @@ fn expect_no_secret(bench: &mut Bench, keys: &[Vec<u8>]) {
         told.contains("started by") && told.contains("picolet_heap_used_bytes"),
         "{told}"
     );
-    // A token's first part is its name, and may be told; its second is all hexadecimal digits here, as a program may have them.
-    let secrets = given.into_iter().chain([&TOKEN.as_bytes()[7..]]);
+    // The secret is all hexadecimal digits here, as a program may have them: it is not looked for in the whole flash.
+    let secrets = given.into_iter().chain([hidden.as_bytes()]);
     for secret in secrets.chain(keys.iter().map(Vec::as_slice)) {
         assert!(!holds(told.as_bytes(), secret), "{secret:02x?}:\n{told}");
     }
@@ -668,6 +669,13 @@ fn a_board_joins_k3s_and_keeps_its_name_over_new_firmware() {
     let node = bench.testbed.cluster.get("nodes", "", NODE).expect("a Node");
     let port = &node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"];
     assert_ne!(port, 10250, "k3s would take the tunnel of an agent");
+    let password = bench.testbed.cluster.k3s_password(NODE).expect("it was told one");
+    let password = u128::from_str_radix(&password, 16).expect("hexadecimal digits");
+    expect_no_secret(
+        &mut bench,
+        (K3S_SECRET, K3S_SECRET),
+        &[password.to_be_bytes().to_vec()],
+    );
 
     let signed = |testbed: &Testbed, code| {
         let requests = testbed.cluster.counters().requests;
