@@ -4,10 +4,13 @@
 //! `PICOLET_SOAK_HOURS=24` has the soak test at the end take a day.
 
 use anyhow::{Context, Result, ensure};
+use embedded_io_async::{Read, Write};
 use picolet_emulator::Image;
+use picolet_platform::Clock;
 use picolet_store::layout::PICO_W;
 use picolet_testbed::{Options, Testbed};
 use serde_json::json;
+use std::io;
 use std::time::Duration;
 
 const NODE: &str = "pico-1";
@@ -89,6 +92,7 @@ fn measure(testbed: &mut Testbed) -> Result<()> {
         .until(Duration::from_secs(5), |testbed| testbed.board.pin(PIN))?
         .context("a ConfigMap did not reach its pin in five seconds")?;
     print("configmap_milliseconds", driven.as_millis());
+    print("authorized_microseconds", authorized(testbed)?.as_micros());
     let (_, cells) = testbed.get("/pico/memory")?;
     ensure!(cells.contains("66"), "the ConfigMap's cell is not set: {cells}");
 
@@ -130,6 +134,31 @@ fn measure(testbed: &mut Testbed) -> Result<()> {
         soak(testbed, SOAKED)?;
     }
     Ok(())
+}
+
+/// How long a request takes, from the first byte that is sent to the last that comes back, whose caller the cluster let in a moment
+/// before on the same connection: it is answered from what the node remembers.
+fn authorized(testbed: &mut Testbed) -> Result<Duration> {
+    let (call, clock) = (testbed.call_tls()?, testbed.clock());
+    let ask = async move {
+        let mut stream = call.await?;
+        let mut took = Duration::ZERO;
+        for _ in 0..2 {
+            let begun = clock.uptime();
+            let request = b"GET /healthz HTTP/1.1\r\nHost: board\r\n\r\n";
+            stream.write_all(request).await.map_err(io::Error::other)?;
+            stream.flush().await.map_err(io::Error::other)?;
+            let (mut answer, mut buffer) = (Vec::new(), [0; 512]);
+            while !answer.ends_with(b"\r\n\r\nok") {
+                let read = stream.read(&mut buffer).await.map_err(io::Error::other)?;
+                ensure!(read > 0, "no health, but {}", String::from_utf8_lossy(&answer));
+                answer.extend_from_slice(&buffer[..read]);
+            }
+            took = clock.uptime().saturating_sub(begun).into();
+        }
+        Ok(took)
+    };
+    testbed.block_on(Duration::from_secs(15), ask)?
 }
 
 /// The most cycles of a handshake of one kind, from the `first` on.
