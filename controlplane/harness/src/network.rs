@@ -7,12 +7,17 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::UnshareFlags;
 
 /// How many nodes can have an address of their own.
 const NODE_ADDRESSES: u8 = 64;
+
+/// How long a thread that has ended may be listed; many times what the kernel needs.
+const ENDED: Duration = Duration::from_secs(1);
 
 /// A TAP interface of a private network, with one machine at its other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +52,19 @@ impl Place {
     /// When there is another thread already, when the kernel refuses (no root and no user namespaces), or when `ip` of
     /// iproute2 is missing.
     pub fn enter_private() -> Result<Self> {
-        let threads = fs::read_dir("/proc/self/task")
+        let begin = Instant::now();
+        // One that has just been joined may be listed for a moment still.
+        while fs::read_dir("/proc/self/task")
             .context("cannot count the threads of this process")?
-            .count();
-        ensure!(
-            threads == 1,
-            "a private network must be entered before the process starts its second thread"
-        );
+            .count()
+            > 1
+        {
+            ensure!(
+                begin.elapsed() < ENDED,
+                "a private network must be entered before the process starts its second thread"
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
         let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
         let mut flags = UnshareFlags::NEWNET;
         if !user.is_root() {
