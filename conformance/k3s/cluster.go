@@ -140,18 +140,7 @@ func newCluster(directory, listen string) (*cluster, error) {
 		return nil, err
 	}
 	c.secret = hex.EncodeToString(secret)
-	key, err := newKey()
-	if err != nil {
-		return nil, err
-	}
-	apiserver, err := c.client.sign(certificateRequest{
-		subject: pkix.Name{CommonName: "system:apiserver", Organization: []string{masters}},
-		usage:   x509.ExtKeyUsageClientAuth,
-	}, key.Public())
-	if err != nil {
-		return nil, err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	apiserver, apiserverKey, err := c.master("system:apiserver")
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +168,8 @@ egressSelections:
 	files := map[string][]byte{
 		"server-ca.crt":             c.server.pem,
 		"client-ca.crt":             c.client.pem,
-		"client-kube-apiserver.crt": encodePEM("CERTIFICATE", apiserver.Raw),
-		"client-kube-apiserver.key": encodePEM("PRIVATE KEY", der),
+		"client-kube-apiserver.crt": apiserver,
+		"client-kube-apiserver.key": apiserverKey,
 		"egress-selector.yaml":      []byte(egress),
 		"k3s.yaml":                  admin,
 		"token":                     []byte("K10" + hex.EncodeToString(hash[:]) + "::server:" + c.secret + "\n"),
@@ -193,20 +182,29 @@ egressSelections:
 	return &c, nil
 }
 
+// master makes a client that may do anything: its certificate and its key, PEM.
+func (c *cluster) master(name string) (certificate, key []byte, err error) {
+	private, err := newKey()
+	if err != nil {
+		return nil, nil, err
+	}
+	signed, err := c.client.sign(certificateRequest{
+		subject: pkix.Name{CommonName: name, Organization: []string{masters}},
+		usage:   x509.ExtKeyUsageClientAuth,
+	}, private.Public())
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return encodePEM("CERTIFICATE", signed.Raw), encodePEM("PRIVATE KEY", der), nil
+}
+
 // kubeconfig is the administrator's, as a server of k3s writes it.
 func (c *cluster) kubeconfig(listen string) ([]byte, error) {
-	key, err := newKey()
-	if err != nil {
-		return nil, err
-	}
-	certificate, err := c.client.sign(certificateRequest{
-		subject: pkix.Name{CommonName: "system:admin", Organization: []string{masters}},
-		usage:   x509.ExtKeyUsageClientAuth,
-	}, key.Public())
-	if err != nil {
-		return nil, err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	certificate, key, err := c.master("system:admin")
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +227,7 @@ contexts:
     cluster: default
     user: default
 current-context: default
-`, listen, encode(c.server.pem), encode(encodePEM("CERTIFICATE", certificate.Raw)), encode(encodePEM("PRIVATE KEY", der))), nil
+`, listen, encode(c.server.pem), encode(certificate), encode(key)), nil
 }
 
 // clientKubelet and servingKubelet say what a node's certificates will say (handlers.go, ClientKubeletCert and ServingKubeletCert).
