@@ -2,8 +2,11 @@
 
 use crate::kubeconfig::{self, Person};
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,11 +17,30 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(15);
 
+/// Objects in one page of a list, at most.
+const PAGE: u32 = 250;
+
 /// A connection to an API server, as a person.
 pub(crate) struct Client {
     agent: Agent,
     server: String,
     authorization: Option<String>,
+}
+
+/// One page of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    metadata: PageMetadata,
+    items: Option<Vec<T>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default)]
+    r#continue: String,
 }
 
 impl Client {
@@ -115,6 +137,39 @@ impl Client {
         object(self.send(Method::GET, path, None, REQUEST)?)
     }
 
+    /// Reads a list page by page, and calls `each` for every object. Returns the list's resource version.
+    ///
+    /// Memory is bounded by one page. A page that is too large for one answer is requested again with half as many
+    /// objects, so that a few large objects do not make a list unreadable.
+    pub(crate) fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut each: impl FnMut(T) -> Result<()>,
+    ) -> Result<String> {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let (mut limit, mut rest) = (PAGE, String::new());
+        loop {
+            let page = format!("{path}{separator}limit={limit}{rest}");
+            let text = match success(self.send(Method::GET, &page, None, REQUEST)?) {
+                Err(error) if limit > 1 && is_too_large(&error) => {
+                    limit /= 2;
+                    continue;
+                }
+                text => text?,
+            };
+            let page: Page<T> = parse(path, &text)?;
+            drop(text);
+            page.items.into_iter().flatten().try_for_each(&mut each)?;
+            if page.metadata.r#continue.is_empty() {
+                return Ok(page.metadata.resource_version);
+            }
+            rest = "&continue=".to_owned();
+            for byte in page.metadata.r#continue.bytes() {
+                let _ = write!(rest, "%{byte:02X}");
+            }
+        }
+    }
+
     /// Reads an object; `None` where there is none.
     pub(crate) fn find(&self, path: &str) -> Result<Option<Value>> {
         found(self.get(path))
@@ -208,6 +263,11 @@ pub(crate) fn is_refused(error: &anyhow::Error, code: u16) -> bool {
         .is_some_and(|refused| refused.code == code)
 }
 
+/// Whether an answer was longer than the 10 MB that are read of one.
+fn is_too_large(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ureq::Error::BodyExceedsLimit(_)))
+}
+
 /// Whether the same question may be answered another time: nobody did now, or refused to.
 pub(crate) fn may_heal(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<ureq::Error>() {
@@ -239,6 +299,85 @@ fn success(mut answer: Response<ureq::Body>) -> Result<String> {
     Err(Refused { code, message }.into())
 }
 
+fn parse<T: DeserializeOwned>(path: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text).with_context(|| format!("{path}: unexpected answer of the API server"))
+}
+
 fn object(answer: Response<ureq::Body>) -> Result<Value> {
     Ok(serde_json::from_str(&success(answer)?).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::net::TcpListener;
+
+    /// Answers requests as an API server, by their paths, until one is for `/end`.
+    fn serve(answer: fn(&str) -> String) -> (String, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = std::thread::spawn(move || {
+            let mut paths = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
+                let first = lines.next().expect("a request").expect("a line");
+                while lines
+                    .next()
+                    .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+                {}
+                let path = first.split(' ').nth(1).expect("a path").to_owned();
+                if path == "/end" {
+                    break;
+                }
+                let body = answer(&path);
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                // A client that has read enough hangs up.
+                let _ = stream.write_all((head + &body).as_bytes());
+                paths.push(path);
+            }
+            paths
+        });
+        (url, server)
+    }
+
+    #[test]
+    fn list_reads_all_pages_and_smaller_ones_when_a_page_is_too_large() {
+        let (url, server) = serve(|path| match path {
+            "/l?a=b&limit=250" => " ".repeat(11 << 20),
+            "/l?a=b&limit=125" => {
+                r#"{"metadata": {"resourceVersion": "7", "continue": "x+/"}, "items": [1, 2]}"#.into()
+            }
+            "/l?a=b&limit=125&continue=%78%2B%2F" => {
+                r#"{"metadata": {"resourceVersion": "7"}, "items": null}"#.into()
+            }
+            _ => String::new(),
+        });
+        let client = Client::anonymous(&url, None).expect("a client");
+        let mut found = Vec::new();
+        let version = client.list("/l?a=b", |number: u32| {
+            found.push(number);
+            Ok(())
+        });
+        let _ = client.get("/end");
+        let paths = server.join().expect("no panic");
+        assert_eq!(version.expect("a list"), "7");
+        assert_eq!(found, [1, 2]);
+        assert_eq!(paths.len(), 3, "{paths:?}");
+    }
+
+    #[test]
+    fn list_fails_when_one_object_is_too_large() {
+        let (url, server) = serve(|_| " ".repeat(11 << 20));
+        let client = Client::anonymous(&url, None).expect("a client");
+        let listed = client.list("/l", |_: Value| Ok(()));
+        let _ = client.get("/end");
+        let paths = server.join().expect("no panic");
+        assert!(listed.is_err_and(|error| is_too_large(&error)));
+        assert_eq!(paths.last().map(String::as_str), Some("/l?limit=1"));
+    }
 }

@@ -58,7 +58,12 @@ const HEADINGS: [&str; 9] = [
 /// Whether a Node is ours.
 pub(crate) fn is_picolet(node: &Value) -> bool {
     let version = node["status"]["nodeInfo"]["kubeletVersion"].as_str();
-    version.is_some_and(|version| version.contains("-picolet."))
+    version.is_some_and(is_picolet_version)
+}
+
+/// Whether the version of a kubelet is that of a picolet.
+pub(crate) fn is_picolet_version(version: &str) -> bool {
+    version.contains("-picolet.")
 }
 
 /// A condition of a Node.
@@ -82,9 +87,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             None => bail!("there is no node {name}; picolet nodes lists those that there are"),
         },
         None => {
-            let mut list = client.get("/api/v1/nodes")?;
-            let all = list["items"].as_array_mut().map(std::mem::take);
-            all.into_iter().flatten().filter(is_picolet).collect()
+            let mut nodes = Vec::new();
+            client.list("/api/v1/nodes", |node| {
+                nodes.extend(Some(node).filter(is_picolet));
+                Ok(())
+            })?;
+            nodes
         }
     };
     if nodes.is_empty() {
@@ -142,20 +150,18 @@ fn ask(client: &Client, nodes: &[Value]) -> Vec<Result<String>> {
 /// When nodes started, by the Events that are still there. Whoever may not read those goes without.
 fn starts(client: &Client) -> BTreeMap<String, u64> {
     let selector = "fieldSelector=involvedObject.kind%3DNode,reason%3DStarting";
-    let events = client
-        .get(&format!("/api/v1/events?{selector}"))
-        .unwrap_or_default();
     let mut starts = BTreeMap::new();
-    for event in events["items"].as_array().into_iter().flatten() {
+    let _ = client.list(&format!("/api/v1/events?{selector}"), |event: Value| {
         let Some(name) = event["involvedObject"]["name"].as_str() else {
-            continue;
+            return Ok(());
         };
         let time = ["lastTimestamp", "eventTime", "firstTimestamp"]
             .into_iter()
             .find_map(|field| seconds(&event[field]));
         let start = starts.entry(name.to_owned()).or_insert(0);
         *start = time.unwrap_or(0).max(*start);
-    }
+        Ok(())
+    });
     starts.retain(|_, start| *start > 0);
     starts
 }

@@ -78,15 +78,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     delete(format!("node/{name}"), path)?;
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     delete(format!("lease/{name}"), format!("{leases}/{name}"))?;
-    let requests = client.get(REQUESTS)?;
-    let requests = requests["items"].as_array().into_iter().flatten();
-    for request in requests.filter(|request| is_of(request, name)) {
+    client.list(REQUESTS, |request: Value| {
+        if !is_of(&request, name) {
+            return Ok(());
+        }
         let request = request["metadata"]["name"].as_str().unwrap_or_default();
         delete(
             format!("certificatesigningrequest/{request}"),
             format!("{REQUESTS}/{request}"),
-        )?;
-    }
+        )
+    })?;
     if deleted == 0 {
         bail!("nothing in this cluster is {name}'s; picolet nodes lists its picolets");
     }
@@ -177,10 +178,14 @@ fn full_name(pod: &Value) -> String {
 
 /// The pods of a node that have to go.
 fn pods(client: &Client, node: &str) -> Result<Vec<Value>> {
-    let mut list = client.get(&format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{node}"))?;
-    let all = list["items"].as_array_mut().map(std::mem::take);
-    let mut pods: Vec<Value> = all.into_iter().flatten().collect();
-    pods.retain(|pod| fate(pod) != Fate::Stays);
+    let mut pods = Vec::new();
+    client.list(
+        &format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{node}"),
+        |pod| {
+            pods.extend(Some(pod).filter(|pod| fate(pod) != Fate::Stays));
+            Ok(())
+        },
+    )?;
     Ok(pods)
 }
 
