@@ -2,13 +2,18 @@
 
 use crate::kubeconfig::{self, Person};
 use anyhow::{Context, Result, bail, ensure};
+use picolet_tls::x509::certificates_from_pem;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{Method, Request, Response};
@@ -24,6 +29,8 @@ const PAGE: u32 = 250;
 pub(crate) struct Client {
     agent: Agent,
     server: String,
+    /// PEM; empty where the server is not verified.
+    authority: Vec<u8>,
     authorization: Option<String>,
 }
 
@@ -74,7 +81,10 @@ impl Client {
             .client_cert(client)
             .build();
         let authorization = person.token.map(|token| format!("Bearer {token}"));
-        Ok(Self::with(&person.server, tls, authorization))
+        Ok(Self {
+            authority: person.certificate_authority,
+            ..Self::with(&person.server, tls, authorization)
+        })
     }
 
     /// As nobody. Without an authority the server can be anybody: believe nothing that is not proved by itself.
@@ -100,8 +110,50 @@ impl Client {
         Self {
             agent: config.build().into(),
             server: server.trim_end_matches('/').to_owned(),
+            authority: Vec::new(),
             authorization,
         }
+    }
+
+    /// The host and the port of the API server, and whether it is called without TLS.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint> {
+        let parsed = self.server.parse::<ureq::http::Uri>();
+        let parsed = parsed.with_context(|| format!("server {}: not a URL", self.server))?;
+        let is_plain = parsed.scheme_str() == Some("http");
+        let host = parsed.host().unwrap_or_default();
+        Ok(Endpoint {
+            host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            port: parsed.port_u16().unwrap_or(if is_plain { 80 } else { 443 }),
+            is_plain,
+        })
+    }
+
+    /// Returns the certificate (DER) that the API server presents.
+    ///
+    /// # Errors
+    ///
+    /// When no direct connection is possible, or the certificate does not verify.
+    pub(crate) fn server_certificate(&self) -> Result<Vec<u8>> {
+        let Endpoint { host, port, .. } = self.endpoint()?;
+        let mut roots = RootCertStore::empty();
+        let authorities = certificates_from_pem(&self.authority)?;
+        roots.add_parsable_certificates(authorities.into_iter().map(Into::into));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(host.clone())?;
+        let mut connection = ClientConnection::new(Arc::new(config), name)?;
+        let address = (host.as_str(), port).to_socket_addrs()?.next();
+        let mut stream = TcpStream::connect_timeout(&address.context("no address")?, REQUEST)?;
+        stream.set_read_timeout(Some(REQUEST))?;
+        stream.set_write_timeout(Some(REQUEST))?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        let chain = connection.peer_certificates().unwrap_or_default();
+        Ok(chain.first().context("no certificate")?.to_vec())
     }
 
     fn send(
@@ -135,6 +187,15 @@ impl Client {
     /// Reads an object or a list.
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         object(self.send(Method::GET, path, None, REQUEST)?)
+    }
+
+    /// Reads an object as `T`; `None` where there is none.
+    pub(crate) fn find_as<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
+        match success(self.send(Method::GET, path, None, REQUEST)?) {
+            Ok(text) => Ok(Some(parse(path, &text)?)),
+            Err(error) if is_refused(&error, 404) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads a list page by page, and calls `each` for every object. Returns the list's resource version.
@@ -221,6 +282,15 @@ impl Client {
         let answer = self.send(Method::DELETE, path, None, REQUEST)?;
         Ok(found(object(answer))?.is_some())
     }
+}
+
+/// Where an API server is.
+pub(crate) struct Endpoint {
+    /// A DNS name, or an address without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Whether it is called without TLS.
+    pub(crate) is_plain: bool,
 }
 
 /// The certificates in a PEM.
@@ -379,5 +449,21 @@ mod tests {
         let paths = server.join().expect("no panic");
         assert!(listed.is_err_and(|error| is_too_large(&error)));
         assert_eq!(paths.last().map(String::as_str), Some("/l?limit=1"));
+    }
+
+    #[test]
+    fn endpoints_are_read_from_urls() {
+        for (url, host, port, is_plain) in [
+            ("https://192.0.2.10:6443", "192.0.2.10", 6443, false),
+            ("https://[2001:db8::1]:6443/prefix", "2001:db8::1", 6443, false),
+            ("https://api.example.org", "api.example.org", 443, false),
+            ("http://127.0.0.1", "127.0.0.1", 80, true),
+        ] {
+            let endpoint = Client::anonymous(url, None).expect(url).endpoint().expect(url);
+            assert_eq!(
+                (&*endpoint.host, endpoint.port, endpoint.is_plain),
+                (host, port, is_plain)
+            );
+        }
     }
 }

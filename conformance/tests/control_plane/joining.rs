@@ -297,6 +297,10 @@ fn narrow_rights(case: &Case<'_>) -> Result<()> {
         "watch certificatesigningrequests",
         "update certificatesigningrequests --subresource=approval",
         "get nodes",
+        "list nodes",
+        "list services",
+        "list servicecidrs.networking.k8s.io",
+        "list endpointslices.discovery.k8s.io",
     ] {
         ensure!(may(allowed), "the approver may not {allowed}");
     }
@@ -306,9 +310,15 @@ fn narrow_rights(case: &Case<'_>) -> Result<()> {
         "update certificatesigningrequests --subresource=status",
         "delete certificatesigningrequests",
         "get nodes --subresource=proxy",
-        "list nodes",
+        "watch nodes",
         "update nodes",
+        "patch nodes",
+        "patch nodes --subresource=status",
+        "get configmaps --namespace=kube-system",
+        "create configmaps --namespace=kube-system",
+        "update services",
         "get secrets",
+        "get secrets --namespace=picolet-system",
         "get pods",
         "create pods",
     ] {

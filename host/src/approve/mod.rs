@@ -1,0 +1,357 @@
+//! `picolet approve`: approves the serving certificates of picolets.
+//!
+//! Kubernetes approves no serving certificate by itself, since it cannot know which address is whose. What is approved here is a
+//! picolet's own name and InternalIPs ([`policy`]), unless they belong to something else in the cluster ([`addresses`]). SECURITY.md says
+//! what this proves.
+
+mod addresses;
+mod objects;
+mod policy;
+mod request;
+
+pub(crate) use request::{Asked, subject};
+
+use crate::clock;
+use crate::cluster::{Client, Refused, is_refused};
+use addresses::{Cidr, ClusterAddresses};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use objects::Node;
+use picolet_kube::Timestamp;
+use policy::Exceptions;
+use serde_json::{Value, json};
+use std::io::{BufRead, Read};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Approve the certificates that picolets ask for to serve `kubectl logs` and metrics.
+#[derive(Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The node. Without it, all nodes whose requests are in order.
+    #[arg(value_parser = crate::run::node_name)]
+    node: Option<String>,
+    /// Who approves: an administrator, or the account of deploy/approver.yaml. [default: ~/.kube/config, or in a pod its
+    /// ServiceAccount]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// Go on, and approve what is asked for from now on, renewals too, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
+    /// Decide about this CertificateSigningRequest only.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["node", "watch"], value_parser = csr_name)]
+    csr: Option<String>,
+    /// Approve a DNS name that the rules refuse, for the request of --csr. May repeat.
+    #[arg(long, value_name = "DNS-NAME", requires = "csr", conflicts_with_all = ["node", "watch"])]
+    allow_name: Vec<String>,
+    /// Approve an address that the rules refuse, for the request of --csr. May repeat.
+    #[arg(long, value_name = "ADDRESS", requires = "csr", conflicts_with_all = ["node", "watch"])]
+    allow_address: Vec<IpAddr>,
+    /// A network of pods that no Node names (spec.podCIDRs), as with Calico or Cilium: its addresses are refused. May repeat.
+    #[arg(long, value_name = "CIDR")]
+    pod_network: Vec<Cidr>,
+}
+
+const EXAMPLES: &str = "\
+Approved is the name of the node and its InternalIPs, and nothing else. Refused are names such as localhost, kubernetes.* and *.svc;
+addresses of Services, of pods, of the API server and of other Nodes.
+
+Examples:
+  The board that was just flashed:
+    picolet approve pico-1
+  A batch of boards, and their renewals for as long as it runs:
+    picolet approve --watch
+  One request with a name and an address that the rules refuse:
+    picolet approve --csr csr-x7k2p --allow-name pico-1.example.org --allow-address 192.0.2.77
+  As a plugin of kubectl, with a link to this program named kubectl-picolet in the PATH:
+    kubectl picolet approve pico-1";
+
+pub(crate) const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+const SERVING: &str = "kubernetes.io/kubelet-serving";
+/// After a failure.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long a watch lasts before the list is looked at again.
+const WATCH: Duration = Duration::from_secs(280);
+/// For how long the addresses of the cluster are not read anew. A batch of requests is then judged by one reading.
+const ADDRESSES_AGE: Duration = Duration::from_secs(5);
+/// The longest event of a watch: several times the largest object of an API server.
+const EVENT_LIMIT: u64 = 10 << 20;
+
+/// A name that can stand in a path: a DNS subdomain, as the API server has it (RFC 1123).
+fn csr_name(text: &str) -> Result<String, &'static str> {
+    let valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    if text.is_empty() || text.len() > 253 || !text.bytes().all(valid) || text.contains("..") {
+        return Err("write the name that kubectl get csr shows");
+    }
+    Ok(text.to_owned())
+}
+
+/// Text of others for a terminal: without control sequences.
+fn printable(text: &str) -> String {
+    let visible = |c: char| {
+        if c.is_ascii_graphic() || c == ' ' {
+            c
+        } else {
+            '\u{fffd}'
+        }
+    };
+    text.chars().map(visible).collect()
+}
+
+/// Approves what is there, and with `--watch` what comes.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    match (&arguments.csr, arguments.watch) {
+        (Some(name), _) => approve_one(arguments, name),
+        (None, false) => approve_pending(arguments),
+        (None, true) => approve_for_ever(arguments),
+    }
+}
+
+/// Decides about the request that `--csr` names.
+fn approve_one(arguments: &Arguments, name: &str) -> Result<()> {
+    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+    let request = client.find(&format!("{REQUESTS}/{name}"))?;
+    let request = request
+        .with_context(|| format!("--csr {name}: there is no such request; kubectl get csr lists them"))?;
+    match Approver::new(&client, arguments).consider(&request)? {
+        Decision::Decided => Ok(()),
+        Decision::Refused(why) => bail!("{name} is not approved: {}", printable(&why)),
+        Decision::None => bail!("--csr {name}: it is decided already, or not for the signer {SERVING}"),
+    }
+}
+
+/// Approves what is pending.
+fn approve_pending(arguments: &Arguments) -> Result<()> {
+    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+    let (tally, _) = Approver::new(&client, arguments).consider_pending()?;
+    conclude(arguments, &tally)
+}
+
+fn approve_for_ever(arguments: &Arguments) -> Result<()> {
+    let mut begun = false;
+    loop {
+        // What cannot begin is set up wrongly; what has begun goes on when the API server is back.
+        match watch(arguments, &mut begun) {
+            Err(error) if begun => {
+                eprintln!("{}: trying again", printable(&format!("{error:#}")));
+                std::thread::sleep(PAUSE);
+            }
+            result => result?,
+        }
+    }
+}
+
+/// Approves what is there and what comes while one watch lasts. `begun` once the API server has answered.
+fn watch(arguments: &Arguments, begun: &mut bool) -> Result<()> {
+    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+    let mut approver = Approver::new(&client, arguments);
+    let (_, version) = approver.consider_pending()?;
+    *begun = true;
+    let path = format!(
+        "{REQUESTS}?{}&watch=1&resourceVersion={version}&timeoutSeconds={}",
+        selector(),
+        WATCH.as_secs()
+    );
+    let mut events = client.stream(&path, WATCH + Duration::from_secs(20))?;
+    while let Some(event) = next_event(&mut events)? {
+        if event["type"] == "ERROR" {
+            break;
+        }
+        if event["type"] != "DELETED" {
+            approver.consider_or_refuse(&event["object"])?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads an event of a watch; `None` where it ends.
+fn next_event(events: &mut impl BufRead) -> Result<Option<Value>> {
+    let mut line = Vec::new();
+    // A watch that breaks off has ended.
+    let read = events.take(EVENT_LIMIT).read_until(b'\n', &mut line);
+    if !matches!(read, Ok(1..)) {
+        return Ok(None);
+    }
+    ensure!(
+        (line.len() as u64) < EVENT_LIMIT,
+        "the API server sent an event of more than {EVENT_LIMIT} bytes"
+    );
+    serde_json::from_slice(&line)
+        .map(Some)
+        .context("the API server sent no event")
+}
+
+fn selector() -> String {
+    format!("fieldSelector=spec.signerName%3D{}", SERVING.replace('/', "%2F"))
+}
+
+fn conclude(arguments: &Arguments, tally: &Tally) -> Result<()> {
+    match (&arguments.node, tally) {
+        (_, Tally { refused: 1.., .. }) => bail!(
+            "{} of the requests not approved; look at them with kubectl describe csr. For a name or an address that is right after all: \
+             picolet approve --csr NAME with --allow-name or --allow-address",
+            tally.refused
+        ),
+        (_, Tally { decided: 1.., .. }) => Ok(()),
+        (Some(node), _) => bail!(
+            "no request of {node} waits: is it up and Ready (kubectl describe node {node} tells of its certificates), or does it have its certificate already?"
+        ),
+        (None, _) => {
+            println!("no request waits");
+            Ok(())
+        }
+    }
+}
+
+/// What became of the requests of a list.
+#[derive(Default)]
+struct Tally {
+    decided: usize,
+    refused: usize,
+}
+
+impl Tally {
+    fn add(&mut self, decision: &Decision) {
+        match decision {
+            Decision::Decided => self.decided += 1,
+            Decision::Refused(_) => self.refused += 1,
+            Decision::None => {}
+        }
+    }
+}
+
+/// What became of a request.
+enum Decision {
+    /// It is approved now, or another approver was faster.
+    Decided,
+    Refused(String),
+    /// There is nothing to decide.
+    None,
+}
+
+/// Decides about requests, as somebody who may approve them.
+struct Approver<'a> {
+    client: &'a Client,
+    arguments: &'a Arguments,
+    exceptions: Exceptions,
+    addresses: Option<(Instant, ClusterAddresses)>,
+}
+
+impl<'a> Approver<'a> {
+    fn new(client: &'a Client, arguments: &'a Arguments) -> Self {
+        Self {
+            client,
+            arguments,
+            exceptions: Exceptions {
+                names: arguments.allow_name.iter().cloned().collect(),
+                addresses: arguments.allow_address.iter().copied().collect(),
+            },
+            addresses: None,
+        }
+    }
+
+    /// Decides about all requests that are pending. Returns the resource version of their list too.
+    fn consider_pending(&mut self) -> Result<(Tally, String)> {
+        let client = self.client;
+        let mut tally = Tally::default();
+        let version = client.list(&format!("{REQUESTS}?{}", selector()), |request: Value| {
+            tally.add(&self.consider_or_refuse(&request)?);
+            Ok(())
+        })?;
+        Ok((tally, version))
+    }
+
+    /// Decides about one request. What the API server refuses for this one must not keep others from being approved.
+    fn consider_or_refuse(&mut self, request: &Value) -> Result<Decision> {
+        match self.consider(request) {
+            Err(error) if error.is::<Refused>() => {
+                let name = request["metadata"]["name"].as_str().unwrap_or("");
+                println!("{name}: not approved: {}", printable(&format!("{error:#}")));
+                Ok(Decision::Refused(error.to_string()))
+            }
+            decision => decision,
+        }
+    }
+
+    /// Decides about one request.
+    fn consider(&mut self, request: &Value) -> Result<Decision> {
+        let user = request["spec"]["username"].as_str().unwrap_or("");
+        let node = user.strip_prefix("system:node:").unwrap_or("");
+        let only = self.arguments.node.as_deref();
+        let undecided = request["status"]["conditions"]
+            .as_array()
+            .is_none_or(Vec::is_empty);
+        if !undecided || request["spec"]["signerName"] != SERVING || only.is_some_and(|only| only != node) {
+            return Ok(Decision::None);
+        }
+        let name = request["metadata"]["name"].as_str().unwrap_or("");
+        if let Err(why) = self.judge(name, request, user, node)? {
+            println!("{name}: not approved: {}", printable(&why));
+            return Ok(Decision::Refused(why));
+        }
+        self.approve(name, request)
+    }
+
+    /// Whether a request can be approved. The inner error says why not.
+    fn judge(&mut self, name: &str, request: &Value, user: &str, node: &str) -> Result<Result<(), String>> {
+        let asked = match Asked::read(request) {
+            Ok(asked) => asked,
+            Err(why) => return Ok(Err(why)),
+        };
+        println!("{name}: {}", printable(&format!("{user} asks for {asked}")));
+        // It becomes a part of paths.
+        if crate::run::node_name(node).is_err() {
+            return Ok(Err(format!("{user} is no node")));
+        }
+        let found: Option<Node> = self.client.find_as(&format!("/api/v1/nodes/{node}"))?;
+        let Some(found) = found else {
+            return Ok(Err(format!("there is no node {node:?}")));
+        };
+        let cluster = match self.addresses.take() {
+            Some((read, cluster)) if read.elapsed() < ADDRESSES_AGE => (read, cluster),
+            // The time before the reading: what is newer than that may be missing.
+            _ => (
+                Instant::now(),
+                ClusterAddresses::read(self.client, &self.arguments.pod_network)?,
+            ),
+        };
+        let (_, cluster) = self.addresses.insert(cluster);
+        Ok(policy::check(&asked, request, &found, cluster, &self.exceptions))
+    }
+
+    fn approve(&self, name: &str, request: &Value) -> Result<Decision> {
+        let Exceptions { names, addresses } = &self.exceptions;
+        let addresses = addresses.iter().map(IpAddr::to_string);
+        let exceptions: Vec<String> = names.iter().cloned().chain(addresses).collect();
+        let message = match exceptions.is_empty() {
+            true => "the node's own name and InternalIPs".to_owned(),
+            false => format!(
+                "allowed by an administrator for this request: {}",
+                exceptions.join(", ")
+            ),
+        };
+        let mut approval = request.clone();
+        let now = Timestamp::from_micros(clock::system().map_or(0, |now| now.0));
+        approval["kind"] = "CertificateSigningRequest".into();
+        approval["apiVersion"] = "certificates.k8s.io/v1".into();
+        approval["status"]["conditions"] = json!([{
+            "type": "Approved", "status": "True", "reason": "PicoletApprove", "message": message,
+            "lastUpdateTime": now.time().to_string(),
+        }]);
+        match self.client.put(&format!("{REQUESTS}/{name}/approval"), &approval) {
+            Ok(()) => {
+                println!("{name}: approved");
+                Ok(Decision::Decided)
+            }
+            Err(error) if is_refused(&error, 409) => {
+                println!("{name}: decided by another approver");
+                Ok(Decision::Decided)
+            }
+            Err(error) => Err(error.context(format!("cannot approve {name}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
