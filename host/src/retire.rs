@@ -3,7 +3,7 @@
 //! What the cluster has of it is deleted here. Kubernetes revokes no certificate, so the node itself is told to forget its key and its
 //! certificates; where it cannot be reached, the last lines say what to do at the board.
 
-use crate::approve::{Asked, REQUESTS, subject};
+use crate::approve::{self, Asked, MachineRecords, REQUESTS, subject};
 use crate::cluster::{Client, is_refused};
 use crate::nodes::{is_picolet, is_ready};
 use anyhow::{Context, Result, bail};
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Take a picolet out of its cluster: drain it, have it forget who it is, delete its Node, its Lease and its certificate requests.
+/// Take a picolet out of its cluster: drain it, have it forget who it is, delete its Node, its Lease, its certificate requests and the
+/// record of its machine ID.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -29,6 +30,10 @@ pub(crate) struct Arguments {
     /// How many seconds the pods have to go.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
+    /// The namespace of the records of machine IDs, as for `picolet approve`.
+    #[arg(long, value_name = "NAMESPACE", env = approve::RECORDS_ENV, default_value = approve::RECORDS,
+        value_parser = approve::namespace)]
+    record_namespace: String,
 }
 
 const EXAMPLES: &str = "\
@@ -88,6 +93,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             format!("{REQUESTS}/{request}"),
         )
     })?;
+    let records = MachineRecords::new(&client, &arguments.record_namespace);
+    if records.clear(name)? {
+        println!("{} deleted", records.name(name));
+        deleted += 1;
+    }
     if deleted == 0 {
         bail!("nothing in this cluster is {name}'s; picolet nodes lists its picolets");
     }

@@ -267,7 +267,9 @@ fn kustomize_and_chart_agree(case: &Case<'_>) -> Result<()> {
     let dry = ["apply", "--dry-run=server", "--output=json"];
     let kustomized = kubectl.run(dry.iter().chain(&["--kustomize", folder]))?;
     let mut kustomized = objects(&kustomized)?;
-    ensure!(kustomized.len() == 14, "{:?}", kustomized.keys());
+    ensure!(kustomized.len() == 16, "{:?}", kustomized.keys());
+    let records = r#""RoleBinding" {"name":"picolet:approver","namespace":"picolet-system"}"#;
+    ensure!(kustomized.contains_key(records), "{:?}", kustomized.keys());
     let namespace = r#""Namespace" {"name":"picolet-system","namespace":null}"#;
     ensure!(kustomized.remove(namespace).is_some(), "{:?}", kustomized.keys());
     let chart = fs::read_to_string(deployment("Chart.yaml"))?;

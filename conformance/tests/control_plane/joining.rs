@@ -301,6 +301,8 @@ fn narrow_rights(case: &Case<'_>) -> Result<()> {
         "list services",
         "list servicecidrs.networking.k8s.io",
         "list endpointslices.discovery.k8s.io",
+        "get configmaps --namespace=picolet-system",
+        "create configmaps --namespace=picolet-system",
     ] {
         ensure!(may(allowed), "the approver may not {allowed}");
     }
@@ -314,6 +316,10 @@ fn narrow_rights(case: &Case<'_>) -> Result<()> {
         "update nodes",
         "patch nodes",
         "patch nodes --subresource=status",
+        "update configmaps --namespace=picolet-system",
+        "patch configmaps --namespace=picolet-system",
+        "delete configmaps --namespace=picolet-system",
+        "list configmaps --namespace=picolet-system",
         "get configmaps --namespace=kube-system",
         "create configmaps --namespace=kube-system",
         "update services",

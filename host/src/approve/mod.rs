@@ -1,14 +1,16 @@
 //! `picolet approve`: approves the serving certificates of picolets.
 //!
 //! Kubernetes approves no serving certificate by itself, since it cannot know which address is whose. What is approved here is a
-//! picolet's own name and InternalIPs ([`policy`]), unless they belong to something else in the cluster ([`addresses`]). SECURITY.md says
-//! what this proves.
+//! picolet's own name and InternalIPs ([`policy`]), unless they belong to something else in the cluster ([`addresses`]), and for the
+//! machine that had the name at the first approval ([`machine`]). SECURITY.md says what this proves.
 
 mod addresses;
+mod machine;
 mod objects;
 mod policy;
 mod request;
 
+pub(crate) use machine::MachineRecords;
 pub(crate) use request::{Asked, subject};
 
 use crate::clock;
@@ -51,11 +53,15 @@ pub(crate) struct Arguments {
     /// A network of pods that no Node names (spec.podCIDRs), as with Calico or Cilium: its addresses are refused. May repeat.
     #[arg(long, value_name = "CIDR")]
     pod_network: Vec<Cidr>,
+    /// The namespace of the records of machine IDs.
+    #[arg(long, value_name = "NAMESPACE", env = RECORDS_ENV, default_value = RECORDS, value_parser = namespace)]
+    record_namespace: String,
 }
 
 const EXAMPLES: &str = "\
 Approved is the name of the node and its InternalIPs, and nothing else. Refused are names such as localhost, kubernetes.* and *.svc;
-addresses of Services, of pods, of the API server and of other Nodes.
+addresses of Services, of pods, of the API server and of other Nodes; and a machine ID that differs from the one at the first approval,
+which is recorded in a ConfigMap that no node can read (`picolet retire` clears it).
 
 Examples:
   The board that was just flashed:
@@ -69,6 +75,9 @@ Examples:
 
 pub(crate) const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 const SERVING: &str = "kubernetes.io/kubelet-serving";
+/// The namespace of the records, and the variable of deploy/approver/ for another one.
+pub(crate) const RECORDS: &str = "picolet-system";
+pub(crate) const RECORDS_ENV: &str = "PICOLET_RECORD_NAMESPACE";
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long a watch lasts before the list is looked at again.
@@ -85,6 +94,14 @@ fn csr_name(text: &str) -> Result<String, &'static str> {
         return Err("write the name that kubectl get csr shows");
     }
     Ok(text.to_owned())
+}
+
+/// The name of a namespace (RFC 1123).
+pub(crate) fn namespace(text: &str) -> Result<String, &'static str> {
+    match crate::run::node_name(text) {
+        Ok(name) if !name.contains('.') => Ok(name),
+        _ => Err("a namespace has at most 63 lower-case letters, digits and '-'"),
+    }
 }
 
 /// Text of others for a terminal: without control sequences.
@@ -317,7 +334,12 @@ impl<'a> Approver<'a> {
             ),
         };
         let (_, cluster) = self.addresses.insert(cluster);
-        Ok(policy::check(&asked, request, &found, cluster, &self.exceptions))
+        if let Err(why) = policy::check(&asked, request, &found, cluster, &self.exceptions) {
+            return Ok(Err(why));
+        }
+        // Last: what is refused leaves no record.
+        let records = MachineRecords::new(self.client, &self.arguments.record_namespace);
+        records.check(node, found.machine_id())
     }
 
     fn approve(&self, name: &str, request: &Value) -> Result<Decision> {

@@ -48,6 +48,8 @@ struct NodeStatus {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct NodeInfo {
+    #[serde(rename = "machineID")]
+    machine_id: String,
     kubelet_version: String,
 }
 
@@ -61,6 +63,11 @@ struct NodeAddress {
 impl Node {
     pub(crate) fn name(&self) -> &str {
         &self.metadata.name
+    }
+
+    /// The machine ID that the node reports.
+    pub(crate) fn machine_id(&self) -> &str {
+        &self.status.node_info.machine_id
     }
 
     pub(crate) fn kubelet_version(&self) -> &str {
