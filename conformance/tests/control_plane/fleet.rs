@@ -10,7 +10,7 @@ use picolet_conformance::{Case, Node, deployment, never, until};
 use picolet_controlplane::Place;
 use serde_json::json;
 
-use crate::joining::{approve, is_open, wait_log};
+use crate::joining::{is_open, wait_log};
 use crate::pods::{forced, wait_refused};
 use crate::{Entry, beside};
 
@@ -39,11 +39,16 @@ fn text(bytes: &[u8]) -> String {
 /// A node that has joined by a token and has both of its certificates.
 fn joined<'a>(case: &'a Case<'_>) -> Result<Node<'a>> {
     let token = case.cluster().control_plane().bootstrap_token();
-    let node = case.node().joining(token).start_ready()?;
-    until(LIMIT, "its certificate can be approved", || {
-        Ok(approve(case, node.name())?.status.success().then_some(()))
-    })
-    .with_context(|| node.log())?;
+    let node = case.node().joining(token).start()?;
+    // Whenever its request comes.
+    let approved = picolet(case, &["approve", node.name(), "--wait=60s"])?;
+    ensure!(approved.status.success(), "{approved:?}: {}", node.log());
+    let waiting = format!("waiting for the certificate request of {}", node.name());
+    ensure!(
+        text(&approved.stderr).matches(&waiting).count() <= 1,
+        "{approved:?}"
+    );
+    node.wait_ready(LIMIT).with_context(|| node.log())?;
     until(LIMIT, "the kubelet port is open", || {
         Ok(is_open(case, &node).then_some(()))
     })?;

@@ -22,7 +22,7 @@ use objects::Node;
 use picolet_kube::Timestamp;
 use policy::Exceptions;
 use serde_json::{Value, json};
-use std::io::{BufRead, Read};
+use std::io::{BufRead, IsTerminal, Read};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -41,6 +41,9 @@ pub(crate) struct Arguments {
     /// Go on, and approve what is asked for from now on, renewals too, until Ctrl-C.
     #[arg(long)]
     watch: bool,
+    /// How long to wait for the request of NODE, such as 30s or 2m. [default: 30s at a terminal, otherwise 0s]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "node", conflicts_with = "watch")]
+    wait: Option<Duration>,
     /// Decide about this CertificateSigningRequest only.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["node", "watch"], value_parser = csr_name)]
     csr: Option<String>,
@@ -66,6 +69,8 @@ which is recorded in a ConfigMap that no node can read (`picolet retire` clears 
 Examples:
   The board that was just flashed:
     picolet approve pico-1
+  In a script, as soon as it has registered:
+    picolet approve pico-1 --wait 2m
   A batch of boards, and their renewals for as long as it runs:
     picolet approve --watch
   One request with a name and an address that the rules refuse:
@@ -82,10 +87,26 @@ pub(crate) const RECORDS_ENV: &str = "PICOLET_RECORD_NAMESPACE";
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long a watch lasts before the list is looked at again.
 const WATCH: Duration = Duration::from_secs(280);
+/// How often the list is read while the request of a node is awaited.
+const POLL: Duration = Duration::from_secs(1);
+/// The default of `--wait` at a terminal: a node asks when it registers.
+const WAIT: Duration = Duration::from_secs(30);
 /// For how long the addresses of the cluster are not read anew. A batch of requests is then judged by one reading.
 const ADDRESSES_AGE: Duration = Duration::from_secs(5);
 /// The longest event of a watch: several times the largest object of an API server.
 const EVENT_LIMIT: u64 = 10 << 20;
+
+/// A duration in seconds, minutes or hours.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let what = "write it as a number and s, m or h, such as 30s";
+    let units = [('s', 1), ('m', 60), ('h', 3600)];
+    let found = units
+        .into_iter()
+        .find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, unit)));
+    let (number, unit) = found.ok_or(what)?;
+    let number: u32 = number.parse().map_err(|_| what)?;
+    Ok(Duration::from_secs(u64::from(number) * unit))
+}
 
 /// A name that can stand in a path: a DNS subdomain, as the API server has it (RFC 1123).
 fn csr_name(text: &str) -> Result<String, &'static str> {
@@ -138,11 +159,54 @@ fn approve_one(arguments: &Arguments, name: &str) -> Result<()> {
     }
 }
 
-/// Approves what is pending.
+/// Approves what is pending, and for a node that is named what comes within `--wait`.
 fn approve_pending(arguments: &Arguments) -> Result<()> {
-    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
-    let (tally, _) = Approver::new(&client, arguments).consider_pending()?;
-    conclude(arguments, &tally)
+    let begin = Instant::now();
+    let mut wait = None;
+    loop {
+        // Each time: the token of a ServiceAccount is replaced while it is in use.
+        let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+        let (tally, _) = Approver::new(&client, arguments).consider_pending()?;
+        let node = match &arguments.node {
+            Some(node) if tally.is_empty() => node,
+            _ => return conclude(arguments, &tally),
+        };
+        let limit = match wait {
+            Some(limit) => limit,
+            None => *wait.insert(begin_waiting(arguments, &client, node)?),
+        };
+        if begin.elapsed() >= limit {
+            return conclude(arguments, &tally);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+impl Arguments {
+    /// How long to wait for a request. At a terminal a node that has its certificate is not waited for.
+    fn patience(&self, terminal: bool, has_certificate: impl FnOnce() -> Result<bool>) -> Result<Duration> {
+        Ok(match self.wait {
+            Some(wait) => wait,
+            None if terminal && !has_certificate()? => WAIT,
+            None => Duration::ZERO,
+        })
+    }
+}
+
+/// Returns how long to wait for the request of a node, and says so.
+fn begin_waiting(arguments: &Arguments, client: &Client, node: &str) -> Result<Duration> {
+    let is_terminal = std::io::stderr().is_terminal();
+    let limit = arguments.patience(is_terminal, || has_certificate(client, node))?;
+    if !limit.is_zero() {
+        let seconds = limit.as_secs();
+        eprintln!("waiting for the certificate request of {node}, for {seconds} s at most");
+    }
+    Ok(limit)
+}
+
+fn has_certificate(client: &Client, node: &str) -> Result<bool> {
+    let found: Option<Node> = client.find_as(&format!("/api/v1/nodes/{node}"))?;
+    Ok(found.is_some_and(|node| node.has_condition("CertificatesValid")))
 }
 
 fn approve_for_ever(arguments: &Arguments) -> Result<()> {
@@ -229,6 +293,10 @@ struct Tally {
 }
 
 impl Tally {
+    fn is_empty(&self) -> bool {
+        self.decided + self.refused == 0
+    }
+
     fn add(&mut self, decision: &Decision) {
         match decision {
             Decision::Decided => self.decided += 1,

@@ -43,6 +43,8 @@ struct NodeStatus {
     node_info: NodeInfo,
     #[serde(deserialize_with = "or_default")]
     addresses: Vec<NodeAddress>,
+    #[serde(deserialize_with = "or_default")]
+    conditions: Vec<Condition>,
 }
 
 #[derive(Deserialize, Default)]
@@ -60,6 +62,13 @@ struct NodeAddress {
     address: String,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    status: String,
+}
+
 impl Node {
     pub(crate) fn name(&self) -> &str {
         &self.metadata.name
@@ -72,6 +81,12 @@ impl Node {
 
     pub(crate) fn kubelet_version(&self) -> &str {
         &self.status.node_info.kubelet_version
+    }
+
+    /// Whether the node reports this condition as True.
+    pub(crate) fn has_condition(&self, kind: &str) -> bool {
+        let mut conditions = self.status.conditions.iter();
+        conditions.any(|condition| condition.r#type == kind && condition.status == "True")
     }
 
     fn addresses(&self) -> impl Iterator<Item = &NodeAddress> {

@@ -412,10 +412,30 @@ fn exceptions_need_one_request_by_name() {
         "pico-1 --csr csr-1",
         "--csr a/../b",
         "--csr ..",
+        "--wait 30s",
+        "--watch --wait 30s",
+        "pico-1 --watch --wait 30s",
+        "pico-1 --wait 30",
+        "pico-1 --wait -1s",
         "Pico/1",
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn approve_waits_by_default_when_a_person_is_there_and_no_certificate() {
+    let wait = |line: &str, terminal, has_certificate: bool| {
+        let arguments = parse(line).expect(line);
+        arguments
+            .patience(terminal, || Ok(has_certificate))
+            .expect("no error")
+    };
+    assert_eq!(wait("pico-1", true, false), Duration::from_secs(30));
+    assert_eq!(wait("pico-1", true, true), Duration::ZERO);
+    assert_eq!(wait("pico-1", false, false), Duration::ZERO);
+    assert_eq!(wait("pico-1 --wait 2m", false, true), Duration::from_secs(120));
+    assert_eq!(wait("pico-1 --wait 0s", true, false), Duration::ZERO);
 }
 
 #[test]
