@@ -106,6 +106,17 @@ impl Caller {
         answer(request.send(body).with_context(|| format!("PUT {url}"))?)
     }
 
+    /// PATCH with a JSON merge patch (RFC 7386), as to an API server.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer.
+    pub fn merge(&self, url: &str, patch: &str) -> Result<Answer> {
+        let request = self.0.patch(url);
+        let request = request.header("Content-Type", "application/merge-patch+json");
+        answer(request.send(patch).with_context(|| format!("PATCH {url}"))?)
+    }
+
     /// GET, or a POST without a body, with or without a bearer token.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod outage;
 mod pods;
 mod registration;
 mod serving;
+mod stolen_node;
 mod writes;
 
 use std::process::ExitCode;
@@ -151,6 +152,7 @@ fn cases() -> impl Iterator<Item = (String, &'static Entry, bool)> {
         ("serving", serving::CASES),
         ("access", access::CASES),
         ("joining", joining::CASES),
+        ("stolen_node", stolen_node::CASES),
         ("k3s", k3s::CASES),
         ("deployment", deployment::CASES),
         ("fleet", fleet::CASES),

@@ -395,12 +395,14 @@ fn prepare(directory: &Path, place: Place) -> Result<(Pki, Files)> {
         pki.server(name, subject(common_name), dns, addresses, Validity::default())
     };
     let (service_account_key, service_account_public_key) = pki.service_account_keys()?;
-    // 10.0.2.2 is what an emulated board calls this machine, 10.96.0.1 is the service `kubernetes`.
+    // 10.0.2.2 is what an emulated board calls this machine, 10.96.0.1 is the service `kubernetes`. The last one is known from the
+    // certificate alone, as the virtual IP of a load balancer in front of an API server is.
     let addresses = [
         address,
         [127, 0, 0, 1].into(),
         [10, 0, 2, 2].into(),
         [10, 96, 0, 1].into(),
+        [203, 0, 113, 1].into(),
     ];
     let names = [
         "localhost",
