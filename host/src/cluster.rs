@@ -2,7 +2,8 @@
 
 use crate::kubeconfig::{self, Person};
 use anyhow::{Context, Result, bail, ensure};
-use picolet_tls::x509::certificates_from_pem;
+use picolet_tls::P256Key;
+use picolet_tls::x509::{self, certificates_from_pem};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use serde::Deserialize;
@@ -71,7 +72,7 @@ impl Client {
         let client = match (&person.client_certificate, &person.client_key) {
             (Some(chain), Some(key)) => {
                 let chain = certificates(chain);
-                let key = PrivateKey::from_pem(key).context("client-key")?;
+                let key = private_key(key).context("client-key")?;
                 Some(ClientCert::new_with_certs(&chain, key))
             }
             _ => None,
@@ -291,6 +292,25 @@ pub(crate) struct Endpoint {
     pub(crate) port: u16,
     /// Whether it is called without TLS.
     pub(crate) is_plain: bool,
+}
+
+/// The first private key in a PEM. A key on P-256 gets its public key, which may be left out (RFC 5915, section 3) and which the client
+/// library needs: it panics without.
+fn private_key(pem: &[u8]) -> Result<PrivateKey<'static>> {
+    let Ok(key) = P256Key::from_pem(pem) else {
+        return Ok(PrivateKey::from_pem(pem)?);
+    };
+    /// `ECPrivateKey` around the secret and the public key, on secp256r1.
+    const BEFORE: [u8; 7] = [0x30, 119, 2, 1, 1, 4, 32];
+    const BETWEEN: [u8; 17] = [
+        0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7, 0xa1, 68, 3, 66, 0,
+    ];
+    let (secret, public) = (key.to_pkcs8(), key.public_key_der());
+    let (secret, public) = (&secret[secret.len() - 32..], &public[public.len() - 65..]);
+    let der = [&BEFORE, secret, &BETWEEN, public].concat();
+    Ok(PrivateKey::from_pem(
+        x509::pem("EC PRIVATE KEY", &der).as_bytes(),
+    )?)
 }
 
 /// The certificates in a PEM.
