@@ -4,6 +4,7 @@
 //! and words for a person.
 
 mod approve;
+mod certificate;
 mod clock;
 mod cluster;
 mod demo;

@@ -9,7 +9,7 @@ use picolet_image::build::Place;
 use picolet_store::layout::{PICO_2_W, PICO_W};
 use picolet_store::serial::{Console, Then};
 use picolet_store::settings::{REGION, Security, Settings};
-use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -37,21 +37,26 @@ impl Folder {
         folder.put("ca.crt", authority.pem().as_bytes());
         folder.put("ca.der", authority.der());
         let issuer = Issuer::new(params, authority_key);
-        let node = |name: &str, until: i32| {
+        let signed = |user: &str, group: &str, until: i32| {
             let mut params = CertificateParams::new(vec!["127.0.77.1".to_owned()]).expect("an address");
-            params
-                .distinguished_name
-                .push(DnType::CommonName, format!("system:node:{name}"));
-            params
-                .distinguished_name
-                .push(DnType::OrganizationName, "system:nodes");
+            params.distinguished_name.push(DnType::CommonName, user);
+            params.distinguished_name.push(DnType::OrganizationName, group);
+            params.extended_key_usages = vec![
+                ExtendedKeyUsagePurpose::ClientAuth,
+                ExtendedKeyUsagePurpose::ServerAuth,
+            ];
             params.not_after = rcgen::date_time_ymd(until, 1, 1);
             let key = key();
             let certificate = params.signed_by(&key, &issuer).expect("a certificate");
             (certificate.pem(), key.serialize_pem())
         };
-        for (name, until) in [("pico-1", 2090), ("pico-2", 2090), ("old", 2020)] {
-            let (certificate, key) = node(if name == "old" { "pico-1" } else { name }, until);
+        for (name, user, group, until) in [
+            ("pico-1", "system:node:pico-1", "system:nodes", 2090),
+            ("pico-2", "system:node:pico-2", "system:nodes", 2090),
+            ("old", "system:node:pico-1", "system:nodes", 2020),
+            ("admin", "kubernetes-admin", "system:masters", 2090),
+        ] {
+            let (certificate, key) = signed(user, group, until);
             folder.put(&format!("{name}.crt"), certificate.as_bytes());
             folder.put(&format!("{name}.key"), key.as_bytes());
         }
@@ -215,7 +220,7 @@ fn flash(file: &[u8], address: u32, family: u32) -> Vec<u8> {
 fn what_is_wrong_is_named_with_its_remedy() {
     let folder = Folder::new();
     let long = format!("--ssid={}", "x".repeat(33));
-    let cases: [(&[&str], &str, &str); 18] = [
+    let cases: [(&[&str], &str, &str); 20] = [
         (&[&long], "--ssid", "32 bytes"),
         (&["--passphrase-file=short"], "--passphrase-file", "8 to 63"),
         (
@@ -249,6 +254,16 @@ fn what_is_wrong_is_named_with_its_remedy() {
         (
             &["--client-certificate=old.crt", "--client-key=old.key"],
             "--client-certificate",
+            "expired",
+        ),
+        (
+            &["--client-certificate=admin.crt", "--client-key=admin.key"],
+            "--client-certificate admin.crt",
+            "it belongs to kubernetes-admin (O=system:masters)",
+        ),
+        (
+            &["--serving-certificate=old.crt", "--serving-key=old.key"],
+            "--serving-certificate",
             "expired",
         ),
         (&["--address=10.0.0.1"], "--address", "ADDRESS/PREFIX"),

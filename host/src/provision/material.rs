@@ -1,5 +1,6 @@
 //! Certificates and keys from files, matched before a board has to find out.
 
+use crate::certificate::Certificate;
 use crate::clock::{Source, WallClock};
 use anyhow::{Context, Result, bail, ensure};
 use picolet_tls::Time as _;
@@ -51,7 +52,7 @@ pub(super) fn authorities_in(bytes: &[u8], place: &str) -> Result<Vec<Vec<u8>>> 
     Connector::new(&all, None, || None).with_context(place)?;
     for der in &all {
         let info = CertificateInfo::from_der(der).with_context(place)?;
-        let now = WallClock::new(Source::System).unix_seconds().unwrap_or_default();
+        let now = now().unwrap_or_default();
         ensure!(
             now <= info.not_after,
             "{}: the authority's certificate has expired; give the one that is in use now",
@@ -67,7 +68,7 @@ pub(super) struct Material {
     pub(super) chain: Vec<Vec<u8>>,
     /// PKCS#8 in DER, without the public key: that is quicker to load.
     pub(super) key: Vec<u8>,
-    info: CertificateInfo,
+    certificate: Certificate,
     flag: String,
 }
 
@@ -96,60 +97,53 @@ impl Material {
             identity => identity.with_context(|| flag.clone())?,
         };
         let first = chain.first().context("there is no certificate")?;
-        let info = CertificateInfo::from_der(first).with_context(|| flag.clone())?;
+        let certificate = Certificate::read(first).with_context(|| flag.clone())?;
         Ok(Self {
             key: key.to_pkcs8().to_vec(),
             chain,
-            info,
+            certificate,
             flag,
         })
     }
 
-    /// The node's own certificate: its name, its group, its time.
+    /// Checks that it is the client certificate of that node.
     pub(super) fn check_node(&self, node: &str, notes: &mut Vec<String>) -> Result<()> {
-        let flag = &self.flag;
-        let user = self.info.common_name.as_deref().unwrap_or_default();
-        match user.strip_prefix("system:node:") {
-            Some(name) if name != node => bail!(
-                "{flag}: it is the certificate of the node {name}; say --node-name {name}, or give the certificate of {node}"
-            ),
-            Some(_) if !self.info.organizations.iter().any(|group| group == "system:nodes") => notes.push(
-                format!("{flag}: it is not of the group (O) system:nodes; the API server will not let it be a node"),
-            ),
-            Some(_) => {}
-            None => notes.push(format!(
-                "{flag}: its user (CN) is not system:node:{node}; it is a node only where RBAC was made for it"
-            )),
-        }
-        self.check_time(notes)
+        let now = now();
+        let checked = self.certificate.check_client(node, now);
+        checked.with_context(|| self.flag.clone())?;
+        self.note_end(now, notes);
+        Ok(())
     }
 
-    /// The certificate of the kubelet API: its addresses, its time.
+    /// Checks that it is for the kubelet API.
     pub(super) fn check_serving(&self, node_ip: Option<Ipv4Addr>, notes: &mut Vec<String>) -> Result<()> {
+        let now = now();
+        let checked = self.certificate.check_serving(now);
+        checked.with_context(|| self.flag.clone())?;
         if let Some(address) = node_ip.map(IpAddr::from)
-            && !self.info.ip_addresses.contains(&address)
+            && !self.certificate.covers(address)
         {
             notes.push(format!(
                 "{}: it is not for {address}, which --node-ip reports; callers that verify it will refuse it",
                 self.flag
             ));
         }
-        self.check_time(notes)
-    }
-
-    fn check_time(&self, notes: &mut Vec<String>) -> Result<()> {
-        let flag = &self.flag;
-        let now = WallClock::new(Source::System).unix_seconds().unwrap_or_default();
-        if now > self.info.not_after {
-            bail!("{flag}: it has expired; get a new one");
-        }
-        if now < self.info.not_before {
-            notes.push(format!("{flag}: it is not valid yet"));
-        }
-        if now + SOON > self.info.not_after {
-            let days = (self.info.not_after - now) / (24 * 3600);
-            notes.push(format!("{flag}: it expires in {days} days"));
-        }
+        self.note_end(now, notes);
         Ok(())
     }
+
+    fn note_end(&self, now: Option<u64>, notes: &mut Vec<String>) {
+        let left = now.map(|now| self.certificate.not_after().saturating_sub(now));
+        if let Some(left) = left.filter(|left| *left < SOON) {
+            notes.push(format!(
+                "{}: it expires in {} days",
+                self.flag,
+                left / (24 * 3600)
+            ));
+        }
+    }
+}
+
+fn now() -> Option<u64> {
+    WallClock::new(Source::System).unix_seconds()
 }
