@@ -10,6 +10,7 @@ mod cluster;
 mod demo;
 mod devcluster;
 mod discovery;
+mod durable;
 mod emulate;
 mod journal;
 mod k3s;

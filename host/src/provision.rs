@@ -9,6 +9,7 @@ mod material;
 mod onboarding;
 mod questions;
 mod serial;
+mod target;
 
 use crate::discovery::{self, KeyHash};
 use crate::k3s;
@@ -18,13 +19,10 @@ use material::{Material, read};
 use onboarding::Onboarding;
 use picolet_kube::selector::Taint;
 use picolet_store::layout::Layout;
-use picolet_store::settings::{CAPACITY, Field, HEADER, SLOT, Security, Settings, SettingsError, Writer};
-use picolet_store::uf2;
-use std::fs::{OpenOptions, Permissions};
-use std::io::Write;
+use picolet_store::settings::{Field, SLOT, Security, SettingsError, Writer};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use target::Target;
 
 /// Make the settings of a board: a file to drag onto it, or sent over its serial line.
 #[derive(Args)]
@@ -197,6 +195,9 @@ impl From<WifiSecurity> for Security {
 }
 
 /// Makes settings, and brings them on their way.
+///
+/// The cluster is changed last: once the settings are complete, and the board answers or the file can be written. What fails
+/// after that takes the token back.
 pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     arguments.complete()?;
     let mut block = [0; SLOT];
@@ -206,42 +207,14 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
         eprintln!("note: {note}");
     }
     let block = writer.finish()?;
-    // Not before all of it fits together.
+    let target = arguments.target()?;
     if let Some(onboarding) = &cluster.onboarding {
-        onboarding.apply()?;
+        onboarding.apply(target.unfinished_file())?;
     }
-    let length = Settings::read_block(block)?.entries().len();
-    let name = &arguments.node_name;
-    let board = arguments.board.as_deref();
-    if let Some(device) = &arguments.serial {
-        let board = serial::send(device, board, &block[HEADER..HEADER + length])
-            .with_context(|| format!("--serial {}", device.display()))?;
-        println!("The {board} has its settings as {name} ({length} of {CAPACITY} bytes) and restarts.");
-    } else if let (Some(output), Some(layout)) = (&arguments.output, board.and_then(Layout::of)) {
-        write(output, layout, block).with_context(|| format!("--output {}", output.display()))?;
-        println!(
-            "{}: settings of {name} for a {} ({length} of {CAPACITY} bytes). It holds secrets.\n\
-             Plug the board in with its BOOTSEL button held, and copy the file to the drive that appears.",
-            output.display(),
-            layout.board
-        );
+    target.deliver(&arguments.node_name, block)?;
+    if let Some(onboarding) = &cluster.onboarding {
+        onboarding.keep_token();
     }
-    Ok(())
-}
-
-/// Writes the file, for its owner alone. Both slots get the same block.
-fn write(output: &Path, layout: &Layout, block: &[u8; SLOT]) -> Result<()> {
-    let region = [block.as_slice(), block].concat();
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(output)?;
-    // A file that was there keeps its mode otherwise.
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(&uf2::settings(layout, &region).flatten().collect::<Vec<u8>>())?;
-    file.sync_all()?;
     Ok(())
 }
 
@@ -270,6 +243,16 @@ impl Arguments {
             self.node_name = questions::ask("--node-name", "Name of the node")?;
         }
         Ok(())
+    }
+
+    /// Where the settings go.
+    fn target(&self) -> Result<Target> {
+        let board = self.board.as_deref();
+        match (&self.serial, &self.output, board.and_then(Layout::of)) {
+            (Some(device), ..) => Target::board(device, board),
+            (None, Some(output), Some(layout)) => Target::file(output, layout),
+            _ => bail!("--output and --board are missing, or --serial"),
+        }
     }
 
     fn cluster(&self) -> Result<Cluster> {

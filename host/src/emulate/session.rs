@@ -6,13 +6,13 @@ use super::options::{Cut, Network, Speed, Trace};
 use super::terminal::{Command, MENU, Terminal};
 use super::usb::UsbLine;
 use super::{Arguments, create};
+use crate::durable::write_durably;
 use anyhow::{Context, Result};
 use picolet_emulator::gdb::{Ended, Server, Wish};
 use picolet_emulator::radio::{Change, Cyw43439};
 use picolet_emulator::{Board, Fault, Stop, Time, Vcd};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -155,7 +155,7 @@ impl Session {
             }
         }
         if let Some(path) = &arguments.flash {
-            keep(path, board.flash()).with_context(|| format!("cannot write {}", path.display()))?;
+            write_durably(path, board.flash()).with_context(|| format!("cannot write {}", path.display()))?;
         }
         result
     }
@@ -406,12 +406,4 @@ impl Session {
             if radio.gpio & 1 == 0 { "off" } else { "on" },
         );
     }
-}
-
-/// Replaces a file in one step: a run that is killed leaves the old one.
-fn keep(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    fs::write(&beside, bytes)?;
-    fs::rename(&beside, path)
 }

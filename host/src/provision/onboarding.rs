@@ -4,7 +4,7 @@
 //! it but the board.
 
 use crate::clock;
-use crate::cluster::Client;
+use crate::cluster::{Client, Refused};
 use crate::k3s;
 use crate::kubeconfig;
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,8 @@ use picolet_platform::UnixMicros;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The rights: to join, and to read the configuration. On k3s whoever has a token may join.
 const TO_JOIN: &str = include_str!("../../../deploy/bootstrap.yaml");
@@ -23,7 +24,7 @@ const GROUP: &str = "system:bootstrappers:picolet";
 
 /// What is going to be done.
 pub(super) struct Onboarding {
-    client: Client,
+    client: Arc<Client>,
     server: String,
     authority: Vec<u8>,
     node: String,
@@ -31,6 +32,41 @@ pub(super) struct Onboarding {
     token: String,
     expires: Timestamp,
     is_k3s: bool,
+    /// The token's Secret, from before it is created until the board has its settings.
+    revocable: Revocable,
+}
+
+/// A Secret that is deleted when something fails; shared with the signal handler.
+#[derive(Clone)]
+struct Revocable {
+    client: Arc<Client>,
+    path: Arc<Mutex<Option<String>>>,
+}
+
+impl Revocable {
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deletes it, if there is one.
+    fn revoke(&self) {
+        let Some(path) = self.lock().take() else { return };
+        let name = path.rsplit('/').next().unwrap_or_default();
+        match self.client.delete(&path) {
+            Ok(true) => eprintln!("note: the bootstrap token is revoked: Secret {name} is deleted"),
+            Ok(false) => {}
+            Err(error) => eprintln!(
+                "warning: the bootstrap token is not revoked: {error:#}; kubectl delete secret {name} --namespace kube-system"
+            ),
+        }
+    }
+}
+
+/// A token that no board has got is nobody's.
+impl Drop for Onboarding {
+    fn drop(&mut self) {
+        self.revocable.revoke();
+    }
 }
 
 /// Reads `30m`, `12h` or `2d` as seconds.
@@ -54,10 +90,14 @@ pub(super) fn lifetime(text: &str) -> Result<u64, &'static str> {
 impl Onboarding {
     pub(super) fn new(path: &Path, node: &str, namespace: &str, lifetime: u64) -> Result<Self> {
         let person = kubeconfig::read_person(path)?;
-        let client = Client::from_kubeconfig(Some(path))?;
+        let client = Arc::new(Client::from_kubeconfig(Some(path))?);
         let now = clock::system().map_or(0, UnixMicros::seconds);
         Ok(Self {
             is_k3s: k3s::is_k3s(&client)?,
+            revocable: Revocable {
+                client: client.clone(),
+                path: Arc::default(),
+            },
             client,
             server: person.server,
             authority: person.certificate_authority,
@@ -99,8 +139,19 @@ impl Onboarding {
         Ok(self.server.clone())
     }
 
-    /// Does it, and says so.
-    pub(super) fn apply(&self) -> Result<()> {
+    /// Does it, and says so. Until [`Onboarding::keep_token`] the token is taken back when this is dropped, or when the program
+    /// is interrupted; `unfinished` is a file that is removed then, too.
+    pub(super) fn apply(&self, unfinished: Option<PathBuf>) -> Result<()> {
+        let revocable = self.revocable.clone();
+        ctrlc::set_handler(move || {
+            revocable.revoke();
+            if let Some(file) = &unfinished {
+                // It is empty, and goes away if it can.
+                let _ = std::fs::remove_file(file);
+            }
+            std::process::exit(130);
+        })
+        .context("cannot await signals")?;
         let (manifests, group) = match self.is_k3s {
             true => (&[TO_READ][..], k3s::BOOTSTRAP_GROUP),
             false => (&[TO_JOIN, TO_READ][..], GROUP),
@@ -127,8 +178,7 @@ impl Onboarding {
                 "auth-extra-groups": group,
             },
         });
-        self.client
-            .post("/api/v1/namespaces/kube-system/secrets", &object)
+        self.create_token(&format!("bootstrap-token-{id}"), &object)
             .context("cannot make a bootstrap token in kube-system; an administrator can, or give --token and --certificate-authority")?;
         println!(
             "The cluster lets picolets join, and read pico-config in the namespace {}. Bootstrap token {id} is good until {}.",
@@ -141,6 +191,24 @@ impl Onboarding {
             );
         }
         Ok(())
+    }
+
+    fn create_token(&self, name: &str, object: &Value) -> Result<()> {
+        const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
+        // Held while the answer is awaited: who interrupts the program then waits for it, too.
+        let mut revocable = self.revocable.lock();
+        // Before it is known to exist: the answer may be lost.
+        *revocable = Some(format!("{SECRETS}/{name}"));
+        let created = self.client.post(SECRETS, object);
+        if created.as_ref().is_err_and(|error| error.is::<Refused>()) {
+            *revocable = None;
+        }
+        created
+    }
+
+    /// The board has its token.
+    pub(super) fn keep_token(&self) {
+        self.revocable.lock().take();
     }
 }
 

@@ -18,37 +18,52 @@ const BEFORE: Duration = Duration::from_millis(500);
 /// The longest line of a log that is passed over.
 const LONGEST: usize = 4096;
 
-/// Sends settings to the board at `device`, which must be a `board` if that is given. Returns what it is.
-pub(super) fn send(device: &Path, board: Option<&str>, entries: &[u8]) -> Result<String> {
-    let mut line = Line::open(device)?;
-    line.settle()?;
-    let hello = line.ask("hello")?;
-    let mut words = hello.split(' ');
-    ensure!(
-        words.next() == Some("picolet"),
-        "what is there is not a picolet: it says \"{hello}\""
-    );
-    ensure!(
-        words.next().and_then(|version| version.parse().ok()) == Some(VERSION),
-        "the board speaks another version of the protocol: \"{hello}\"; use firmware and program of one release"
-    );
-    let found = words.next().unwrap_or_default().to_owned();
-    if let Some(board) = board {
-        ensure!(found == board, "the board is a {found}, but --board says {board}");
-    }
-    line.ask(&format!("begin {} {:08x}", entries.len(), checksum(entries)))?;
-    let mut offset = 0;
-    for piece in entries.chunks(PIECE) {
-        let mut request = format!("data {offset} ");
-        for byte in piece {
-            write!(request, "{byte:02x}")?;
+/// A board that has answered.
+pub(super) struct Board {
+    line: Line,
+    /// What it is.
+    name: String,
+}
+
+impl Board {
+    /// Greets the board at `device`, which must be a `board` if that is given.
+    pub(super) fn greet(device: &Path, board: Option<&str>) -> Result<Self> {
+        let mut line = Line::open(device)?;
+        line.settle()?;
+        let hello = line.ask("hello")?;
+        let mut words = hello.split(' ');
+        ensure!(
+            words.next() == Some("picolet"),
+            "what is there is not a picolet: it says \"{hello}\""
+        );
+        ensure!(
+            words.next().and_then(|version| version.parse().ok()) == Some(VERSION),
+            "the board speaks another version of the protocol: \"{hello}\"; use firmware and program of one release"
+        );
+        let name = words.next().unwrap_or_default().to_owned();
+        if let Some(board) = board {
+            ensure!(name == board, "the board is a {name}, but --board says {board}");
         }
-        line.ask(&request)?;
-        offset += piece.len();
+        Ok(Self { line, name })
     }
-    line.ask("commit")?;
-    line.ask("restart")?;
-    Ok(found)
+
+    /// Sends it settings, with which it restarts. Returns what it is.
+    pub(super) fn send(mut self, entries: &[u8]) -> Result<String> {
+        let line = &mut self.line;
+        line.ask(&format!("begin {} {:08x}", entries.len(), checksum(entries)))?;
+        let mut offset = 0;
+        for piece in entries.chunks(PIECE) {
+            let mut request = format!("data {offset} ");
+            for byte in piece {
+                write!(request, "{byte:02x}")?;
+            }
+            line.ask(&request)?;
+            offset += piece.len();
+        }
+        line.ask("commit")?;
+        line.ask("restart")?;
+        Ok(self.name)
+    }
 }
 
 /// A terminal without its manners: bytes go through as they are.

@@ -1,5 +1,7 @@
-//! What the tests of `picolet emulate` share: the images of the emulator's own tests, built beside them.
+//! What the tests share: a cluster beside the program, and for `picolet emulate` the images of the emulator's own tests.
 #![allow(dead_code, reason = "each test uses its part")]
+
+pub(crate) mod cluster;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
