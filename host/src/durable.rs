@@ -18,6 +18,20 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Draft::create(path)?.publish(bytes)
 }
 
+/// Removes the file at `path` and its draft, if they exist.
+///
+/// # Errors
+/// The file may still be there.
+pub(crate) fn remove_durably(path: &Path) -> io::Result<()> {
+    for file in [&draft_of(path), path] {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    sync_directory_of(path)
+}
+
 /// A new version of a file, in the same directory. Dropping it removes it.
 pub(crate) struct Draft {
     file: File,
@@ -115,12 +129,16 @@ mod tests {
     }
 
     #[test]
-    fn draft_of_a_killed_process_is_replaced() {
+    fn draft_of_a_killed_process_is_replaced_and_removed() {
         let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("file");
         let elsewhere = folder.path().join("elsewhere");
         std::os::unix::fs::symlink(&elsewhere, draft_of(&path)).expect("a link");
         write_durably(&path, b"new").expect("written");
         assert!(!elsewhere.exists(), "the link was followed");
+        fs::write(draft_of(&path), "left behind").expect("a file");
+        remove_durably(&path).expect("removed");
+        remove_durably(&path).expect("removed already");
+        assert!(!path.exists() && !draft_of(&path).exists());
     }
 }

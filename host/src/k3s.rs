@@ -22,11 +22,6 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// Where a server of k3s keeps what agents join with.
 const TOKEN_FILE: &str = "/var/lib/rancher/k3s/server/node-token";
 
-/// The token of the environment, as for k3s's own agents.
-pub(crate) fn token_of_environment() -> Option<String> {
-    std::env::var("K3S_TOKEN").ok().filter(|token| !token.is_empty())
-}
-
 /// Whether an API server is one of k3s: its version says so.
 pub(crate) fn is_k3s(client: &Client) -> Result<bool> {
     let version = client.get("/version")?;
@@ -60,7 +55,7 @@ pub(crate) fn full_token(token: &str, authority: Option<&[u8]>, from_k3s: bool) 
     let told = match credential(token) {
         Some(told) if token.starts_with("K10::") => told,
         Some(_) => {
-            bail!("--token: its hash is not of 64 hexadecimal digits; take the whole token of {TOKEN_FILE}")
+            bail!("its hash is not of 64 hexadecimal digits; take the whole token of {TOKEN_FILE}")
         }
         None => token,
     };
@@ -72,7 +67,7 @@ pub(crate) fn full_token(token: &str, authority: Option<&[u8]>, from_k3s: bool) 
     let is_short = from_k3s || token.contains(':');
     let hash = authority.filter(|_| is_short).map(Sha256::digest).with_context(|| {
         format!(
-            "--token: this is neither a bootstrap token (6 lower-case letters and digits, a dot, and 16 more: kubeadm token create \
+            "this is neither a bootstrap token (6 lower-case letters and digits, a dot, and 16 more: kubeadm token create \
              prints one) nor the full token of a k3s cluster (K10, a hash, :: and more: {TOKEN_FILE}). k3s's short form, node:SECRET, \
              does not say which cluster it is for: give --certificate-authority too"
         )
@@ -80,7 +75,7 @@ pub(crate) fn full_token(token: &str, authority: Option<&[u8]>, from_k3s: bool) 
     let full = format!("K10{}::{told}", hex(&hash));
     ensure!(
         is_k3s_token(full.as_bytes()),
-        "--token: this is no token of k3s; take that of {TOKEN_FILE}"
+        "this is no token of k3s; take that of {TOKEN_FILE}"
     );
     Ok(Some(full))
 }
@@ -97,17 +92,17 @@ pub(crate) fn matching(bundle: &[u8], token: &str) -> Result<Vec<u8>> {
         }
     }
     bail!(
-        "--token: it is for a cluster whose authority has the hash {wanted}, and the server shows another one, {}. Either the token \
+        "it is for a cluster whose authority has the hash {wanted}, and the server shows another one, {}. Either the token \
          is another cluster's, or somebody stands between; {TOKEN_FILE} of a server has the right one",
         hex(&Sha256::digest(bundle))
     );
 }
 
 impl Cluster {
-    /// Asks a server for what `token` (in full) does not say. An `authority` or `clients` that is given is not asked for.
+    /// Asks a server for what `token` (in full, given by `origin`) does not say. An `authority` or `clients` that is given is not asked for.
     pub(crate) fn find(
         server: &str,
-        token: String,
+        (token, origin): (String, &str),
         authority: Option<Vec<u8>>,
         clients: Option<Vec<u8>>,
     ) -> Result<Self> {
@@ -120,12 +115,12 @@ impl Cluster {
                     .with_context(|| {
                         format!("{server} does not show its authority; is it a server of k3s?")
                     })?;
-                matching(shown.as_bytes(), &token)?
+                matching(shown.as_bytes(), &token).with_context(|| origin.to_owned())?
             }
         };
         let clients = match clients {
             Some(clients) => clients,
-            None => client_authority(server, &authority, &token)?,
+            None => client_authority(server, &authority, &token).with_context(|| origin.to_owned())?,
         };
         Ok(Self {
             token,
@@ -191,10 +186,10 @@ fn client_authority(server: &str, authority: &[u8], token: &str) -> Result<Vec<u
     let answer = client.text("/v1-k3s/client-ca.crt", ANSWER);
     let text = answer.map_err(|error| match (is_refused(&error, 401), is_refused(&error, 403)) {
         (true, _) => error.context(format!(
-            "--token: k3s refuses it: it is wrong or has expired; take that of {TOKEN_FILE}, or what k3s token create prints"
+            "k3s refuses it: it is wrong or has expired; take that of {TOKEN_FILE}, or what k3s token create prints"
         )),
         (_, true) => error.context(format!(
-            "--token: k3s lets no node join with it; take that of {TOKEN_FILE}"
+            "k3s lets no node join with it; take that of {TOKEN_FILE}"
         )),
         _ => error.context(format!(
             "{server} does not tell who vouches for those who call nodes (/v1-k3s/client-ca.crt); is it a server of k3s?"

@@ -5,7 +5,8 @@
 
 use crate::clock::WallClock;
 use crate::journal::Journal;
-use base16ct::lower::encode_string as hex;
+use crate::state::{MachineIds, NodeState, uuid};
+use anyhow::Result;
 use picolet_platform::{
     Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext, Machine,
     Memory, PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors,
@@ -15,9 +16,6 @@ use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -35,7 +33,7 @@ pub(crate) struct Linux {
     started: Instant,
     clock: WallClock,
     identity: Identity,
-    state: Option<PathBuf>,
+    state: Option<NodeState>,
     pins: RefCell<[PinMode; 64]>,
     led: Cell<LedMode>,
     reboot: Notify,
@@ -48,45 +46,20 @@ pub(crate) struct Linux {
 }
 
 struct Identity {
-    machine_id: String,
-    system_uuid: String,
+    ids: MachineIds,
     boot_id: String,
     kernel_version: String,
     os_image: String,
     cpu_khz: u32,
 }
 
-/// 16 bytes as a UUID is written, with the bits of a version 8 (made by us).
-fn uuid(bytes: &[u8]) -> String {
-    let mut b = [0; 16];
-    b.copy_from_slice(&bytes[..16]);
-    b[6] = b[6] & 0x0f | 0x80;
-    b[8] = b[8] & 0x3f | 0x80;
-    let hex = hex(&b);
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
-}
-
 impl Identity {
-    fn of(node: &str) -> Self {
+    fn new(ids: MachineIds) -> Self {
         let random = || {
             let mut bytes = [0; 16];
             fill(&mut bytes);
             bytes
         };
-        // Each node of a process is a machine of its own, the same one whenever it is started on this host.
-        let host = fs::read_to_string("/etc/machine-id")
-            .ok()
-            .filter(|id| !id.trim().is_empty());
-        let uname = rustix::system::uname();
-        let seed = host.unwrap_or_else(|| uname.nodename().to_string_lossy().into_owned());
-        let digest = Sha256::digest(format!("picolet\0{}\0{node}", seed.trim()));
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -99,10 +72,9 @@ impl Identity {
                 .ok()
         });
         Self {
-            machine_id: hex(&digest[..16]),
-            system_uuid: uuid(&digest[16..]),
+            ids,
             boot_id: uuid(&random()),
-            kernel_version: uname.release().to_string_lossy().into_owned(),
+            kernel_version: rustix::system::uname().release().to_string_lossy().into_owned(),
             os_image: format!(
                 "picolet on {}",
                 name.map_or("Linux", |name| name.trim_matches('"'))
@@ -112,26 +84,45 @@ impl Identity {
     }
 }
 
+/// The identifiers of a node without a state directory: the same ones whenever it is started on this host, and other ones for each
+/// node of a process.
+fn derived_ids(node: &str) -> MachineIds {
+    let host = fs::read_to_string("/etc/machine-id")
+        .ok()
+        .filter(|id| !id.trim().is_empty());
+    let hostname = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let seed = host.unwrap_or_else(hostname);
+    let digest = Sha256::digest(format!("picolet\0{}\0{node}", seed.trim()));
+    MachineIds::new(&digest.into())
+}
+
 fn fill(bytes: &mut [u8]) {
     // The kernel's generator fails only where the kernel does not have it; no node can be run safely there.
     getrandom::fill(bytes).expect("the operating system gives randomness");
 }
 
 impl Linux {
-    /// A board for the node of that name, one of `nodes` in this process, which keeps what outlives it below `state`. It began for that reason,
+    /// A board for the node of that name, one of `nodes` in this process, which keeps what outlives it in `state`. It began for that reason,
     /// and its log is read from that journal.
+    ///
+    /// # Errors
+    /// The machine ID in `state` cannot be read or kept.
     pub(crate) fn new(
         node: &str,
-        state: Option<PathBuf>,
+        state: Option<NodeState>,
         nodes: u32,
         clock: WallClock,
         (reset_reason, journal): (ResetReason, Arc<Journal>),
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        let ids = match &state {
+            Some(state) => state.machine_ids(|| derived_ids(node))?,
+            None => derived_ids(node),
+        };
+        Ok(Self {
             node: node.to_owned(),
             started: Instant::now(),
             clock,
-            identity: Identity::of(node),
+            identity: Identity::new(ids),
             state,
             pins: RefCell::new([PinMode::Unset; 64]),
             led: Cell::new(LedMode::Off),
@@ -140,7 +131,7 @@ impl Linux {
             forgets: Cell::new(false),
             journal,
             nodes,
-        }
+        })
     }
 
     /// Completes when the node asks to be restarted.
@@ -283,8 +274,8 @@ impl System for Linux {
         Machine {
             board: "linux",
             mcu: std::env::consts::ARCH,
-            machine_id: &id.machine_id,
-            system_uuid: &id.system_uuid,
+            machine_id: &id.ids.machine_id,
+            system_uuid: &id.ids.system_uuid,
             boot_id: &id.boot_id,
             kernel_version: &id.kernel_version,
             os_image: &id.os_image,
@@ -317,66 +308,18 @@ impl System for Linux {
     }
 }
 
-/// Deletes who the node of that name is, if it was told to forget that, in this run or in one before. What it was told is kept, so
-/// that whatever starts it again does not take it back into its cluster: the file that says so.
-pub(crate) fn forget(state: &Path, node: &str) -> io::Result<Option<PathBuf>> {
-    let told = path_of(state, node, Record::Forget);
-    if !told.try_exists()? {
-        return Ok(None);
-    }
-    for record in Record::IDENTITY {
-        let path = path_of(state, node, record);
-        for file in [draft_of(&path), path] {
-            match fs::remove_file(file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-    }
-    Ok(Some(told))
-}
-
-/// Whether the node of that name keeps who it is to the API server, or was told to forget it, which it then says itself.
-pub(crate) fn has_joined(state: &Path, node: &str) -> bool {
-    let kept = [Record::ClientIdentity, Record::Forget];
-    kept.iter().any(|record| path_of(state, node, *record).exists())
-}
-
-fn path_of(state: &Path, node: &str, record: Record) -> PathBuf {
-    state.join(format!("{node}.{record:?}"))
-}
-
-/// What is written before it takes the place of that file; a process that is killed leaves it.
-fn draft_of(path: &Path) -> PathBuf {
-    path.with_added_extension("new")
-}
-
-impl Linux {
-    fn record_path(&self, record: Record) -> Option<PathBuf> {
-        Some(path_of(self.state.as_ref()?, &self.node, record))
-    }
-}
-
 impl Records for Linux {
     async fn load(&self, record: Record, buffer: &mut [u8]) -> Option<usize> {
-        let bytes = fs::read(self.record_path(record)?).ok()?;
+        let bytes = self.state.as_ref()?.load(record)?;
         buffer.get_mut(..bytes.len())?.copy_from_slice(&bytes);
         (!bytes.is_empty()).then_some(bytes.len())
     }
 
     async fn store(&self, record: Record, value: &[u8]) -> Result<(), RecordError> {
         self.forgets.set(self.forgets() || record == Record::Forget);
-        let Some(path) = self.record_path(record) else {
-            return Ok(());
-        };
-        // A rename is old or new, never neither. Some of them are secret.
-        let draft = draft_of(&path);
-        let mut options = fs::OpenOptions::new();
-        options.create(true).truncate(true).write(true).mode(0o600);
-        options
-            .open(&draft)
-            .and_then(|mut file| file.write_all(value).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&draft, &path))
-            .map_err(|_| RecordError::Io)
+        match &self.state {
+            Some(state) => state.store(record, value).map_err(|_| RecordError::Io),
+            None => Ok(()),
+        }
     }
 }

@@ -12,6 +12,7 @@ mod devcluster;
 mod discovery;
 mod durable;
 mod emulate;
+mod joining;
 mod journal;
 mod k3s;
 mod kubeconfig;
@@ -22,8 +23,10 @@ mod node;
 mod nodes;
 mod patience;
 mod provision;
+mod reload;
 mod retire;
 mod run;
+mod state;
 #[cfg(test)]
 mod tests;
 

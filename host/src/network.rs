@@ -1,5 +1,8 @@
 //! The agent's connections: tokio's sockets below, `picolet-tls` above.
 
+mod inbound;
+mod outbound;
+
 use crate::clock::WallClock;
 use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
@@ -7,25 +10,22 @@ use picolet_platform::{
     AcceptError, Accepted, Credential, DialError, Dialled, Identities, Network, NetworkFigures, Purpose,
     Undated,
 };
-use picolet_tls::{
-    Acceptor, Clients, Connector, Identity, Keyholder, Keyrings, OwnIdentities, SetupError, TlsError,
-    TlsStream,
-};
-use std::cell::{Cell, OnceCell, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use picolet_tls::{Connector, Identity, Keyholder, Keyrings, OwnIdentities, SetupError, TlsError, TlsStream};
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+pub(crate) use inbound::Inbound;
+pub(crate) use outbound::Outbound;
 
 /// How long one server may take to answer, its handshake included.
 const DIAL: Duration = Duration::from_secs(5);
 /// How long a caller may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-
-/// Callers who wait for a handshake; more are turned away by the kernel, without a word of TLS. So many are over in less than half a
-/// minute even if none of them ever speaks.
-const BACKLOG: u32 = 32;
 
 /// How long a peer with whom TLS failed is listened to, and how much of what it still says, so that it hears why.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -113,78 +113,6 @@ impl Write for Stream {
     }
 }
 
-/// The port at which a node is called.
-pub(crate) struct Inbound {
-    address: SocketAddr,
-    /// Opened as soon as there is a certificate to show.
-    listener: OnceCell<TcpListener>,
-    acceptor: RefCell<Option<Acceptor>>,
-    /// Who may vouch for callers.
-    clients: Vec<Vec<u8>>,
-    clock: WallClock,
-    /// Lab mode's port, in the clear and for reading only.
-    read_only: Option<TcpListener>,
-}
-
-impl Inbound {
-    /// Opens the kubelet port at `address`, if there is an identity, and lab mode's beside it.
-    pub(crate) fn open(
-        address: SocketAddr,
-        identity: Option<&Identity>,
-        client_authorities: &[Vec<u8>],
-        clock: WallClock,
-        read_only_port: Option<u16>,
-    ) -> anyhow::Result<Self> {
-        use anyhow::Context;
-        let bind = |address| listen(address).with_context(|| format!("cannot listen on {address}"));
-        let read_only = match read_only_port {
-            Some(port) => Some(bind(SocketAddr::new(address.ip(), port))?),
-            None => None,
-        };
-        let inbound = Self {
-            address,
-            listener: OnceCell::new(),
-            acceptor: RefCell::new(None),
-            clients: client_authorities.to_vec(),
-            clock,
-            read_only,
-        };
-        if let Some(identity) = identity {
-            let _ = inbound.listener.set(bind(address)?);
-            inbound.show(identity)?;
-        }
-        Ok(inbound)
-    }
-
-    /// Shows this to callers from now on.
-    fn show(&self, identity: &Identity) -> Result<(), SetupError> {
-        let clients = Clients::Optional(&self.clients);
-        let acceptor = Acceptor::new(identity, clients, self.clock.clone())?;
-        *self.acceptor.borrow_mut() = Some(acceptor);
-        Ok(())
-    }
-
-    /// The port, opened now if it is not.
-    fn listener(&self) -> std::io::Result<&TcpListener> {
-        if let Some(listener) = self.listener.get() {
-            return Ok(listener);
-        }
-        let listener = listen(self.address)?;
-        Ok(self.listener.get_or_init(|| listener))
-    }
-}
-
-/// Opens a port.
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 /// How one node reaches and is reached.
 pub(crate) struct Tokio {
     node: String,
@@ -198,6 +126,7 @@ pub(crate) struct Tokio {
     /// What the node got by itself.
     keyrings: Keyrings,
     inbound: Option<Inbound>,
+    generation: Rc<outbound::Generation>,
     address: IpAddr,
     figures: Cell<NetworkFigures>,
 }
@@ -226,9 +155,22 @@ impl Tokio {
             clock,
             keyrings: Keyrings::default(),
             inbound,
+            generation: Rc::default(),
             address,
             figures: Cell::default(),
         })
+    }
+
+    /// Shows another certificate from now on. The API server is called anew with it.
+    ///
+    /// # Errors
+    /// What was shown before still is.
+    pub(crate) fn replace(&self, purpose: Purpose, identity: Identity) -> Result<(), SetupError> {
+        self.show(purpose, Some(identity))?;
+        if purpose == Purpose::Client {
+            self.generation.end();
+        }
+        Ok(())
     }
 
     fn count(&self, change: impl Fn(&mut NetworkFigures)) {
@@ -266,11 +208,12 @@ impl Tokio {
         DialError::Tls
     }
 
-    async fn dial_server(&self, server: &Server) -> Result<Dialled<Stream>, DialError> {
+    async fn dial_server(&self, server: &Server) -> Result<Dialled<Outbound>, DialError> {
+        let generation = self.generation.number();
         let mut socket = self.socket(server).await?;
         let Some(connector) = self.connector(server) else {
             return Ok(Dialled {
-                stream: Stream::Plain(socket),
+                stream: self.generation.connection(generation, Stream::Plain(socket)),
                 resumed: false,
             });
         };
@@ -284,16 +227,17 @@ impl Tokio {
             false => figures.handshakes_client_full += 1,
         });
         Ok(Dialled {
-            stream: Stream::Tls(stream),
+            stream: self.generation.connection(generation, Stream::Tls(stream)),
             resumed,
         })
     }
 
-    async fn dial_server_undated(&self, server: &Server) -> Result<Undated<Stream>, DialError> {
+    async fn dial_server_undated(&self, server: &Server) -> Result<Undated<Outbound>, DialError> {
+        let generation = self.generation.number();
         let mut socket = self.socket(server).await?;
         let Some(connector) = self.connector(server) else {
             return Ok(Undated {
-                stream: Stream::Plain(socket),
+                stream: self.generation.connection(generation, Stream::Plain(socket)),
                 not_before: 0,
                 not_after: u64::MAX,
             });
@@ -304,7 +248,7 @@ impl Tokio {
         };
         self.count(|figures| figures.handshakes_client_full += 1);
         Ok(Undated {
-            stream: Stream::Tls(stream),
+            stream: self.generation.connection(generation, Stream::Tls(stream)),
             not_before: validity.not_before,
             not_after: validity.not_after,
         })
@@ -382,18 +326,18 @@ impl Keyholder for Tokio {
 }
 
 impl Network for Tokio {
-    type Outbound = Stream;
+    type Outbound = Outbound;
     type Inbound = Stream;
 
     fn identities(&self) -> impl Identities {
         OwnIdentities(self)
     }
 
-    async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
+    async fn dial(&self) -> Result<Dialled<Outbound>, DialError> {
         self.dial_any(async |server| self.dial_server(server).await).await
     }
 
-    async fn dial_undated(&self) -> Result<Undated<Stream>, DialError> {
+    async fn dial_undated(&self) -> Result<Undated<Outbound>, DialError> {
         self.dial_any(async |server| self.dial_server_undated(server).await)
             .await
     }
@@ -402,35 +346,21 @@ impl Network for Tokio {
         let Some(inbound) = &self.inbound else {
             return std::future::pending().await;
         };
-        let secure = async {
-            if inbound.acceptor.borrow().is_none() {
-                return Err(std::io::ErrorKind::NotConnected.into());
-            }
-            inbound.listener()?.accept().await
-        };
-        let read_only = async {
-            match &inbound.read_only {
-                Some(listener) => listener.accept().await,
-                None => std::future::pending().await,
-            }
-        };
-        let (accepted, secure) = tokio::select! {
-            accepted = secure => (accepted, true),
-            accepted = read_only => (accepted, false),
+        let accepted = tokio::select! {
+            accepted = inbound.accept() => accepted.map(|(socket, peer, acceptor)| (socket, peer, Some(acceptor))),
+            accepted = inbound.accept_read_only() => accepted.map(|(socket, peer)| (socket, peer, None)),
         };
         // Out of file descriptors, say: whoever waits for this may try again.
-        let (socket, peer) = accepted.map_err(|_| AcceptError::NotListening)?;
+        let (socket, peer, acceptor) = accepted.map_err(|_| AcceptError::NotListening)?;
         tune(&socket);
         let mut socket = FromTokio::new(socket);
-        if !secure {
+        let Some(acceptor) = acceptor else {
             return Ok(Accepted {
                 stream: Stream::Plain(socket),
                 credential: Credential::ReadOnlyPort,
                 peer: peer.ip(),
             });
-        }
-        let acceptor = inbound.acceptor.borrow().clone();
-        let acceptor = acceptor.ok_or(AcceptError::NotListening)?;
+        };
         match timeout(HANDSHAKE, acceptor.shake(&mut socket)).await {
             Ok(Ok(handshake)) => {
                 let stream = handshake.over(socket);
@@ -475,7 +405,8 @@ mod tests {
     use super::*;
     use crate::clock::Source;
     use picolet_devcluster::host::Pki;
-    use picolet_tls::Alert;
+    use picolet_tls::{Acceptor, Alert, Clients};
+    use tokio::net::TcpListener;
 
     /// What the client has not read of the server's flight must not cost the server the alert.
     #[tokio::test]

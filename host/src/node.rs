@@ -5,17 +5,18 @@ use crate::journal::Journal;
 use crate::kubeconfig::Access;
 use crate::linux::Linux;
 use crate::network::{Inbound, Server, Tokio};
+use crate::reload::{self, KeyPair, Origin, Watched};
 use crate::run::built;
+use crate::state::NodeState;
 use anyhow::{Context, Result, bail};
 use picolet_devcluster::host::DevCluster;
 use picolet_kube::selector::Taint;
 use picolet_kubelet::pods::NoRuntime;
 use picolet_kubelet::{Agent, Capacity, Limits, Settings};
-use picolet_platform::ResetReason;
+use picolet_platform::{Purpose, ResetReason};
 use picolet_tls::Identity;
 use picolet_tls::x509::certificates_from_pem;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// All that makes a node.
@@ -28,11 +29,13 @@ pub(crate) struct Node {
     pub(crate) lab_mode: bool,
     /// Where it is called.
     pub(crate) listen: SocketAddr,
-    /// Certificate chain and key of the kubelet port, PEM.
-    pub(crate) serving: Option<(Vec<u8>, Vec<u8>)>,
+    /// Of the kubelet port.
+    pub(crate) serving: Option<KeyPair>,
     /// The authorities of those who may call, PEM.
     pub(crate) client_authorities: Vec<u8>,
-    pub(crate) state: Option<PathBuf>,
+    /// Where the client's and the serving certificate come from, if they can be renewed there.
+    pub(crate) origins: [Option<Origin>; 2],
+    pub(crate) state: Option<NodeState>,
     /// Where its time comes from.
     pub(crate) clock: Source,
     /// How many nodes are in this process.
@@ -74,8 +77,12 @@ impl Node {
             more_servers: Vec::new(),
             lab_mode: false,
             listen,
-            serving: Some((serving.certificate_pem.into_bytes(), serving.key_pem.into_bytes())),
+            serving: Some(KeyPair {
+                certificate: serving.certificate_pem.into_bytes(),
+                key: serving.key_pem.into_bytes(),
+            }),
             client_authorities: ca,
+            origins: [None, None],
             state: None,
             clock: Source::System,
             nodes: 1,
@@ -87,26 +94,58 @@ impl Node {
     ///
     /// # Errors
     /// It cannot be run, or has forgotten who it is.
-    pub(crate) async fn run(self) -> Result<()> {
+    pub(crate) async fn run(mut self) -> Result<()> {
         let mut reason = ResetReason::PowerOn;
+        let mut watched = self.watched()?;
         loop {
-            let state = self.state.as_deref();
-            let told = state.map(|state| crate::linux::forget(state, &self.settings.node_name));
+            let told = self.state.as_ref().map(NodeState::reset_identity);
             if let Some(told) = told.transpose().context("--state-dir")?.flatten() {
                 return self
                     .stay_away(&format!("delete {} to let it join again", told.display()))
                     .await;
             }
-            let agent = self.agent(reason).await?;
+            let agent = self.agent(reason)?;
+            let name = &*self.settings.node_name;
             tokio::select! {
                 () = agent.run() => {}
-                () = agent.platform().rebooted() => tracing::info!(node = &*self.settings.node_name, "starting over"),
+                () = agent.platform().rebooted() => tracing::info!(node = name, "starting over"),
+                () = reload::watch(name, &mut watched, agent.network(), agent.platform()) => {}
             }
             if agent.platform().forgets() && self.state.is_none() {
                 return self.stay_away("what it was given is still where it was").await;
             }
+            watched.iter().for_each(|watched| self.take(watched));
             reason = ResetReason::Software;
             self.journal.begin_run();
+        }
+    }
+
+    /// The certificates that may be renewed in their files.
+    fn watched(&self) -> Result<Vec<Watched>> {
+        let client = KeyPair {
+            certificate: self.access.client_certificate.clone(),
+            key: self.access.client_key.clone(),
+        };
+        // Without TLS nobody is shown a certificate.
+        let is_shown = self.access.server.starts_with("https://") && !client.certificate.is_empty();
+        let pairs = [Some(client).filter(|_| is_shown), self.serving.clone()];
+        let watched = self
+            .origins
+            .iter()
+            .zip(pairs)
+            .filter_map(|(origin, pair)| Some(Watched::new(origin.clone()?, pair?)));
+        watched.collect()
+    }
+
+    /// Starts the next time with what was renewed.
+    fn take(&mut self, watched: &Watched) {
+        let pair = watched.pair().clone();
+        match watched.purpose() {
+            Purpose::Client => {
+                self.access.client_certificate = pair.certificate;
+                self.access.client_key = pair.key;
+            }
+            Purpose::Serving => self.serving = Some(pair),
         }
     }
 
@@ -121,7 +160,7 @@ impl Node {
     }
 
     /// An agent that has not begun, its port open.
-    async fn agent(&self, reason: ResetReason) -> Result<Agent<Linux, Tokio, NoRuntime>> {
+    fn agent(&self, reason: ResetReason) -> Result<Agent<Linux, Tokio, NoRuntime>> {
         let name = &*self.settings.node_name;
         let clock = WallClock::new(self.clock);
         let mut servers = vec![Server::parse(&self.access.server, self.lab_mode)?];
@@ -140,39 +179,7 @@ impl Node {
             false => certificates_from_pem(&self.access.certificate_authority)
                 .context("the certificate authority")?,
         };
-        let inbound = match &self.serving {
-            None if self.settings.join.is_some() => {
-                let clients = certificates_from_pem(&self.client_authorities).context("--client-ca-file")?;
-                let read_only = self.lab_mode.then_some(READ_ONLY_PORT);
-                Some(Inbound::open(
-                    self.listen,
-                    None,
-                    &clients,
-                    clock.clone(),
-                    read_only,
-                )?)
-            }
-            None => {
-                tracing::warn!(
-                    node = name,
-                    "the kubelet port stays closed: kubectl logs and metrics need --serving-certificate and --serving-key"
-                );
-                None
-            }
-            Some((certificate, key)) => {
-                let identity =
-                    Identity::from_pem(certificate, key).context("the serving certificate and key")?;
-                let clients = certificates_from_pem(&self.client_authorities).context("--client-ca-file")?;
-                let read_only = self.lab_mode.then_some(READ_ONLY_PORT);
-                Some(Inbound::open(
-                    self.listen,
-                    Some(&identity),
-                    &clients,
-                    clock.clone(),
-                    read_only,
-                )?)
-            }
-        };
+        let inbound = self.inbound(&clock)?;
         let network = Tokio::new(
             name,
             servers,
@@ -189,8 +196,29 @@ impl Node {
             self.nodes,
             clock,
             (reason, self.journal.clone()),
-        );
+        )?;
         Ok(Agent::new(self.settings.clone(), platform, network, NoRuntime))
+    }
+
+    /// The kubelet port, if there is a certificate for it or one is going to be issued.
+    fn inbound(&self, clock: &WallClock) -> Result<Option<Inbound>> {
+        let identity = match &self.serving {
+            Some(pair) => Some(
+                Identity::from_pem(&pair.certificate, &pair.key)
+                    .context("the serving certificate and key")?,
+            ),
+            None if self.settings.join.is_some() => None,
+            None => {
+                tracing::warn!(
+                    node = &*self.settings.node_name,
+                    "the kubelet port stays closed: kubectl logs and metrics need --serving-certificate and --serving-key"
+                );
+                return Ok(None);
+            }
+        };
+        let clients = certificates_from_pem(&self.client_authorities).context("--client-ca-file")?;
+        let read_only = self.lab_mode.then_some(READ_ONLY_PORT);
+        Inbound::open(self.listen, identity.as_ref(), &clients, clock.clone(), read_only).map(Some)
     }
 }
 
@@ -198,7 +226,7 @@ impl Node {
 impl Node {
     /// The size of the agent and of its future, in bytes.
     pub(crate) async fn sizes(&self) -> (usize, usize) {
-        let agent = self.agent(ResetReason::PowerOn).await.expect("an agent");
+        let agent = self.agent(ResetReason::PowerOn).expect("an agent");
         (size_of_val(&agent), size_of_val(&agent.run()))
     }
 }

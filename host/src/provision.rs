@@ -2,8 +2,8 @@
 //!
 //! What a person gives is checked here as far as a computer can: files are read, certificates matched with keys. The
 //! form of each value is checked by `picolet-store`, by the very rules of the board. Secrets come from
-//! files, since arguments are for everybody on the machine to read; a bootstrap token, which is soon worth nothing, may be an
-//! argument too. None is ever printed.
+//! files or variables, since arguments are for everybody on the machine to read; a bootstrap token, which is soon worth nothing, may
+//! be an argument, too. None is ever printed.
 
 mod material;
 mod onboarding;
@@ -12,6 +12,7 @@ mod serial;
 mod target;
 
 use crate::discovery::{self, KeyHash};
+use crate::joining::{Given, Joining, K3S_URL, Token};
 use crate::k3s;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
@@ -82,18 +83,13 @@ pub(crate) struct Arguments {
     /// deploy/rbac.yaml, make a bootstrap token that expires, and take server and authority from it. A cluster of k3s is recognised:
     /// the token is one of k3s's then, and nobody has to approve the board.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_authority", "discovery_token_ca_cert_hash", "token",
-        "client_certificate", "serving_certificate"])]
+        "token_file", "client_certificate", "serving_certificate"])]
     kubeconfig: Option<PathBuf>,
     /// For how long the token made with --kubeconfig can be used, as 30m, 12h or 2d.
     #[arg(long, value_name = "TIME", default_value = "1h", requires = "kubeconfig", value_parser = onboarding::lifetime)]
     token_ttl: u64,
-    /// The API server. May repeat: the next is tried when one fails. [default: the kubeconfig's]
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "K3S_URL",
-        required_unless_present = "kubeconfig"
-    )]
+    /// The API server. May repeat: the next is tried when one fails. [default: the kubeconfig's; without one, env: K3S_URL]
+    #[arg(long, value_name = "URL")]
     server: Vec<String>,
     /// The authority of the API server's certificate (PEM or DER).
     #[arg(long, value_name = "FILE")]
@@ -104,10 +100,15 @@ pub(crate) struct Arguments {
     discovery_token_ca_cert_hash: Vec<KeyHash>,
     /// Have the board join the cluster with this bootstrap token, abcdef.0123456789abcdef, in place of a certificate: it makes
     /// its keys itself, and asks for certificates and renews them. Or with the token of a k3s cluster, which says by itself what its
-    /// authority is; for k3s [env: K3S_TOKEN] too.
-    #[arg(long, value_name = "TOKEN", env = "PICOLET_TOKEN", hide_env_values = true,
+    /// authority is. Everybody on this machine can read it here: prefer --token-file. [env: PICOLET_TOKEN, or for k3s K3S_TOKEN, unless
+    /// --kubeconfig or --client-certificate is given]
+    #[arg(long, value_name = "TOKEN",
         conflicts_with_all = ["client_certificate", "client_key", "serving_certificate", "serving_key"])]
     token: Option<String>,
+    /// The same, from the first line of a file.
+    #[arg(long, value_name = "FILE",
+        conflicts_with_all = ["token", "client_certificate", "client_key", "serving_certificate", "serving_key"])]
+    token_file: Option<PathBuf>,
     /// The node's certificate (PEM or DER), of CN=system:node:NAME, O=system:nodes.
     #[arg(long, value_name = "FILE", requires = "client_key")]
     client_certificate: Option<PathBuf>,
@@ -160,7 +161,7 @@ Examples:
   A file to drag onto the board, which is plugged in with its BOOTSEL button held; the board joins by itself:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
       --server https://192.168.1.10:6443 --certificate-authority ca.crt \\
-      --token abcdef.0123456789abcdef --node-name pico-1 -o settings.uf2
+      --token-file token.txt --node-name pico-1 -o settings.uf2
   The same, with a kubeconfig at hand, of k3s too; nothing else has to be prepared in the cluster:
     picolet provision --board pico-w --ssid attic --passphrase-file wifi.txt --country DE \\
       --kubeconfig ~/.kube/config --node-name pico-1 -o settings.uf2
@@ -257,13 +258,36 @@ impl Arguments {
 
     fn cluster(&self) -> Result<Cluster> {
         let flag = Field::CertificateAuthority.flag();
+        let by_hand = self.client_certificate.as_ref().map(|_| "--client-certificate");
+        let Joining {
+            token,
+            servers,
+            warnings,
+        } = Joining::new(Given {
+            token: self.token.as_deref(),
+            token_file: self.token_file.as_deref(),
+            servers: &self.server,
+            identity: self.kubeconfig.as_ref().map(|_| "--kubeconfig").or(by_hand),
+            names_server: self.kubeconfig.is_some(),
+        })?;
+        for warning in warnings {
+            eprintln!("note: {warning}");
+        }
+        if servers.is_empty() && self.kubeconfig.is_none() {
+            bail!("--server is missing: pass it, or set {K3S_URL}, or take it from a --kubeconfig");
+        }
+        if let Some(Token { origin, .. }) = token.as_ref().filter(|_| self.serving_certificate.is_some()) {
+            bail!(
+                "{origin} cannot be used with --serving-certificate: a board that joins with a token has its serving certificate \
+                 issued, too"
+            );
+        }
         if let Some(path) = &self.kubeconfig {
             let namespace = self.config_namespace.as_deref().unwrap_or("default");
             let onboarding = Onboarding::new(path, &self.node_name, namespace, self.token_ttl)?;
-            let servers = if self.server.is_empty() {
-                vec![onboarding.server_for_board()?]
-            } else {
-                self.server.clone()
+            let servers = match servers.is_empty() {
+                true => vec![onboarding.server_for_board()?],
+                false => servers,
             };
             let place = format!("--kubeconfig {}", path.display());
             // What is in a file is read where it is put.
@@ -283,36 +307,35 @@ impl Arguments {
                 onboarding: Some(onboarding),
             });
         }
-        if let Some(cluster) = self.k3s_cluster()? {
+        if let Some(cluster) = self.k3s_cluster(token.as_ref(), &servers)? {
             return Ok(cluster);
         }
         let hashes = &self.discovery_token_ca_cert_hash;
-        let authorities = match (&self.certificate_authority, self.server.first()) {
+        let authorities = match (&self.certificate_authority, servers.first()) {
             (Some(path), _) => material::authorities(flag, path)?,
             (None, Some(server)) if !hashes.is_empty() => {
                 material::authorities_in(&discovery::authority(server, hashes)?, server)?
             }
-            _ if self.token.is_some() => bail!(
-                "--token: --certificate-authority or --discovery-token-ca-cert-hash is required with it: the board tells its token \
-                 to its own cluster only"
-            ),
-            _ => Vec::new(),
+            _ => match &token {
+                Some(Token { origin, .. }) => bail!(
+                    "{origin}: --certificate-authority or --discovery-token-ca-cert-hash is required with it: the board tells its \
+                     token to its own cluster only"
+                ),
+                None => Vec::new(),
+            },
         };
         Ok(Cluster {
-            servers: self.server.clone(),
+            servers,
             authorities,
             clients: Vec::new(),
-            token: self.token.clone(),
+            token: token.map(|token| token.secret),
             onboarding: None,
         })
     }
 
     /// The cluster, if the token is one of k3s.
-    fn k3s_cluster(&self) -> Result<Option<Cluster>> {
-        let of_k3s =
-            k3s::token_of_environment().filter(|_| self.token.is_none() && self.client_certificate.is_none());
-        let (Some(token), Some(server)) = (self.token.as_ref().or(of_k3s.as_ref()), self.server.first())
-        else {
+    fn k3s_cluster(&self, token: Option<&Token>, servers: &[String]) -> Result<Option<Cluster>> {
+        let (Some(token), Some(server)) = (token, servers.first()) else {
             return Ok(None);
         };
         let flag = Field::CertificateAuthority.flag();
@@ -324,14 +347,15 @@ impl Arguments {
             }
             None => None,
         };
-        let Some(token) = k3s::full_token(token, authority.as_deref(), of_k3s.is_some())? else {
+        let full = k3s::full_token(&token.secret, authority.as_deref(), token.is_of_k3s());
+        let Some(full) = full.with_context(|| token.origin.clone())? else {
             return Ok(None);
         };
         // What is in a file is read where it is put.
         let clients = self.client_ca_file.as_ref().map(|_| Vec::new());
-        let found = k3s::Cluster::find(server, token, authority, clients)?;
+        let found = k3s::Cluster::find(server, (full, &token.origin), authority, clients)?;
         Ok(Some(Cluster {
-            servers: self.server.clone(),
+            servers: servers.to_vec(),
             authorities: material::authorities_in(&found.authority, server)?,
             clients: match found.clients.is_empty() {
                 true => Vec::new(),

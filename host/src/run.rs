@@ -1,19 +1,26 @@
 //! `picolet run`: the options, and as many nodes as are asked for.
 
-use crate::clock::Source;
+use crate::clock::{Source, WallClock};
 use crate::discovery::{self, KeyHash};
+use crate::durable::write_durably;
+use crate::joining::{Given, Joining, K3S_URL, Token};
 use crate::journal::Journal;
 use crate::k3s;
 use crate::kubeconfig::{self, Access};
 use crate::logging;
 use crate::node::Node;
 use crate::patience::until_it_heals;
-use anyhow::{Context, Result, bail};
+use crate::reload::{KeyPair, Origin};
+use crate::state::StateDirectory;
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use picolet_kube::selector::Taint;
 use picolet_kube::{Quantity, Timestamp};
 use picolet_kubelet::{Capacity, Join, Limits, Settings, StaticToken};
+use picolet_platform::Purpose;
+use picolet_tls::Time as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,16 +30,12 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Where the API server is and who this node is: a kubeconfig with the certificate of
-    /// CN=system:node:NAME, O=system:nodes.
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG", conflicts_with_all = ["certificate_authority", "client_certificate", "client_key"])]
+    /// CN=system:node:NAME, O=system:nodes. The variable KUBECONFIG is not read: it names a person's.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_authority", "client_certificate", "client_key"])]
     kubeconfig: Option<PathBuf>,
-    /// The API server. May repeat: the next is tried when one fails. Beside --kubeconfig, further ones.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "K3S_URL",
-        required_unless_present = "kubeconfig"
-    )]
+    /// The API server. May repeat: the next is tried when one fails. Beside --kubeconfig, further ones. Without both
+    /// [env: K3S_URL].
+    #[arg(long, value_name = "URL")]
     server: Vec<String>,
     /// The authority of the API server's certificate (PEM).
     #[arg(long, value_name = "FILE")]
@@ -41,7 +44,8 @@ pub(crate) struct Arguments {
     /// public key, sha256:…, as kubeadm prints it. Beside --token; may repeat.
     #[arg(long, value_name = "HASH", requires = "state_dir", conflicts_with_all = ["kubeconfig", "certificate_authority", "client_certificate"])]
     discovery_token_ca_cert_hash: Vec<KeyHash>,
-    /// The node's certificate (PEM).
+    /// The node's certificate (PEM), of CN=system:node:NAME, O=system:nodes. It is read again when it is replaced, with its key, as
+    /// those of --kubeconfig and --serving-certificate are.
     #[arg(long, value_name = "FILE", requires = "client_key")]
     client_certificate: Option<PathBuf>,
     /// Its key (PEM, P-256).
@@ -49,10 +53,15 @@ pub(crate) struct Arguments {
     client_key: Option<PathBuf>,
     /// Join the cluster with this bootstrap token, abcdef.0123456789abcdef, or with the token of a k3s cluster, which says by itself
     /// what its authority is: keys are made here, and certificates asked for and renewed. Needed once; from then on the node has
-    /// what is in --state-dir. For k3s [env: K3S_TOKEN] too.
-    #[arg(long, value_name = "TOKEN", env = "PICOLET_TOKEN", hide_env_values = true,
-        requires = "state_dir", conflicts_with_all = ["kubeconfig", "client_certificate", "serving_certificate"])]
+    /// what is in --state-dir. Everybody on this machine can read it here: prefer --token-file. [env: PICOLET_TOKEN, or for k3s
+    /// K3S_TOKEN, unless --kubeconfig or --client-certificate says who the node is]
+    #[arg(long, value_name = "TOKEN", requires = "state_dir",
+        conflicts_with_all = ["kubeconfig", "client_certificate", "serving_certificate"])]
     token: Option<String>,
+    /// The same, from the first line of a file. Once the node has joined, the file may be gone.
+    #[arg(long, value_name = "FILE", requires = "state_dir",
+        conflicts_with_all = ["token", "kubeconfig", "client_certificate", "serving_certificate"])]
+    token_file: Option<PathBuf>,
 
     /// The node's name. With --count, the first of the names: pico-1 is followed by pico-2.
     #[arg(long, value_name = "NAME")]
@@ -60,7 +69,7 @@ pub(crate) struct Arguments {
     /// The address that the node reports and listens on. With --count, the first of the addresses.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     node_ip: IpAddr,
-    /// The port of the kubelet API.
+    /// The port of the kubelet API, which must be free when the process starts.
     #[arg(long, value_name = "PORT", default_value_t = 10250)]
     port: u16,
     /// Leave the port out of the node's status, so that k3s dials it directly. A node that joined k3s with its token does so by itself.
@@ -94,7 +103,8 @@ pub(crate) struct Arguments {
     /// What the node offers, where it is not what a Pico W does: cpu=4,memory=64Mi,pods=20,ephemeral-storage=1Gi
     #[arg(long, value_name = "AMOUNTS", default_value = "")]
     capacity: String,
-    /// Where the node keeps what outlives it.
+    /// Where the node keeps what outlives the process: keys, certificates, its machine ID. One process at a time can use it. On a machine
+    /// that is cloned, delete NAME.machine-id of the copy.
     #[arg(long, value_name = "DIRECTORY")]
     state_dir: Option<PathBuf>,
     /// Where the time of day comes from.
@@ -119,7 +129,7 @@ const EXAMPLES: &str = "\
 Examples:
   One node that joins the cluster by itself:
     picolet run --server https://192.0.2.10:6443 --certificate-authority ca.crt --state-dir /var/lib/picolet \\
-      --token abcdef.0123456789abcdef --node-ip 192.0.2.20
+      --token-file token.txt --node-ip 192.0.2.20
   The same, with what kubeadm token create --print-join-command prints:
     picolet run --server https://192.0.2.10:6443 --token abcdef.0123456789abcdef --state-dir /var/lib/picolet \\
       --discovery-token-ca-cert-hash sha256:… --node-ip 192.0.2.20
@@ -136,15 +146,12 @@ Examples:
 /// Runs them until the process is told to end.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     logging::start(arguments.log_format);
-    if let Some(directory) = &arguments.state_dir {
-        std::fs::create_dir_all(directory).with_context(|| format!("--state-dir {}", directory.display()))?;
-    }
-    let arguments = Arc::new(arguments);
-    let Some(discovered) = discovered(&arguments)? else {
+    let setup = Arc::new(Setup::new(arguments)?);
+    let Some(discovered) = discovered(&setup)? else {
         return Ok(());
     };
-    let nodes = (0..arguments.count)
-        .map(|n| arguments.node(n, &discovered))
+    let nodes = (0..setup.count)
+        .map(|n| setup.node(n, &discovered))
         .collect::<Result<Vec<_>>>()?;
     run_nodes(nodes)
 }
@@ -159,12 +166,12 @@ async fn told_to_end() -> Result<()> {
 }
 
 /// What is found out about the cluster, however long that takes; `None` where the process is told to end before.
-fn discovered(arguments: &Arc<Arguments>) -> Result<Option<Discovered>> {
+fn discovered(setup: &Arc<Setup>) -> Result<Option<Discovered>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start")?;
     let attempt = || {
-        let arguments = arguments.clone();
-        let discovered = runtime.spawn_blocking(move || arguments.discover());
+        let setup = setup.clone();
+        let discovered = runtime.spawn_blocking(move || setup.discover());
         async move { discovered.await.context("nothing was found out")? }
     };
     let discovered = runtime.block_on(async {
@@ -227,61 +234,119 @@ struct Discovered {
     clients: Option<Vec<u8>>,
 }
 
-impl Arguments {
+/// The options, and what the environment and the state directory add to them.
+struct Setup {
+    arguments: Arguments,
+    servers: Vec<String>,
+    token: Option<Token>,
+    state: Option<Arc<StateDirectory>>,
+}
+
+impl Deref for Setup {
+    type Target = Arguments;
+
+    fn deref(&self) -> &Arguments {
+        &self.arguments
+    }
+}
+
+impl Setup {
+    /// Takes what can be known before the cluster is asked for anything, and locks the state directory.
+    fn new(arguments: Arguments) -> Result<Self> {
+        taints(&arguments.register_with_taints)?;
+        capacity(&arguments.capacity)?;
+        let first_name = arguments.name(0)?;
+        let state = arguments
+            .state_dir
+            .as_deref()
+            .map(StateDirectory::open)
+            .transpose()?;
+        let has_joined = state
+            .as_ref()
+            .is_some_and(|state| state.node(&first_name).has_joined());
+        let token_file = arguments.token_file.as_deref();
+        let Joining {
+            token,
+            servers,
+            warnings,
+        } = Joining::new(Given {
+            token: arguments.token.as_deref(),
+            // It was needed once.
+            token_file: token_file.filter(|path| path.exists() || !has_joined),
+            servers: &arguments.server,
+            identity: arguments.identity_by_hand(),
+            names_server: arguments.kubeconfig.is_some(),
+        })?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        if let Some(Token { origin, .. }) = &token {
+            ensure!(
+                state.is_some(),
+                "{origin}: a node that joins with a token needs --state-dir, to keep what it gets"
+            );
+            ensure!(
+                arguments.serving_certificate.is_none(),
+                "{origin} cannot be used with --serving-certificate: a node that joins with a token has its serving certificate \
+                 issued, too"
+            );
+        }
+        if servers.is_empty() && arguments.kubeconfig.is_none() {
+            let hint = match std::env::var_os("KUBECONFIG") {
+                Some(_) => "; KUBECONFIG is not read, since it names a person's",
+                None => "",
+            };
+            bail!(
+                "no API server: pass --server URL (or set {K3S_URL}), or the node's own kubeconfig with --kubeconfig FILE{hint}"
+            );
+        }
+        Ok(Self {
+            arguments,
+            servers,
+            token,
+            state,
+        })
+    }
+
     /// Whether the node of that name gets its certificates by itself: it has a token, or has had one.
     fn joins(&self, name: &str, discovered: &Discovered) -> bool {
-        let has_joined = |state: &PathBuf| crate::linux::has_joined(state, name);
         discovered.token.is_some()
-            || self.kubeconfig.is_none()
-                && self.client_certificate.is_none()
-                && self.state_dir.as_ref().is_some_and(has_joined)
+            || self.identity_by_hand().is_none()
+                && self
+                    .state
+                    .as_ref()
+                    .is_some_and(|state| state.node(name).has_joined())
     }
 
     /// Finds out about the cluster what a node has to know before it begins. What the server is asked for is kept, so that a node starts
     /// while its server is away.
     fn discover(&self) -> Result<Discovered> {
-        let by_hand = self.kubeconfig.is_some() || self.client_certificate.is_some();
-        let of_k3s = k3s::token_of_environment().filter(|_| self.token.is_none() && !by_hand);
-        let Some(state) = &self.state_dir else {
-            if of_k3s.is_some() {
-                bail!("K3S_TOKEN: a node that joins with a token needs --state-dir, to keep what it gets");
-            }
+        let (Some(state), Some(server)) = (&self.state, self.servers.first()) else {
             return Ok(Discovered::default());
         };
-        let (kept, kept_clients) = (
-            state.join("cluster-authority.crt"),
-            state.join("client-authority.crt"),
-        );
-        let write =
-            |path: &Path, pem: &[u8]| std::fs::write(path, pem).with_context(|| path.display().to_string());
-        let given = |flag: &str, path: &Option<PathBuf>| {
-            let read =
-                |path: &PathBuf| std::fs::read(path).with_context(|| format!("--{flag} {}", path.display()));
-            path.as_ref().map(read).transpose()
-        };
-        let Some(server) = self.server.first() else {
-            return Ok(Discovered::default());
-        };
-        if let Some(token) = self.token.as_ref().or(of_k3s.as_ref()) {
+        let (kept, kept_clients) = (state.cluster_authority(), state.client_authority());
+        if let Some(token) = &self.token {
             let given_authority = given("certificate-authority", &self.certificate_authority)?;
-            let Some(token) = k3s::full_token(token, given_authority.as_deref(), of_k3s.is_some())? else {
+            let full = k3s::full_token(&token.secret, given_authority.as_deref(), token.is_of_k3s());
+            let Some(full) = full.with_context(|| token.origin.clone())? else {
                 return Ok(Discovered {
-                    token: Some(token.clone()),
+                    token: Some(token.secret.clone()),
                     authority: self.discover_by_hash(server, &kept)?,
                     clients: None,
                 });
             };
             let before = std::fs::read(&kept).ok().filter(|pem| match &given_authority {
                 Some(given) => given == pem,
-                None => k3s::matching(pem, &token).is_ok(),
+                None => k3s::matching(pem, &full).is_ok(),
             });
             let clients = match given("client-ca-file", &self.client_ca_file)? {
                 None if before.is_some() => std::fs::read(&kept_clients).ok(),
                 given => given,
             };
-            let cluster = k3s::Cluster::find(server, token, given_authority.or(before), clients)?;
-            write(&kept, &cluster.authority)?;
-            write(&kept_clients, &cluster.clients)?;
+            let authority = given_authority.or(before);
+            let cluster = k3s::Cluster::find(server, (full, &token.origin), authority, clients)?;
+            keep(&kept, &cluster.authority)?;
+            keep(&kept_clients, &cluster.clients)?;
             return Ok(Discovered {
                 token: Some(cluster.token),
                 authority: Some(cluster.authority),
@@ -295,10 +360,10 @@ impl Arguments {
             });
         }
         // Without its token a node goes on with what it found by it.
-        let of_before = |path: &PathBuf| {
+        let of_before = |path: &Path| {
             std::fs::read(path)
                 .ok()
-                .filter(|_| self.certificate_authority.is_none() && !by_hand)
+                .filter(|_| self.certificate_authority.is_none() && self.identity_by_hand().is_none())
         };
         Ok(Discovered {
             token: None,
@@ -320,32 +385,28 @@ impl Arguments {
             return Ok(Some(authority));
         }
         let authority = discovery::authority(server, hashes)?;
-        std::fs::write(kept, &authority).with_context(|| kept.display().to_string())?;
+        keep(kept, &authority)?;
         Ok(Some(authority))
     }
 
     /// The `n`-th node.
     fn node(&self, n: u32, discovered: &Discovered) -> Result<Node> {
-        let hostname = || {
-            rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .to_lowercase()
-        };
-        let name = counted_name(&self.node_name.clone().unwrap_or_else(hostname), n)?;
+        let name = self.name(n)?;
         let address = counted_address(self.node_ip, n)
             .context("--node-ip: there are not enough addresses behind it")?;
+        let of_node = |path: &Path| PathBuf::from(path.to_string_lossy().replace("{name}", &name));
         let read = |flag: &str, path: &Path| {
-            let path = PathBuf::from(path.to_string_lossy().replace("{name}", &name));
+            let path = of_node(path);
             std::fs::read(&path).with_context(|| format!("--{flag} {}", path.display()))
         };
         let optional =
             |flag: &str, path: &Option<PathBuf>| path.as_deref().map(|path| read(flag, path)).transpose();
-        let mut more_servers = self.server.clone();
+        let now = WallClock::new(self.clock).unix_seconds();
+        let mut more_servers = self.servers.clone();
         let access = match &self.kubeconfig {
             Some(path) => kubeconfig::read(path, &name)?,
             None => {
-                let server = more_servers.remove(0); // clap requires one
+                let server = more_servers.remove(0); // `Setup::new` requires one
                 let secure = server.starts_with("https://");
                 let access = Access {
                     server,
@@ -371,13 +432,37 @@ impl Arguments {
                 access
             }
         };
-        let serving = match (&self.serving_certificate, &self.serving_key) {
-            (Some(certificate), Some(key)) => Some((
-                read("serving-certificate", certificate)?,
-                read("serving-key", key)?,
-            )),
-            _ => None,
-        };
+        let client_origin = self.client_origin(of_node);
+        if let Some(origin) = client_origin
+            .as_ref()
+            .filter(|_| !access.client_certificate.is_empty())
+        {
+            let certificate = KeyPair::certificate_in(&access.client_certificate);
+            certificate
+                .and_then(|certificate| certificate.check_client(&name, now))
+                .with_context(|| origin.to_string())?;
+        }
+        let serving_origin = self.serving_origin(of_node);
+        let serving = serving_origin
+            .as_ref()
+            .map(|origin| origin.read(&name))
+            .transpose()?;
+        if let (Some(origin), Some(pair)) = (&serving_origin, &serving) {
+            let certificate = KeyPair::certificate_in(&pair.certificate);
+            let covers = certificate
+                .and_then(|certificate| {
+                    certificate
+                        .check_serving(now)
+                        .map(|()| certificate.covers(address))
+                })
+                .with_context(|| origin.to_string())?;
+            if !covers {
+                tracing::warn!(
+                    node = &*name,
+                    "{origin}: it is not for {address}, which --node-ip reports: callers that verify it refuse it"
+                );
+            }
+        }
         let client_authorities = match (&self.client_ca_file, &discovered.clients) {
             (Some(path), _) => read("client-ca-file", path)?,
             (None, Some(clients)) => clients.clone(),
@@ -408,12 +493,68 @@ impl Arguments {
             listen: SocketAddr::new(address, self.port),
             serving,
             client_authorities,
-            state: self.state_dir.clone(),
+            origins: [client_origin, serving_origin],
+            state: self.state.as_ref().map(|state| state.node(&name)),
             clock: self.clock,
             nodes: self.count,
             journal: Journal::of(&name),
         })
     }
+}
+
+impl Arguments {
+    /// The name of the `n`-th node.
+    fn name(&self, n: u32) -> Result<String> {
+        let hostname = || {
+            rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .to_lowercase()
+        };
+        counted_name(&self.node_name.clone().unwrap_or_else(hostname), n)
+    }
+
+    /// The flag that says who the node is, if it was given its certificate.
+    fn identity_by_hand(&self) -> Option<&'static str> {
+        match (&self.kubeconfig, &self.client_certificate) {
+            (Some(_), _) => Some("--kubeconfig"),
+            (None, Some(_)) => Some("--client-certificate"),
+            (None, None) => None,
+        }
+    }
+
+    /// Where the node's client certificate comes from. `of_node` completes paths.
+    fn client_origin(&self, of_node: impl Fn(&Path) -> PathBuf) -> Option<Origin> {
+        match (&self.kubeconfig, &self.client_certificate, &self.client_key) {
+            (Some(path), ..) => Some(Origin::Kubeconfig(path.clone())),
+            (None, Some(certificate), Some(key)) => Some(Origin::Files {
+                purpose: Purpose::Client,
+                certificate: of_node(certificate),
+                key: of_node(key),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Where the certificate of the kubelet API comes from. `of_node` completes paths.
+    fn serving_origin(&self, of_node: impl Fn(&Path) -> PathBuf) -> Option<Origin> {
+        Some(Origin::Files {
+            purpose: Purpose::Serving,
+            certificate: of_node(self.serving_certificate.as_ref()?),
+            key: of_node(self.serving_key.as_ref()?),
+        })
+    }
+}
+
+/// Reads the file that a flag names.
+fn given(flag: &str, path: &Option<PathBuf>) -> Result<Option<Vec<u8>>> {
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("--{flag} {}", path.display()));
+    path.as_ref().map(read).transpose()
+}
+
+/// Keeps what was found out.
+fn keep(path: &Path, pem: &[u8]) -> Result<()> {
+    write_durably(path, pem).with_context(|| path.display().to_string())
 }
 
 /// When this was built, in Kubernetes' sense: the date of its commit.

@@ -112,10 +112,15 @@ fn provision(api: &Api, target: &[&str]) -> Command {
 #[test]
 fn token_is_created_for_settings_that_are_written() {
     let api = Api::start();
-    let command = provision(&api, &["--output=s.uf2"]);
+    let mut command = provision(&api, &["--output=s.uf2"]);
+    command
+        .env("K3S_TOKEN", "s3cret")
+        .env("K3S_URL", "https://192.0.2.2");
     let mut process = api.spawn(command);
     let (status, said) = (process.wait(), process.log());
     assert!(status.success(), "{said}");
+    assert!(said.contains("K3S_TOKEN is ignored: --kubeconfig"), "{said}");
+    assert!(!said.contains("s3cret"), "{said}");
     assert_eq!(api.tokens().len(), 1);
     assert!(!api.path("s.uf2.new").exists());
 }

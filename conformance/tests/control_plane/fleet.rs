@@ -50,7 +50,7 @@ fn joined<'a>(case: &'a Case<'_>) -> Result<Node<'a>> {
     );
     node.wait_ready(LIMIT).with_context(|| node.log())?;
     until(LIMIT, "the kubelet port is open", || {
-        Ok(is_open(case, &node).then_some(()))
+        Ok(is_open(&node).then_some(()))
     })?;
     Ok(node)
 }
@@ -199,7 +199,7 @@ pub(crate) fn retired(case: &Case<'_>, node: &mut Node<'_>, token: &str) -> Resu
                     .then(|| "the Node is there again".to_owned()))
             };
             never(Duration::from_secs(3), "it stays away", back)?;
-            ensure!(!is_open(case, node), "the kubelet port is open");
+            ensure!(!is_open(node), "the kubelet port is open");
             // The emulator writes its flash when it ends.
             node.stop()?;
             fs::read(node.flash())?

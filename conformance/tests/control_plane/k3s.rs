@@ -220,7 +220,7 @@ fn refusals(case: &Case<'_>) -> Result<()> {
         &node,
         "another machine has this name, or this one has lost its password",
     )?;
-    ensure!(!is_open(case, &node), "the kubelet port is open");
+    ensure!(!is_open(&node), "the kubelet port is open");
     case.kubectl().run(["delete", "node", node.name()])?;
     until(NEXT_TRY, "it has joined again", || {
         Ok((node.log().matches("a new serving certificate").count() == 3).then_some(()))

@@ -67,7 +67,8 @@ fn time_never_goes_back_behind_what_was_kept() {
     std::fs::write(state.path().join("pico-kept.TimeFloor"), kept.to_le_bytes()).expect("a record");
     let (mut node, _) = world.node("pico-kept", false);
     node.clock = Source::ApiServer;
-    node.state = Some(state.path().to_owned());
+    let directory = crate::state::StateDirectory::open(state.path()).expect("a state directory");
+    node.state = Some(directory.node("pico-kept"));
     let _running = spawn(node, None);
     eventually("a Lease", PATIENCE, || renewed(&world, "pico-kept").is_some());
     let renewed = renewed(&world, "pico-kept").expect("a Lease");
