@@ -13,7 +13,7 @@ use clap::Args;
 use options::{Cut, Listen, Mac, Network, Speed, Trace, seconds};
 use picolet_emulator::gdb::Server;
 use picolet_emulator::net::{Captured, Conditions, Impaired, Link, Local, Publish, Tap, User};
-use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Security};
+use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Failure, Security};
 use picolet_emulator::{Board, Config, Image, Profile, Stop, Vcd};
 use session::{Session, Tracer};
 use std::fs::{self, File};
@@ -85,6 +85,11 @@ pub(crate) struct Arguments {
     /// How bad the network is: loss=5%,delay=20ms,jitter=5ms,reorder=1%,duplicate=1%,corrupt=0.1%,bandwidth=2M,cut=10s-12s,seed=7
     #[arg(long, value_name = "CONDITIONS", help_heading = "Network")]
     conditions: Option<Conditions>,
+    /// Break the radio: MODE:TIME, for ever, or MODE:TIME:N, until it has lost power N times, such as mute:10s:1. Modes: mute (the
+    /// firmware hangs), no-answer (to control messages; frames pass), deaf (joined, but no frame arrives), no-interrupt (waiting
+    /// packets are not signalled), bus-high, bus-low (the data line is stuck). May repeat.
+    #[arg(long, value_name = "FAILURE", help_heading = "Network")]
+    radio_failure: Vec<Failure>,
     /// The name of the network on the air.
     #[arg(
         long,
@@ -213,6 +218,7 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
         address: arguments
             .mac
             .map_or_else(|| address_of(arguments.board), |mac| mac.0),
+        failures: arguments.radio_failure.clone(),
         ..RadioConfig::default()
     };
     let radio = Box::new(Cyw43439::new(radio, air, link(arguments)?));
@@ -365,7 +371,7 @@ mod tests {
         assert_eq!((plain.images.len(), plain.network), (2, Network::User));
         let given = parse(
             "a.elf --network tap:tap0 --speed max --seconds 1.5 --profile=f --conditions loss=5%,delay=20ms \
-             --publish 127.0.0.1:8080=80 --publish 9=9",
+             --publish 127.0.0.1:8080=80 --publish 9=9 --radio-failure mute:10s:1",
         )
         .unwrap();
         assert_eq!(given.network, Network::Tap("tap0".to_owned()));
@@ -376,6 +382,7 @@ mod tests {
             given.conditions.map(|it| it.delay),
             Some(Duration::from_millis(20))
         );
+        assert_eq!(given.radio_failure, ["mute:10s:1".parse().unwrap()]);
         assert_eq!(
             given.publish.iter().map(|it| it.port).collect::<Vec<_>>(),
             [80, 9]

@@ -10,6 +10,7 @@
 pub mod abuse;
 mod clock;
 mod ether;
+mod radio;
 mod random;
 mod wire;
 
@@ -26,7 +27,7 @@ use futures_util::task::LocalSpawnExt;
 use picolet_devcluster::host::{Dial, Kubelets, Pki, accept_tls, serve_tls};
 use picolet_devcluster::{CallKubelet, Cluster, Identity, KubeletAnswer, Options as ClusterOptions};
 use picolet_emulator::net::{Conditions, Local, Server};
-use picolet_emulator::radio::{AccessPoint, Air, Change, Config as RadioConfig, Cyw43439, Security};
+use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Security};
 use picolet_emulator::{Board, Config, Image, Stop, Time};
 use picolet_platform::Clock;
 use picolet_store::layout::PICO_W;
@@ -427,34 +428,6 @@ impl Testbed {
     /// The handshakes of the board with the API server so far.
     pub fn handshakes(&self) -> &[Handshake] {
         &self.handshakes
-    }
-
-    /// What is on the air around the board: access points come and go here.
-    ///
-    /// # Panics
-    /// Never: the radio was plugged in by [`Self::new`].
-    pub fn air(&mut self) -> &mut Air {
-        let radio = self.board.radio().as_any_mut().downcast_mut::<Cyw43439>();
-        radio.expect("the board has this radio").air_mut()
-    }
-
-    /// The country whose rules the radio was told to keep, `XX` for what is allowed everywhere.
-    ///
-    /// # Panics
-    /// Never: the radio was plugged in by [`Self::new`].
-    pub fn country(&mut self) -> Option<String> {
-        let radio = self.board.radio().as_any_mut().downcast_mut::<Cyw43439>();
-        let radio = radio.expect("the board has this radio");
-        radio.country().map(str::to_owned)
-    }
-
-    /// Takes the access point off the air, or puts it there.
-    pub fn set_access_point(&mut self, present: bool) {
-        let now = self.now();
-        let air = self.air();
-        for access_point in air.access_points().to_vec() {
-            air.plan(now, Change::Present(access_point.bssid, present));
-        }
     }
 
     /// From now on the way between access point and network is as bad as that.

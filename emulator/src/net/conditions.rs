@@ -90,7 +90,8 @@ fn share(value: &str) -> Option<f64> {
         .filter(|share| (0.0..=1.0).contains(share))
 }
 
-fn duration(value: &str) -> Option<Duration> {
+/// Parses a number with its unit: `us`, `ms` or `s`.
+pub(crate) fn duration(value: &str) -> Option<Duration> {
     let split = value.find(|c: char| c.is_ascii_alphabetic())?;
     let nanos = match &value[split..] {
         "us" => 1e3,

@@ -17,6 +17,7 @@ mod user;
 use std::time::Duration;
 
 pub use capture::Captured;
+pub(crate) use conditions::duration;
 pub use conditions::{Conditions, ConditionsError, Impaired};
 pub use local::{Connection, DatagramServer, Local, Server, Stream};
 pub use stack::{DEVICE, DNS, HOST};

@@ -14,6 +14,7 @@ use super::air::{self, Air};
 use super::backplane::Backplane;
 use super::bus::{Inputs, Registers, interrupt};
 use super::event::Event;
+use super::failure::{Failure, FailureMode, Failures};
 use super::firmware::{Firmware, PowerSave};
 use super::gspi::{Command, Function, Request, Wire};
 use super::sdpcm::{BUFFERS, Body, Channel, Control, Endpoint, Packet};
@@ -44,6 +45,8 @@ pub struct Config {
     /// The firmware goes on looking for a network that it lost. Drivers that rely on that are wrong to; off, it does
     /// not.
     pub rejoins: bool,
+    /// How and when it fails.
+    pub failures: Vec<Failure>,
 }
 
 impl Default for Config {
@@ -52,6 +55,7 @@ impl Default for Config {
             address: [0x28, 0xcd, 0xc1, 0x00, 0x00, 0x01],
             usb_power: true,
             rejoins: false,
+            failures: Vec::new(),
         }
     }
 }
@@ -82,6 +86,7 @@ pub struct Cyw43439 {
     busy_until: Time,
     /// When the last frame passed, for the radio's sleep.
     last_frame: Time,
+    failures: Failures,
     statistics: Statistics,
     fault: Option<String>,
     tracing: bool,
@@ -126,6 +131,7 @@ impl Cyw43439 {
     pub fn new(config: Config, air: Air, link: Box<dyn Link>) -> Self {
         let firmware = Self::firmware(&config);
         Self {
+            failures: Failures::new(&config.failures),
             config,
             air,
             link,
@@ -166,6 +172,16 @@ impl Cyw43439 {
         &mut self.air
     }
 
+    /// Has the radio fail, beside the failures that it has already.
+    pub fn plan_failure(&mut self, failure: Failure) {
+        self.failures.add(failure);
+    }
+
+    /// Ends its failures, also those to come.
+    pub fn mend(&mut self) {
+        self.failures = Failures::default();
+    }
+
     /// The network behind it.
     pub fn link_mut(&mut self) -> &mut dyn Link {
         &mut *self.link
@@ -202,10 +218,21 @@ impl Cyw43439 {
     }
 
     fn inputs(&self) -> Inputs {
+        // A firmware that hangs later leaves it set.
+        let hung_at_start = self
+            .backplane
+            .ready_at()
+            .is_some_and(|at| self.failures.is_hung(at));
+        let is_signalled = !self.failures.has(FailureMode::NoInterrupt, self.now);
         Inputs {
-            ready: self.backplane.is_ready(self.now),
-            packet: self.packets.front().map(Vec::len),
+            ready: self.backplane.is_ready(self.now) && !hung_at_start,
+            packet: self.packets.front().map(Vec::len).filter(|_| is_signalled),
         }
+    }
+
+    /// Whether it does nothing by itself: it has no power, or its firmware hangs.
+    fn is_inert(&self) -> bool {
+        self.powered_at.is_none() || self.failures.is_hung(self.now)
     }
 
     /// Whether the bus works: it has had power for long enough.
@@ -269,6 +296,7 @@ impl Cyw43439 {
                     }
                 }
                 Function::Backplane => self.write_backplane(command, &data),
+                Function::Wlan if self.failures.is_hung(self.now) => {}
                 Function::Wlan if self.inputs().ready => self.take(&data),
                 Function::Wlan => {
                     self.registers.raise(interrupt::COMMAND_ERROR);
@@ -326,6 +354,9 @@ impl Cyw43439 {
     }
 
     fn control(&mut self, control: Control<'_>) {
+        if self.failures.has(FailureMode::NoAnswer, self.now) {
+            return;
+        }
         let (status, data) = self.firmware.control(&control, &self.air, self.now);
         self.note(|| describe(&control, status));
         if let Some(complaint) = self.firmware.take_complaint() {
@@ -390,7 +421,8 @@ impl Cyw43439 {
                 .link()
                 .and_then(|bssid| self.air.get(bssid))
                 .is_some_and(|ap| ap.is_heard());
-            if !heard || self.inbound.len() >= ACCESS_POINT_BUFFERS {
+            let deaf = self.failures.has(FailureMode::Deaf, now);
+            if deaf || !heard || self.inbound.len() >= ACCESS_POINT_BUFFERS {
                 self.statistics.missed += 1;
             } else if self.firmware.takes(*destination) {
                 let ready = self.ready_for_host(now, destination[0] & 1 != 0);
@@ -431,8 +463,11 @@ impl Cyw43439 {
     /// Does what is due by `now`, in the order in which it is due.
     fn catch_up(&mut self, now: Time) {
         self.now = self.now.max(now);
-        if self.powered_at.is_none() {
+        if self.is_inert() {
             // The network goes on without the board.
+            self.answers.clear();
+            self.outbound.clear();
+            self.inbound.clear();
             while self.link.receive(now).is_some() {
                 self.statistics.missed += 1;
             }
@@ -514,6 +549,9 @@ impl Radio for Cyw43439 {
         self.catch_up(now);
         self.note(|| if on { "power on".into() } else { "power off".into() });
         self.powered_at = on.then_some(now);
+        if !on {
+            self.failures.power_off(now);
+        }
         self.wire = Wire::default();
         self.wire.select(!self.selected);
         self.registers = Registers::default();
@@ -535,7 +573,7 @@ impl Radio for Cyw43439 {
     }
 
     fn clock(&mut self, level: bool, data: bool, now: Time) {
-        if self.powered_at.is_none() {
+        if self.powered_at.is_none() || self.failures.stuck(now).is_some() {
             return;
         }
         match self.wire.clock(level, data, self.registers.format()) {
@@ -553,6 +591,8 @@ impl Radio for Cyw43439 {
     fn data(&self) -> Option<bool> {
         if self.powered_at.is_none() {
             None
+        } else if let Some(level) = self.failures.stuck(self.now) {
+            Some(level)
         } else if self.wire.is_selected() {
             self.wire.output()
         } else {
@@ -562,8 +602,9 @@ impl Radio for Cyw43439 {
 
     fn next_event(&self) -> Option<Time> {
         let link = self.link.next_event();
-        if self.powered_at.is_none() {
-            return link;
+        let failure = self.failures.next(self.now);
+        if self.is_inert() {
+            return link.into_iter().chain(failure).min();
         }
         let first = |queue: &VecDeque<(Time, Vec<u8>)>| queue.front().map(|(at, _)| *at);
         let ready = self.backplane.ready_at().filter(|at| *at > self.now);
@@ -574,7 +615,7 @@ impl Radio for Cyw43439 {
             ready,
         ];
         own.into_iter()
-            .chain([link, self.air.next_change(), self.firmware.next_event()])
+            .chain([link, failure, self.air.next_change(), self.firmware.next_event()])
             .flatten()
             .min()
     }
@@ -603,6 +644,7 @@ impl Radio for Cyw43439 {
             answers: self.answers.clone(),
             outbound: self.outbound.clone(),
             inbound: self.inbound.clone(),
+            failures: self.failures.clone(),
             fault: self.fault.clone(),
             trace: self.trace.clone(),
             ..*self

@@ -8,6 +8,7 @@ mod backplane;
 mod bus;
 mod cyw43439;
 mod event;
+mod failure;
 mod firmware;
 mod gspi;
 mod scan;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use air::{AccessPoint, Air, Change, Security};
 pub use cyw43439::{Config, Cyw43439, Statistics};
+pub use failure::{Failure, FailureError, FailureMode};
 
 use crate::Time;
 use crate::net::Link;
