@@ -12,6 +12,7 @@ use embassy_rp::pac;
 use embassy_rp::watchdog::Watchdog;
 use embassy_time::{Duration, Instant, Timer};
 use picolet_device::crash::{Cause, Crash, Slot};
+use picolet_device::recovery::{RadioFailure, RadioResets};
 use picolet_platform::ResetReason;
 
 /// Something in memory that a reset leaves alone. Any pattern of bits must be a `T`.
@@ -39,6 +40,9 @@ impl<T> Kept<T> {
 #[unsafe(link_section = ".uninit.crash")]
 static CRASH: Kept<Slot> = Kept::uninit();
 
+#[unsafe(link_section = ".uninit.radio_resets")]
+static RADIO_RESETS: Kept<RadioResets> = Kept::uninit();
+
 /// Between two feedings of the watchdog.
 pub(crate) const FEEDING: Duration = Duration::from_secs(1);
 
@@ -60,12 +64,18 @@ pub(crate) fn before() -> Before {
     let reason = match crash {
         // What was left before the power went is not the reason.
         _ if !watchdog.timer() && !watchdog.force() => ResetReason::PowerOn,
-        Some(crash) if crash.cause == Cause::Restart => ResetReason::Software,
-        Some(_) => ResetReason::Panic,
+        Some(crash) => match crash.cause {
+            Cause::Restart => ResetReason::Software,
+            Cause::Radio(_) => ResetReason::Radio,
+            Cause::Panic { .. } | Cause::Fault { .. } => ResetReason::Panic,
+        },
         None if watchdog.timer() => ResetReason::Watchdog,
         None => ResetReason::Software,
     };
-    let crash = crash.filter(|_| reason == ResetReason::Panic);
+    if reason == ResetReason::PowerOn {
+        radio_works();
+    }
+    let crash = crash.filter(|_| matches!(reason, ResetReason::Panic | ResetReason::Radio));
     Before { reason, crash }
 }
 
@@ -82,6 +92,22 @@ pub(crate) async fn feed(mut watchdog: Watchdog) -> ! {
 /// Starts the chip over, because it was asked to.
 pub(crate) fn restart() -> ! {
     end(Cause::Restart, "")
+}
+
+/// Seconds to wait before the board is reset for its radio: more after each such reset, until the radio works.
+pub(crate) fn radio_reset_delay() -> u32 {
+    RADIO_RESETS.with(|resets| resets.delay())
+}
+
+/// The radio works: the next reset for it need not wait.
+pub(crate) fn radio_works() {
+    RADIO_RESETS.with(RadioResets::clear);
+}
+
+/// Resets the chip, and with it the radio, which loses its power until the driver starts again.
+pub(crate) fn reset_for_radio(failure: RadioFailure) -> ! {
+    RADIO_RESETS.with(RadioResets::add);
+    end(Cause::Radio(failure), "")
 }
 
 /// Leaves a record behind and resets the chip.

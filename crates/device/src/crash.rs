@@ -6,6 +6,7 @@
 use core::fmt;
 use core::mem::MaybeUninit;
 
+use crate::recovery::RadioFailure;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
 /// Bytes of a file's name; of a longer one the end is kept.
@@ -31,6 +32,8 @@ pub enum Cause {
     },
     /// It was asked to start over.
     Restart,
+    /// The radio failed.
+    Radio(RadioFailure),
 }
 
 /// A record as it lies in memory.
@@ -90,6 +93,7 @@ impl fmt::Display for Crash {
             Cause::Panic { line } => write!(f, "panic at {}:{line}", self.file())?,
             Cause::Fault { at, from } => write!(f, "fault at {at:#010x}, called from {from:#010x}")?,
             Cause::Restart => f.write_str("asked to restart")?,
+            Cause::Radio(failure) => failure.fmt(f)?,
         }
         write!(f, " after {seconds} s")
     }
@@ -126,6 +130,7 @@ impl Slot {
             Cause::Panic { line } => (0, [line, 0]),
             Cause::Fault { at, from } => (1, [at, from]),
             Cause::Restart => (2, [0, 0]),
+            Cause::Radio(failure) => (3 + failure as u32, [0, 0]),
         };
         record.check = record.sum();
         // SAFETY: the place is a `Record`'s, and ours.
@@ -152,6 +157,9 @@ impl Slot {
             0 => Cause::Panic { line: first },
             1 => Cause::Fault { at, from },
             2 => Cause::Restart,
+            3 => Cause::Radio(RadioFailure::NotStarted),
+            4 => Cause::Radio(RadioFailure::NotAnswering),
+            5 => Cause::Radio(RadioFailure::NoFrames),
             _ => return None,
         };
         Some(Crash {
@@ -205,6 +213,17 @@ mod tests {
             slot.take().expect("a fault").to_string(),
             "fault at 0x10009f00, called from 0x10010002 after 0 s"
         );
+        for (failure, words) in [
+            (RadioFailure::NotStarted, "radio did not start after 12 s"),
+            (RadioFailure::NotAnswering, "radio stopped answering after 12 s"),
+            (
+                RadioFailure::NoFrames,
+                "radio received no frame for an hour after 12 s",
+            ),
+        ] {
+            slot.leave(Cause::Radio(failure), "", 12_000);
+            assert_eq!(slot.take().expect("a failure of the radio").to_string(), words);
+        }
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub enum ResetReason {
     Watchdog,
     /// The program panicked or faulted.
     Panic,
+    /// The radio failed.
+    Radio,
 }
 
 impl ResetReason {
@@ -53,6 +55,7 @@ impl ResetReason {
             Self::Software => "software",
             Self::Watchdog => "watchdog",
             Self::Panic => "panic",
+            Self::Radio => "radio",
         }
     }
 }

@@ -95,7 +95,7 @@ impl Bench {
     }
 
     /// Why the board started, by its metrics.
-    fn reason(&mut self) -> String {
+    pub(crate) fn reason(&mut self) -> String {
         self.metric("picolet_reset_info")
     }
 

@@ -9,6 +9,7 @@ mod joining;
 mod life;
 mod network;
 mod power;
+mod radio;
 mod time;
 mod weather;
 

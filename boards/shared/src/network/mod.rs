@@ -1,9 +1,11 @@
 //! The board's network: what runs on the network's executor, and what the thread may see of it.
 
 pub(crate) mod api;
+mod device;
 mod radio;
 mod sntp;
 pub(crate) mod socket;
+mod supervisor;
 
 use crate::{entropy, log};
 use alloc::boxed::Box;
@@ -11,9 +13,11 @@ use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr};
 use core::pin::Pin;
 use critical_section::Mutex;
-use cyw43::{A4, Aligned, Control, NetDriver, PowerManagementMode, SpiBus};
+use cyw43::{A4, Aligned, Control, PowerManagementMode, SpiBus};
 use cyw43_pio::{DEFAULT_CLOCK_DIVIDER, PioSpi};
+use device::Device;
 use embassy_executor::{SendSpawner, Spawner};
+use embassy_futures::select::{Either, select};
 use embassy_net::{Config, DhcpConfig, Ipv4Cidr, Runner, Stack, StackResources, StaticConfigV4};
 use embassy_rp::gpio::{Level, Output};
 use embassy_rp::peripherals::{DMA_CH0, PIN_23, PIN_24, PIN_25, PIN_29, PIO0};
@@ -21,10 +25,13 @@ use embassy_rp::pio::{InterruptHandler, Pio};
 use embassy_rp::{Peri, bind_interrupts, dma};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::signal::Signal;
+use embassy_time::Duration;
 use picolet_device::led::{BOOTING, Show};
 use picolet_device::radio::{Radio, RadioError};
+use picolet_device::recovery::RadioFailure;
 use picolet_store::settings::Settings;
 use static_cell::StaticCell;
+use supervisor::Supervisor;
 
 bind_interrupts!(struct Interrupts {
     PIO0_IRQ_0 => InterruptHandler<PIO0>;
@@ -153,7 +160,7 @@ fn driver(runner: cyw43::Runner<'static, Bus>) -> Pin<Box<dyn Future<Output = ()
 }
 
 #[embassy_executor::task]
-async fn run_stack(mut runner: Runner<'static, NetDriver<'static>>) -> ! {
+async fn run_stack(mut runner: Runner<'static, Device>) -> ! {
     runner.run().await
 }
 
@@ -198,14 +205,25 @@ fn address_config(settings: Settings<'static>) -> Config {
     }
 }
 
+/// Limit of bringing the radio up, which takes two seconds. Half of that are fixed pauses of the driver.
+const BRING_UP: Duration = Duration::from_secs(10);
+
 /// Brings the radio up, and keeps it joined.
 #[embassy_executor::task]
 async fn run(hardware: Hardware, settings: Option<Settings<'static>>) {
-    let (control, stack) = started(hardware, settings).await;
-    match settings.zip(stack) {
-        Some((settings, stack)) => radio::stay_joined(control, stack, settings).await,
-        None => radio::only_show(control).await,
-    }
+    let supervisor = Supervisor::new();
+    let (control, stack) = {
+        supervisor.begin(BRING_UP);
+        let mut started = started(hardware, settings);
+        loop {
+            match select(&mut started, supervisor.overdue()).await {
+                Either::First(started) => break started,
+                Either::Second(()) => supervisor.fail(RadioFailure::NotStarted),
+            }
+        }
+    };
+    supervisor.end();
+    radio::run(control, &supervisor, settings.zip(stack)).await;
 }
 
 /// What is up then: the radio, and with settings the stack.
@@ -262,7 +280,7 @@ async fn start(hardware: Hardware, settings: Option<Settings<'static>>) -> Start
     // of a second late.
     control.set_power_management(PowerManagementMode::None).await;
     let (stack, runner) = embassy_net::new(
-        device,
+        Device(device),
         address_config(settings),
         stack_resources(),
         entropy::number(),

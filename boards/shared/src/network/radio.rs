@@ -1,17 +1,22 @@
 //! The radio: joined, joined again when the link is lost, its signal measured, its LED lit.
 
-use super::{LED, condition, shown, update};
-use crate::log;
+use super::supervisor::Supervisor;
+use super::{LED, condition, device, shown, update};
+use crate::{fault, log};
 use cyw43::{Control, JoinAuth, JoinOptions};
 use embassy_futures::select::{Either, Either4, select, select4};
 use embassy_net::Stack;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use picolet_device::led::{self, Show};
+use picolet_device::recovery::{Health, RadioFailure, Reception};
 use picolet_platform::Level;
 use picolet_store::settings::{Security, Settings};
 
 /// The LED's pin of the radio.
 const LED_PIN: u8 = 0;
+/// Limit of a control call. The radio's firmware answers an ioctl within milliseconds, so one that has taken a thousand times
+/// as long hangs.
+const ANSWER: Duration = Duration::from_secs(5);
 /// An access point that does not answer is given up after this.
 const JOIN: Duration = Duration::from_secs(10);
 /// Between two attempts: first, and at most.
@@ -58,13 +63,32 @@ impl Light {
     }
 }
 
-/// Shows what is to be shown and does nothing else, for ever.
-pub(super) async fn only_show(mut control: Control<'static>) -> ! {
-    let mut light = Light::new();
+/// Keeps the radio joined, or without settings lights the LED and does nothing else, for ever. A radio that does not answer is
+/// asked again from the beginning until the board is reset.
+pub(super) async fn run(
+    control: Control<'static>,
+    supervisor: &Supervisor,
+    network: Option<(Settings<'static>, Stack<'static>)>,
+) -> ! {
+    let mut controls = Controls { control, supervisor };
     loop {
-        light.change().await;
-        control.gpio_set(LED_PIN, light.lit).await;
+        let work = async {
+            match network {
+                Some((settings, stack)) => controls.stay_joined(stack, settings).await,
+                None => controls.only_show().await,
+            }
+        };
+        select(work, supervisor.overdue()).await;
+        supervisor.fail(RadioFailure::NotAnswering);
+        disconnected();
     }
+}
+
+fn disconnected() {
+    update(|condition| {
+        condition.rssi_dbm = None;
+        condition.address = None;
+    });
 }
 
 /// What the settings say of the network, as the driver takes it.
@@ -79,46 +103,6 @@ fn options(settings: Settings<'static>) -> JoinOptions<'static> {
     options
 }
 
-/// Joins, and joins again whenever the link is lost, for ever.
-pub(super) async fn stay_joined(
-    mut control: Control<'static>,
-    stack: Stack<'static>,
-    settings: Settings<'static>,
-) -> ! {
-    let mut light = Light::new();
-    let mut pause = FIRST_PAUSE;
-    loop {
-        // The driver does nothing else while it joins.
-        control.gpio_set(LED_PIN, true).await;
-        let joined = with_timeout(JOIN, control.join(settings.ssid(), options(settings))).await;
-        match joined {
-            Ok(Ok(())) => {
-                log::line(Level::Info, format_args!("joined {:?}", settings.ssid()));
-                pause = FIRST_PAUSE;
-                serve(&mut control, stack, &mut light).await;
-                log::line(Level::Warn, format_args!("the access point is gone"));
-                update(|condition| {
-                    condition.rssi_dbm = None;
-                    condition.address = None;
-                });
-            }
-            Ok(Err(error)) => {
-                log::line(Level::Warn, format_args!("not joined: {}", words(&error)));
-            }
-            Err(_) => log::line(
-                Level::Warn,
-                format_args!("not joined: the access point does not answer"),
-            ),
-        }
-        control.leave().await;
-        let again = Instant::now() + pause;
-        while let Either::Second(()) = select(Timer::at(again), light.change()).await {
-            control.gpio_set(LED_PIN, light.lit).await;
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
 fn words(error: &cyw43::JoinError) -> &'static str {
     match error {
         cyw43::JoinError::NetworkNotFound => "there is no network of that name",
@@ -127,40 +111,110 @@ fn words(error: &cyw43::JoinError) -> &'static str {
     }
 }
 
-/// What is to be done while the link is up. Returns when it is down.
-async fn serve(control: &mut Control<'static>, stack: Stack<'static>, light: &mut Light) {
-    stack.wait_link_up().await;
-    let mut measure = Instant::now();
-    loop {
-        let known = condition().address.is_some();
-        // Only one task can wait for what the stack tells: two would wake each other for ever.
-        let address = async {
-            match known {
-                true => stack.wait_config_down().await,
-                false => stack.wait_config_up().await,
+/// The radio's control calls, supervised.
+struct Controls<'a> {
+    control: Control<'static>,
+    supervisor: &'a Supervisor,
+}
+
+impl Controls<'_> {
+    async fn set_led(&mut self, lit: bool) {
+        self.supervisor.begin(ANSWER);
+        self.control.gpio_set(LED_PIN, lit).await;
+        self.supervisor.end();
+    }
+
+    /// Shows what is to be shown and does nothing else, for ever.
+    async fn only_show(&mut self) -> ! {
+        let mut light = Light::new();
+        loop {
+            light.change().await;
+            self.set_led(light.lit).await;
+        }
+    }
+
+    /// Joins, and joins again whenever the link is lost, for ever.
+    async fn stay_joined(&mut self, stack: Stack<'static>, settings: Settings<'static>) -> ! {
+        let mut light = Light::new();
+        let mut reception = Reception::default();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // The driver does nothing else while it joins.
+            self.set_led(true).await;
+            let join = self.control.join(settings.ssid(), options(settings));
+            let joined = with_timeout(JOIN, join).await;
+            if let Ok(Ok(())) = joined {
+                log::line(Level::Info, format_args!("joined {:?}", settings.ssid()));
+                pause = FIRST_PAUSE;
+                self.serve(stack, &mut light, &mut reception).await;
+                disconnected();
             }
-        };
-        let all = select4(
-            stack.wait_link_down(),
-            light.change(),
-            Timer::at(measure),
-            address,
-        );
-        match all.await {
-            Either4::First(()) => return,
-            Either4::Second(()) => control.gpio_set(LED_PIN, light.lit).await,
-            Either4::Fourth(()) => {
-                let address = stack.config_v4().map(|config| config.address.address());
-                match address {
-                    Some(address) => log::line(Level::Info, format_args!("address {address}")),
-                    None => log::line(Level::Warn, format_args!("no address")),
+            // What the radio does not answer says nothing about the access point.
+            self.supervisor.begin(ANSWER);
+            self.control.leave().await;
+            self.supervisor.end();
+            let (what, why) = match &joined {
+                Ok(Ok(())) => ("the access point is gone", ""),
+                Ok(Err(error)) => ("not joined: ", words(error)),
+                Err(_) => ("not joined: ", "the access point does not answer"),
+            };
+            log::line(Level::Warn, format_args!("{what}{why}"));
+            let again = Instant::now() + pause;
+            while let Either::Second(()) = select(Timer::at(again), light.change()).await {
+                self.set_led(light.lit).await;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// What is to be done while the link is up. Returns when it is down.
+    async fn serve(&mut self, stack: Stack<'static>, light: &mut Light, reception: &mut Reception) {
+        // It comes up with the join, unless it is lost at that moment.
+        if with_timeout(ANSWER, stack.wait_link_up()).await.is_err() {
+            return;
+        }
+        let mut measured = Instant::now();
+        let mut measure = measured;
+        loop {
+            let known = condition().address.is_some();
+            // Only one task can wait for what the stack tells: two would wake each other for ever.
+            let address = async {
+                match known {
+                    true => stack.wait_config_down().await,
+                    false => stack.wait_config_up().await,
                 }
-                update(|condition| condition.address = address);
-            }
-            Either4::Third(()) => {
-                let rssi = control.get_rssi().await;
-                update(|condition| condition.rssi_dbm = i8::try_from(rssi).ok().filter(|rssi| *rssi < 0));
-                measure = Instant::now() + MEASURE;
+            };
+            let all = select4(
+                stack.wait_link_down(),
+                light.change(),
+                Timer::at(measure),
+                address,
+            );
+            match all.await {
+                Either4::First(()) => return,
+                Either4::Second(()) => self.set_led(light.lit).await,
+                Either4::Fourth(()) => {
+                    let address = stack.config_v4().map(|config| config.address.address());
+                    match address {
+                        Some(address) => log::line(Level::Info, format_args!("address {address}")),
+                        None => log::line(Level::Warn, format_args!("no address")),
+                    }
+                    update(|condition| condition.address = address);
+                }
+                Either4::Third(()) => {
+                    self.supervisor.begin(ANSWER);
+                    let rssi = self.control.get_rssi().await;
+                    self.supervisor.end();
+                    update(|condition| condition.rssi_dbm = i8::try_from(rssi).ok().filter(|rssi| *rssi < 0));
+                    let seconds = measured.elapsed().as_secs() as u32;
+                    measured = Instant::now();
+                    measure = measured + MEASURE;
+                    match reception.record(device::take_received(), seconds, fault::radio_reset_delay()) {
+                        Health::Unknown => {}
+                        Health::Working => fault::radio_works(),
+                        Health::Failed => fault::reset_for_radio(RadioFailure::NoFrames),
+                    }
+                }
             }
         }
     }

@@ -55,6 +55,7 @@ impl Reset<'_> {
             ResetReason::Software => ("Software", 0),
             ResetReason::Watchdog => ("Watchdog", 137),
             ResetReason::Panic => ("Panic", 134),
+            ResetReason::Radio => ("Radio", 137),
         };
         Ended {
             exit_code,
