@@ -80,6 +80,10 @@ impl<T: Sink, F> Sink for Each<T, F> {
         self.object.key(field, key);
     }
 
+    fn skip_entry(&mut self, field: Field) {
+        self.object.skip_entry(field);
+    }
+
     fn text(&mut self, field: Field, piece: &[u8], last: bool) {
         self.object.text(field, piece, last);
     }
@@ -199,6 +203,10 @@ impl Sink for Passing<'_> {
 
     fn key(&mut self, field: Field, key: &str) {
         self.objects.key(field, key);
+    }
+
+    fn skip_entry(&mut self, field: Field) {
+        self.objects.skip_entry(field);
     }
 
     fn text(&mut self, field: Field, piece: &[u8], last: bool) {

@@ -1,13 +1,13 @@
 //! `TokenReview` and `SubjectAccessReview`: how a kubelet asks the API server who a caller is and what it may do.
 
 use crate::envelope::Object;
-use crate::json::{Code, Field, Shape, Sink, Writer, shape};
+use crate::json::{Code, Field, Shape, Sink, Writer, quote, shape};
 use crate::metadata::{self, Metadata};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
 use crate::text::{Collector, set};
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec::Vec;
+use core::fmt;
 
 const AUTHENTICATED: Field = Field(32);
 const USERNAME: Field = Field(33);
@@ -15,9 +15,154 @@ const UID: Field = Field(34);
 const GROUPS: Field = Field(35);
 const ALLOWED: Field = Field(36);
 const REVIEW_REASON: Field = Field(37);
+const EXTRA: Field = Field(38);
 
-/// More groups than a user of a cluster has; further ones are dropped, which can only take rights away.
-const GROUPS_KEPT: usize = 16;
+/// The most bytes of a user: its name, and uid, groups and extra as JSON. That is a hundred groups of an OIDC provider.
+pub const USER_BYTES: usize = 4096;
+
+/// The group of every authenticated user (`k8s.io/apiserver/pkg/authentication/user`, `AllAuthenticated`).
+const ALL_AUTHENTICATED: &str = "system:authenticated";
+
+/// An authenticated user, as a `SubjectAccessReview` describes one.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct User {
+    name: Box<str>,
+    /// The members `uid`, `groups` and `extra` of `SubjectAccessReview.spec`, or `None` where the user is larger than
+    /// [`USER_BYTES`].
+    attributes: Option<Box<str>>,
+}
+
+impl User {
+    /// A user with a name and groups, which is a member of `system:authenticated` besides.
+    pub fn new<'a>(name: &str, groups: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut user = UserBuilder::default();
+        user.name(Some(name));
+        for group in groups {
+            user.group(Some(group));
+        }
+        user.build()
+    }
+
+    /// The name; empty where it alone is larger than [`USER_BYTES`].
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is known besides the name, as JSON; `None` where the user is larger than [`USER_BYTES`]. Such a user must not
+    /// be authorized: a part of its groups gives it other rights than it has.
+    pub fn attributes(&self) -> Option<&str> {
+        self.attributes.as_deref()
+    }
+
+    /// The bytes that it takes of the heap.
+    pub fn bytes(&self) -> usize {
+        self.name.len() + self.attributes().map_or(0, str::len)
+    }
+}
+
+/// The name in one line of printable ASCII.
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.name.bytes() {
+            let shown = if byte.is_ascii_graphic() { byte } else { b'?' };
+            fmt::Write::write_char(f, char::from(shown))?;
+        }
+        Ok(())
+    }
+}
+
+/// A user whose attributes arrive one after the other. `None` is a value that was too long to be read.
+#[derive(Default)]
+struct UserBuilder {
+    name: Box<str>,
+    /// `"uid":"…",`, or empty.
+    uid: String,
+    /// The elements of an array.
+    groups: String,
+    /// The members of an object, of which the last array is not ended.
+    extra: String,
+    all_authenticated: bool,
+    too_large: bool,
+}
+
+impl UserBuilder {
+    fn name(&mut self, name: Option<&str>) {
+        set(&mut self.name, name);
+        self.limit(name);
+    }
+
+    fn uid(&mut self, uid: Option<&str>) {
+        if let Some(uid) = uid.filter(|uid| !uid.is_empty()) {
+            self.uid.clear();
+            self.uid.push_str("\"uid\":");
+            quote(&mut self.uid, uid);
+            self.uid.push(',');
+        }
+        self.limit(uid);
+    }
+
+    fn group(&mut self, group: Option<&str>) {
+        if !self.groups.is_empty() {
+            self.groups.push(',');
+        }
+        quote(&mut self.groups, group.unwrap_or_default());
+        self.all_authenticated |= group == Some(ALL_AUTHENTICATED);
+        self.limit(group);
+    }
+
+    fn extra_key(&mut self, key: &str) {
+        if !self.extra.is_empty() {
+            self.extra.push_str("],");
+        }
+        quote(&mut self.extra, key);
+        self.extra.push_str(":[");
+        self.limit(Some(key));
+    }
+
+    fn extra_value(&mut self, value: Option<&str>) {
+        if !self.extra.ends_with('[') {
+            self.extra.push(',');
+        }
+        quote(&mut self.extra, value.unwrap_or_default());
+        self.limit(value);
+    }
+
+    /// Drops what there is once it is too large, with `latest` or without it.
+    fn limit(&mut self, latest: Option<&str>) {
+        let bytes = self.name.len() + self.uid.len() + self.groups.len() + self.extra.len();
+        if bytes > USER_BYTES || latest.is_none() {
+            self.too_large = true;
+        }
+        if self.too_large {
+            (self.uid, self.groups, self.extra) = Default::default();
+            if self.name.len() > USER_BYTES {
+                self.name = Box::default();
+            }
+        }
+    }
+
+    fn build(mut self) -> User {
+        if !self.all_authenticated {
+            self.group(Some(ALL_AUTHENTICATED));
+        }
+        let attributes = (!self.too_large).then(|| {
+            let mut members = self.uid;
+            for piece in ["\"groups\":[", &self.groups, "]"] {
+                members.push_str(piece);
+            }
+            if !self.extra.is_empty() {
+                for piece in [",\"extra\":{", &self.extra, "]}"] {
+                    members.push_str(piece);
+                }
+            }
+            members.into()
+        });
+        User {
+            name: self.name,
+            attributes,
+        }
+    }
+}
 
 /// Writes a `TokenReview` that asks who holds `token`.
 pub fn write_token_review(out: &mut String, token: &str) {
@@ -35,27 +180,38 @@ pub fn write_token_review(out: &mut String, token: &str) {
 #[derive(Default)]
 pub struct TokenReview {
     metadata: Metadata,
-    /// Whether the token is somebody's.
-    pub authenticated: bool,
-    /// Whose.
-    pub username: Box<str>,
-    /// The user's uid.
-    pub uid: Box<str>,
-    /// The groups that the user is in.
-    pub groups: Vec<Box<str>>,
+    authenticated: bool,
+    user: UserBuilder,
     collector: Collector,
 }
 
+impl TokenReview {
+    /// The user who holds the token; `None` where it is not valid, or the answer names nobody.
+    pub fn into_user(self) -> Option<User> {
+        let named = self.user.too_large || !self.user.name.is_empty();
+        (self.authenticated && named).then(|| self.user.build())
+    }
+}
+
 impl Sink for TokenReview {
+    fn key(&mut self, _field: Field, key: &str) {
+        self.user.extra_key(key);
+    }
+
+    fn skip_entry(&mut self, _field: Field) {
+        self.user.limit(None);
+    }
+
     fn text(&mut self, field: Field, piece: &[u8], last: bool) {
         let Some(value) = self.collector.push(piece, last) else {
             return;
         };
         match field {
             AUTHENTICATED => self.authenticated = value == Some("true"),
-            USERNAME => set(&mut self.username, value),
-            UID => set(&mut self.uid, value),
-            GROUPS if self.groups.len() < GROUPS_KEPT => self.groups.extend(value.map(Box::from)),
+            USERNAME => self.user.name(value),
+            UID => self.user.uid(value),
+            GROUPS => self.user.group(value),
+            EXTRA => self.user.extra_value(value),
             _ => {}
         }
     }
@@ -74,6 +230,7 @@ impl Object for TokenReview {
                         ("username", Shape::Value(USERNAME)),
                         ("uid", Shape::Value(UID)),
                         ("groups", Shape::List(&Shape::Value(GROUPS))),
+                        ("extra", Shape::Lists(EXTRA)),
                     ]),
                 ),
             ]),
@@ -95,12 +252,8 @@ impl Object for TokenReview {
 /// What a caller wants to do to a node (`pkg/kubelet/server/auth.go`).
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
-    /// Who.
-    pub user: &'a str,
-    /// The user's uid, or empty.
-    pub uid: &'a str,
-    /// The groups of the user.
-    pub groups: &'a [Box<str>],
+    /// Who; see [`User::attributes`] for users of whom it must not be asked.
+    pub user: &'a User,
     /// `get`, `create` …
     pub verb: &'a str,
     /// The node.
@@ -117,15 +270,10 @@ impl Access<'_> {
         w.string_at("apiVersion", "authorization.k8s.io/v1");
         w.string_at("kind", "SubjectAccessReview");
         w.object_at("spec");
-        w.string_at("user", self.user);
-        if !self.uid.is_empty() {
-            w.string_at("uid", self.uid);
+        w.string_at("user", self.user.name());
+        if let Some(attributes) = self.user.attributes() {
+            w.members(attributes);
         }
-        w.array_at("groups");
-        for group in self.groups {
-            w.string(group);
-        }
-        w.end();
         w.object_at("resourceAttributes");
         w.string_at("verb", self.verb);
         w.string_at("version", "v1");
@@ -183,5 +331,18 @@ impl Object for SubjectAccessReview {
 
     fn reset(&mut self) {
         *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn name_is_shown_in_one_line() {
+        let shown = |name| User::new(name, []).to_string();
+        assert_eq!(shown("system:node:pico-1"), "system:node:pico-1");
+        assert_eq!(shown("a\n[INFO] b\u{1b}ö"), "a?[INFO]?b???");
     }
 }

@@ -8,3 +8,4 @@ pub use crate::shape;
 pub use shape::{Code, Decoder, Field, Shape, Sink};
 pub use tokenizer::{DEPTH, JsonError, KEY_BYTES, Token, Tokenizer};
 pub use writer::Writer;
+pub(crate) use writer::quote;

@@ -21,6 +21,8 @@ pub enum Shape {
     Object(&'static [(&'static str, Shape)]),
     /// An object whose keys are data and whose values are strings, numbers or booleans.
     Map(Field),
+    /// An object whose keys are data and whose values are arrays of strings, numbers or booleans.
+    Lists(Field),
     /// Every element of an array.
     List(&'static Shape),
     /// What is inside, announced by [`Sink::enter`] and [`Sink::leave`].
@@ -37,7 +39,7 @@ const GROUP: u8 = 4;
 const INNER: u8 = 5;
 
 /// A [`Shape`] as bytes: a tag, and behind it the field, the length of an object's entries in two bytes and the entries,
-/// or what is inside. An entry is the length of its key, the key, and the value's code. A tree of references takes twice
+/// or what is inside (of a map, the shape of its values). An entry is the length of its key, the key, and the value's code. A tree of references takes twice
 /// the flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code(&'static [u8]);
@@ -57,7 +59,9 @@ impl Shape {
     pub const fn length(&self) -> usize {
         match self {
             Self::Inner => 1,
-            Self::Value(_) | Self::Map(_) => 2,
+            Self::Value(_) => 2,
+            Self::Map(_) => 4,
+            Self::Lists(_) => 5,
             Self::List(inside) => 1 + inside.length(),
             Self::Group(_, inside) => 2 + inside.length(),
             Self::Object(entries) => {
@@ -92,7 +96,13 @@ impl Shape {
             Self::Map(field) => {
                 code[at] = MAP;
                 code[at + 1] = field.0;
-                at + 2
+                Self::Value(*field).write(code, at + 2)
+            }
+            Self::Lists(field) => {
+                code[at] = MAP;
+                code[at + 1] = field.0;
+                code[at + 2] = LIST;
+                Self::Value(*field).write(code, at + 3)
             }
             Self::List(inside) => {
                 code[at] = LIST;
@@ -140,8 +150,8 @@ impl Code {
         let mut code = self.0;
         loop {
             code = match code {
-                [VALUE | MAP, _, rest @ ..] | [INNER, rest @ ..] => return Self(rest),
-                [LIST, inside @ ..] | [GROUP, _, inside @ ..] => inside,
+                [VALUE, _, rest @ ..] | [INNER, rest @ ..] => return Self(rest),
+                [LIST, inside @ ..] | [GROUP | MAP, _, inside @ ..] => inside,
                 [OBJECT, low, high, rest @ ..] => {
                     return Self(rest.get(length(*low, *high)..).unwrap_or_default());
                 }
@@ -175,6 +185,9 @@ pub trait Sink {
     fn leave(&mut self, _field: Field) {}
     /// The next value of a map has this key.
     fn key(&mut self, _field: Field, _key: &str) {}
+    /// An entry of a map is skipped, because its key has more than [`KEY_BYTES`](super::tokenizer::KEY_BYTES) bytes or
+    /// is not valid UTF-8.
+    fn skip_entry(&mut self, _field: Field) {}
     /// A piece of a value; `last` with the last one, which may be empty. `null` is never told.
     fn text(&mut self, field: Field, piece: &[u8], last: bool);
     /// A document was read whole.
@@ -187,7 +200,8 @@ enum Frame {
     /// Nothing in here is kept.
     Skip,
     Object(Code),
-    Map(Field),
+    /// The field of the keys, and the shape of each value.
+    Map(Field, Code),
     List(Code),
 }
 
@@ -196,8 +210,6 @@ enum Frame {
 enum Next {
     Skipped,
     Shaped(Code),
-    /// A map's value.
-    Value(Field),
 }
 
 /// How deep kept fields may lie: a watch event around
@@ -289,9 +301,13 @@ impl Walker {
                     (Some((Frame::Object(entries), _)), Some(key)) => {
                         entries.entry(key).map_or(Next::Skipped, Next::Shaped)
                     }
-                    (Some((Frame::Map(field), _)), Some(key)) => {
+                    (Some((Frame::Map(field, value), _)), Some(key)) => {
                         sink.key(*field, key);
-                        Next::Value(*field)
+                        Next::Shaped(*value)
+                    }
+                    (Some((Frame::Map(field, _), _)), None) => {
+                        sink.skip_entry(*field);
+                        Next::Skipped
                     }
                     _ => Next::Skipped,
                 };
@@ -324,7 +340,7 @@ impl Walker {
         }
         let shape = match core::mem::replace(&mut self.next, Next::Skipped) {
             Next::Shaped(shape) => shape.0,
-            Next::Skipped | Next::Value(_) => &[],
+            Next::Skipped => &[],
         };
         let (mut shape, group) = match shape {
             [GROUP, field, inside @ ..] => (inside, Some(Field(*field))),
@@ -337,7 +353,7 @@ impl Walker {
             ([OBJECT, low, high, entries @ ..], true) => {
                 Frame::Object(Code(entries.get(..length(*low, *high)).unwrap_or_default()))
             }
-            ([MAP, field, ..], true) => Frame::Map(Field(*field)),
+            ([MAP, field, value @ ..], true) => Frame::Map(Field(*field), Code(value)),
             ([LIST, element @ ..], false) => Frame::List(Code(element)),
             _ => Frame::Skip,
         };
@@ -381,7 +397,6 @@ impl Walker {
         }
         match self.next {
             Next::Shaped(Code([VALUE, field, ..])) => Some(Field(*field)),
-            Next::Value(field) => Some(field),
             _ => None,
         }
     }

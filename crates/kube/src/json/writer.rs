@@ -33,9 +33,8 @@ impl<'a> Writer<'a> {
     #[inline(never)]
     fn key(&mut self, key: &str) {
         self.separate();
-        self.out.push('"');
-        escape(self.out, key);
-        self.out.push_str("\":");
+        quote(self.out, key);
+        self.out.push(':');
     }
 
     fn begin(&mut self, object: bool) {
@@ -80,9 +79,13 @@ impl<'a> Writer<'a> {
     /// A string element.
     pub fn string(&mut self, value: &str) {
         self.separate();
-        self.out.push('"');
-        escape(self.out, value);
-        self.out.push('"');
+        quote(self.out, value);
+    }
+
+    /// Members of an object that are JSON already, with the commas between them.
+    pub fn members(&mut self, members: &str) {
+        self.separate();
+        self.out.push_str(members);
     }
 
     /// A string under `key`.
@@ -138,6 +141,13 @@ impl fmt::Write for Escaped<'_> {
         escape(self.0, text);
         Ok(())
     }
+}
+
+/// Appends `text` as a JSON string.
+pub(crate) fn quote(out: &mut String, text: &str) {
+    out.push('"');
+    escape(out, text);
+    out.push('"');
 }
 
 fn escape(out: &mut String, text: &str) {

@@ -10,13 +10,13 @@ use crate::agent::Agent;
 use crate::client::ApiError;
 use crate::pods::Runtime;
 use crate::server::http::Method;
-use crate::server::reviews::{Reviews, User};
+use crate::server::reviews::Reviews;
 use crate::server::routes::Route;
 use crate::settings::Settings;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
+use picolet_kube::review::User;
 use picolet_platform::{Network, Platform};
 use subtle::ConstantTimeEq;
 
@@ -83,7 +83,7 @@ pub(super) fn recognize(
             found = Some(&known.user);
         }
     }
-    found.map(|user| Identity::User(Rc::new(User::new(user, "", Vec::new()))))
+    found.map(|user| Identity::User(Rc::new(User::new(user, []))))
 }
 
 /// Which subresources of `nodes` a path belongs to; access to one of them is enough (
@@ -188,7 +188,7 @@ mod tests {
     use std::string::ToString;
 
     fn named(name: &str) -> Identity {
-        Identity::User(Rc::new(User::new(name, "", Vec::new())))
+        Identity::User(Rc::new(User::new(name, [])))
     }
 
     #[test]

@@ -41,10 +41,11 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embedded_io_async::{Read, Write};
 use http::{Head, Method, RequestError};
+use picolet_kube::review::{USER_BYTES, User};
 use picolet_platform::{AcceptError, Accepted, Credential, Duration, Level, Network, Platform, Record};
 use rate::Rate;
 use response::Answer;
-use reviews::{Reviews, User};
+use reviews::Reviews;
 use routes::Route;
 
 /// How long a port that is not open is left alone.
@@ -143,7 +144,10 @@ impl<S: Read + Write> Connection<S> {
             stream: accepted.stream,
             shown: match &accepted.credential {
                 Credential::None => Shown::Nothing,
-                Credential::Certificate(subject) => Shown::User(Rc::new(User::of(subject))),
+                Credential::Certificate(subject) => {
+                    let groups = subject.groups.iter().map(|group| &**group);
+                    Shown::User(Rc::new(User::new(&subject.user, groups)))
+                }
                 Credential::ReadOnlyPort => Shown::ReadOnlyPort,
             },
             peer: accepted.peer,
@@ -481,6 +485,14 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         let Some(identity) = identity else {
             return Some(Answer::error(pico, 401, &"Unauthorized"));
         };
+        if let Identity::User(user) = identity
+            && user.attributes().is_none()
+        {
+            let why = format_args!(
+                "Authentication error (user={user}): more than {USER_BYTES} bytes of name, uid, groups and extra"
+            );
+            return Some(Answer::error(pico, 500, &why));
+        }
         let path = head.path(&connection.received);
         let (verb, subresources) = (auth::verb(head.method), auth::subresources(path));
         match auth::authorize(self.agent, &self.reviews, identity, verb, route, subresources).await {

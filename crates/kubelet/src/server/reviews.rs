@@ -12,13 +12,12 @@ use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::fmt;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
 use picolet_kube::envelope::Object;
 use picolet_kube::request::{Request, Resource, Verb};
-use picolet_kube::review::{Access, SubjectAccessReview, TokenReview, write_token_review};
-use picolet_platform::{Duration, Network, Platform, Subject};
+use picolet_kube::review::{Access, SubjectAccessReview, TokenReview, USER_BYTES, User, write_token_review};
+use picolet_platform::{Duration, Network, Platform};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -33,44 +32,8 @@ const TOKENS: usize = 16;
 const ACCESSES: usize = 48;
 /// How long the connection for requests is waited for, before a review gets one of its own.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// What everybody is a member of who is somebody.
-const AUTHENTICATED: &str = "system:authenticated";
-
-/// Somebody.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) name: Box<str>,
-    pub(super) uid: Box<str>,
-    pub(super) groups: Vec<Box<str>>,
-}
-
-impl User {
-    pub(super) fn new(name: &str, uid: &str, mut groups: Vec<Box<str>>) -> Self {
-        if !groups.iter().any(|group| &**group == AUTHENTICATED) {
-            groups.push(AUTHENTICATED.into());
-        }
-        Self {
-            name: name.into(),
-            uid: uid.into(),
-            groups,
-        }
-    }
-
-    pub(super) fn of(subject: &Subject) -> Self {
-        Self::new(&subject.user, "", subject.groups.clone())
-    }
-}
-
-/// The name in one line of plain ASCII, whatever somebody managed to be called.
-impl fmt::Display for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.name.bytes() {
-            let shown = if byte.is_ascii_graphic() { byte } else { b'?' };
-            fmt::Write::write_char(f, char::from(shown))?;
-        }
-        Ok(())
-    }
-}
+/// Bytes of users that are kept with the answers.
+const USERS: usize = 2 * USER_BYTES;
 
 /// Half of a SHA-256: whoever wants the answer to another question has to find a second one with the same.
 type Key = [u8; 16];
@@ -94,7 +57,13 @@ struct Entry {
     user: Option<Rc<User>>,
 }
 
-/// Answers, up to a number.
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.user.as_ref().map_or(0, |user| user.bytes())
+    }
+}
+
+/// Answers, up to a number, and with [`USERS`] bytes of users.
 struct Kept {
     entries: RefCell<Vec<Entry>>,
     most: usize,
@@ -120,24 +89,27 @@ impl Kept {
     /// who hold real ones nothing.
     fn put(&self, key: Key, user: Option<Rc<User>>, until: Duration) {
         let mut entries = self.entries.borrow_mut();
+        if let Some(same) = entries.iter().position(|known| known.key == key) {
+            entries.swap_remove(same);
+        }
         let entry = Entry { key, until, user };
-        if let Some(known) = entries.iter_mut().find(|known| known.key == key) {
-            *known = entry;
-        } else if entries.len() < self.most {
-            entries.push(entry);
-        } else {
-            let rank = |entry: &Entry| (entry.user.is_some(), entry.until);
-            let mut places = entries.iter_mut();
-            let Some(mut least) = places.next() else {
-                return;
-            };
-            for place in places {
-                if rank(place) < rank(least) {
-                    least = place;
+        let mut bytes = entries
+            .iter()
+            .fold(entry.bytes(), |bytes, known| bytes + known.bytes());
+        while entries.len() >= self.most || bytes > USERS {
+            let rank = |at: usize| entries.get(at).map(|known| (known.user.is_some(), known.until));
+            let mut least = 0;
+            for at in 1..entries.len() {
+                if rank(at) < rank(least) {
+                    least = at;
                 }
             }
-            *least = entry;
+            if least >= entries.len() {
+                break;
+            }
+            bytes -= entries.swap_remove(least).bytes();
         }
+        entries.push(entry);
     }
 }
 
@@ -145,6 +117,8 @@ impl Kept {
 pub(super) struct Reviews {
     tokens: Kept,
     accesses: Kept,
+    /// Stands for "allowed" in `accesses`, where nobody asks for the user.
+    allowed: Rc<User>,
     /// One question at a time: whoever waits may find the answer there, and the Lease waits for one review at most.
     asking: Mutex<NoopRawMutex, ()>,
 }
@@ -154,6 +128,7 @@ impl Default for Reviews {
         Self {
             tokens: Kept::new(TOKENS),
             accesses: Kept::new(ACCESSES),
+            allowed: Rc::default(),
             asking: Mutex::new(()),
         }
     }
@@ -189,15 +164,13 @@ impl Reviews {
         let asked = Box::pin(asked).await;
         drop(body);
         asked?;
-        // A name that is too long to be read is none, and nobody is without a name.
-        let user = (review.authenticated && !review.username.is_empty())
-            .then(|| Rc::new(User::new(&review.username, &review.uid, review.groups)));
+        let user = review.into_user().map(Rc::new);
         self.tokens
             .put(key, user.clone(), agent.platform.uptime() + TOKEN);
         Ok(user)
     }
 
-    /// Whether `user` may do `verb` to this subresource of this node.
+    /// Whether `user`, who is not larger than [`USER_BYTES`], may do `verb` to this subresource of this node.
     ///
     /// # Errors
     /// When it is not known and the API server does not say.
@@ -208,10 +181,8 @@ impl Reviews {
         verb: &str,
         subresource: &str,
     ) -> Result<bool, ApiError> {
-        let groups = user.groups.iter().map(|group| &**group);
-        let key = key(["access", &user.name, &user.uid, verb, subresource]
-            .into_iter()
-            .chain(groups));
+        let attributes = user.attributes().unwrap_or_default();
+        let key = key(["access", user.name(), attributes, verb, subresource]);
         if let Some(known) = self.accesses.get(&key, agent.platform.uptime()) {
             return Ok(known.is_some());
         }
@@ -219,11 +190,9 @@ impl Reviews {
         if let Some(known) = self.accesses.get(&key, agent.platform.uptime()) {
             return Ok(known.is_some());
         }
-        let mut body = String::with_capacity(384);
+        let mut body = String::with_capacity(384 + attributes.len());
         let access = Access {
-            user: &user.name,
-            uid: &user.uid,
-            groups: &user.groups,
+            user,
             verb,
             node: &agent.settings.node_name,
             subresource,
@@ -238,7 +207,7 @@ impl Reviews {
         let asked = agent.get_soon(PATIENCE, &request, (SubjectAccessReview::SHAPE, &mut review));
         Box::pin(asked).await?;
         let (kept, lasts) = if review.allowed {
-            (Some(user.clone()), ALLOWED)
+            (Some(self.allowed.clone()), ALLOWED)
         } else {
             (None, DENIED)
         };
@@ -251,12 +220,11 @@ impl Reviews {
 mod tests {
     use super::*;
     use std::format;
-    use std::string::ToString;
 
     const LATER: Duration = Duration::from_secs(10);
 
     fn user(name: &str) -> Rc<User> {
-        Rc::new(User::new(name, "", Vec::new()))
+        Rc::new(User::new(name, []))
     }
 
     #[test]
@@ -306,8 +274,17 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_one_line() {
-        assert_eq!(user("system:node:pico-1").to_string(), "system:node:pico-1");
-        assert_eq!(user("a\n[INFO] b\u{1b}ö").to_string(), "a?[INFO]?b???");
+    fn kept_users_are_bounded_in_bytes() {
+        let kept = Kept::new(16);
+        let group = "g".repeat(1200);
+        for n in 0..16_u8 {
+            let user = Rc::new(User::new(&format!("{n}"), [&*group, &*group]));
+            kept.put(key([&*format!("{n}")]), Some(user), LATER * u32::from(n + 1));
+            let bytes: usize = kept.entries.borrow().iter().map(Entry::bytes).sum();
+            assert!(bytes <= USERS, "{bytes}");
+            let latest = kept.get(&key([&*format!("{n}")]), Duration::ZERO);
+            assert!(latest.flatten().is_some(), "the latest is kept: {n}");
+        }
+        assert_eq!(kept.entries.borrow().len(), 3, "and as many before it as fit");
     }
 }

@@ -139,6 +139,74 @@ fn a_token_is_whose_the_cluster_says() {
     });
 }
 
+/// Runs `test` beside a node whose API server says of each token that `user` holds it, and lets everybody do everything.
+/// Keeps what it is asked of users.
+fn with_user<T>(
+    user: &serde_json::Value,
+    test: impl AsyncFnOnce(&TestAgent, &RefCell<Vec<serde_json::Value>>) -> T,
+) -> T {
+    let asked = RefCell::new(Vec::new());
+    let answers = |path: &str, body: &str| {
+        if path.ends_with("/tokenreviews") {
+            let status = serde_json::json!({"authenticated": true, "user": user});
+            return Some((201, format!(r#"{{"status":{status}}}"#)));
+        }
+        let mut review: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        asked.borrow_mut().push(review["spec"].take());
+        Some((201, r#"{"status":{"allowed":true}}"#.to_string()))
+    };
+    let mut settings = settings();
+    settings.limits.requests_per_second = 1000;
+    settings.limits.burst = 1000;
+    let (agent, time) = agent(settings);
+    let node = join(super::super::run(&agent), answer_requests(&agent, &answers));
+    time.run(node, test(&agent, &asked))
+}
+
+#[test]
+fn all_groups_and_extra_of_a_token_are_asked_for() {
+    let groups: Vec<_> = (1..=20).map(|n| format!("oidc:team-{n}")).collect();
+    let extra =
+        serde_json::json!({"authentication.kubernetes.io/node-name": ["worker-1"], "scopes": ["a", "b"]});
+    let user = serde_json::json!({"username": "ops", "uid": "7", "groups": groups, "extra": extra});
+    with_user(&user, async |agent, asked| {
+        assert_eq!(get(agent, Credential::None, "t", "/metrics").await.code, 200);
+        let [spec] = &asked.borrow_mut().split_off(0)[..] else {
+            panic!("one question");
+        };
+        let mut expected = groups.clone();
+        expected.push("system:authenticated".into());
+        assert_eq!(spec["groups"], serde_json::json!(expected));
+        assert_eq!(spec["extra"], extra);
+        assert_eq!(spec["uid"], "7");
+    });
+}
+
+#[test]
+fn user_is_refused_with_the_limit_when_it_is_too_large() {
+    let groups: Vec<_> = (0..200)
+        .map(|n| format!("oidc:some-long-name-of-a-team-{n}"))
+        .collect();
+    let token = serde_json::json!({"username": "ops", "groups": groups});
+    let groups: Vec<_> = groups.iter().map(|group| &**group).collect();
+    let name = "n".repeat(5000);
+    with_user(&token, async |agent, asked| {
+        for (credential, token) in [
+            (Credential::None, "t"),
+            (named("ops", &groups), ""),
+            (named(&name, &[]), ""),
+        ] {
+            let refused = get(agent, credential, token, "/metrics").await;
+            assert_eq!(refused.code, 500);
+            assert!(refused.body.contains("more than 4096 bytes"), "{}", refused.body);
+        }
+        assert!(
+            asked.borrow().is_empty(),
+            "nobody is authorized by a part of their groups"
+        );
+    });
+}
+
 #[test]
 fn answers_are_kept_as_long_as_a_kubelet_keeps_them() {
     let allowed = [
