@@ -35,7 +35,7 @@ static ENDS: LazyLock<(Connector, Acceptor)> = LazyLock::new(|| {
         Connector::new(&roots, Some(&identity), now).unwrap(),
         Acceptor::new(&identity, Clients::Optional(&roots), now)
             .unwrap()
-            .with_record_limit(8192),
+            .with_record_limits(8192, 8192),
     )
 });
 

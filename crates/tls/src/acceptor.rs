@@ -1,5 +1,6 @@
 //! The server's side.
 
+use crate::clients::{ClientVerifier, Verifier};
 use crate::connector::{HTTP_1_1, trusted};
 use crate::error::{SetupError, TlsError};
 use crate::handshake::{self, Engine, Handshake};
@@ -16,17 +17,20 @@ use alloc::vec::Vec;
 use core::fmt;
 use embedded_io_async::{Read, Write};
 use rustls::ServerConfig;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ProducesTickets, ResolvesServerCert, UnbufferedServerConnection, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 
-/// What is asked of clients. Whatever a client shows is verified; one that does not verify ends the handshake.
+/// What is asked of clients. A certificate counts only if its chain leads to one of the authorities, is valid now, and
+/// is for client authentication.
 #[derive(Clone, Copy, Debug)]
 pub enum Clients<'a> {
     /// No certificate is asked for.
     Anonymous,
-    /// A certificate of these authorities (DER) is asked for, and a client without one comes in as well.
+    /// A certificate of these authorities (DER) is asked for. A client without one is let in, and so is one whose
+    /// certificate does not verify: it has no [`TlsStream::peer_certificate`].
     Optional(&'a [Vec<u8>]),
-    /// A certificate of these authorities (DER) is required.
+    /// A certificate of these authorities (DER) is required. One that does not verify ends the handshake.
     Required(&'a [Vec<u8>]),
 }
 
@@ -34,7 +38,16 @@ pub enum Clients<'a> {
 #[derive(Clone)]
 pub struct Acceptor {
     config: Arc<ServerConfig>,
-    limit: usize,
+    /// Which certificates count; `None` where none is asked for.
+    clients: Option<Arc<ClientVerifier>>,
+    limits: Limits,
+}
+
+/// The longest payload of a record, in bytes.
+#[derive(Clone, Copy)]
+struct Limits {
+    handshake: usize,
+    data: usize,
 }
 
 impl Acceptor {
@@ -48,22 +61,24 @@ impl Acceptor {
         time: impl Time + 'static,
     ) -> Result<Self, SetupError> {
         let provider = Arc::new(provider::provider());
-        let builder = ServerConfig::builder_with_details(
-            provider.clone(),
-            arc_dyn!(dyn TimeProvider, Clock::new(time)),
-        )
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|_| SetupError::Internal)?;
-        let builder = match clients {
-            Clients::Anonymous => builder.with_no_client_auth(),
+        let time = arc_dyn!(dyn TimeProvider, Clock::new(time));
+        let builder = ServerConfig::builder_with_details(provider.clone(), time.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|_| SetupError::Internal)?;
+        let clients = match clients {
+            Clients::Anonymous => None,
             Clients::Optional(roots) | Clients::Required(roots) => {
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(trusted(roots)?), provider);
-                let verifier = match clients {
-                    Clients::Required(_) => verifier,
-                    _ => verifier.allow_unauthenticated(),
-                };
-                builder.with_client_cert_verifier(verifier.build().map_err(|_| SetupError::Root)?)
+                let chains =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(trusted(roots)?), provider).build();
+                let chains = chains.map_err(|_| SetupError::Root)?;
+                let mandatory = matches!(clients, Clients::Required(_));
+                Some(Arc::new(ClientVerifier::new(chains, mandatory, time)))
+            }
+        };
+        let builder = match &clients {
+            None => builder.with_no_client_auth(),
+            Some(clients) => {
+                builder.with_client_cert_verifier(arc_dyn!(dyn ClientCertVerifier, Verifier(clients.clone())))
             }
         };
         let mut config = builder.with_cert_resolver(arc_dyn!(dyn ResolvesServerCert, identity.clone()));
@@ -73,20 +88,25 @@ impl Acceptor {
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         Ok(Self {
             config: Arc::new(config),
-            limit: LONGEST,
+            clients,
+            limits: Limits {
+                handshake: LONGEST,
+                data: LONGEST,
+            },
         })
     }
 
-    /// Takes records with at most `limit` bytes of payload (a ClientHello of Go has 1500) and closes on larger ones, to
-    /// bound what a client can make this side hold. Without it a record may have the 16640 bytes of the protocol.
+    /// Takes records with payloads of at most `handshake` bytes during the handshake (a ClientHello of Go has 1500, a
+    /// client's chain some more) and of at most `data` bytes after it, and closes on larger ones, to bound what a client
+    /// can make this side hold. Without it a record may have the 16640 bytes of the protocol.
     #[must_use]
-    pub fn with_record_limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
+    pub fn with_record_limits(mut self, handshake: usize, data: usize) -> Self {
+        self.limits = Limits { handshake, data };
         self
     }
 
     /// Hands a ticket to each client, by which it can resume its session for some hours without certificates being
-    /// verified anew: the client's is in the ticket. Nothing is kept for it here.
+    /// shown anew: the client's is in the ticket, and its chain is verified again. Nothing is kept for it here.
     #[must_use]
     pub fn with_tickets(mut self) -> Self {
         let mut config = (*self.config).clone();
@@ -112,7 +132,11 @@ impl Acceptor {
     /// # Errors
     /// As [`Acceptor::accept`], but the stream is not dropped.
     pub async fn shake<S: Read + Write>(&self, stream: &mut S) -> Result<Handshake, TlsError> {
-        handshake::shake(engine(self.config.clone())?, stream, self.limit).await
+        let Limits { handshake, data } = self.limits;
+        let engine = engine(self.config.clone())?;
+        let mut shaken = handshake::shake(engine, stream, handshake, self.clients.as_deref()).await?;
+        shaken.set_record_limit(data);
+        Ok(shaken)
     }
 }
 

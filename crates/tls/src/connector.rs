@@ -140,7 +140,7 @@ async fn shake<S: Read + Write>(
     name: &str,
     stream: &mut S,
 ) -> Result<Handshake, TlsError> {
-    handshake::shake(engine(config, name)?, stream, LONGEST).await
+    handshake::shake(engine(config, name)?, stream, LONGEST, None).await
 }
 
 // In a frame of its own: it is made on the stack, four kilobytes, which the handshake must not have below it.

@@ -1,5 +1,6 @@
 //! Shaking hands: rustls's unbuffered state machine driven over an async stream, one record at a time.
 
+use crate::clients::ClientVerifier;
 use crate::error::TlsError;
 use crate::record::{Direction, HEADER, Kernel, LONGEST, Records};
 use crate::stream::TlsStream;
@@ -11,11 +12,12 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{Error, ExtractedSecrets, HandshakeKind};
+use rustls_pki_types::CertificateDer;
 
 /// Hands that were shaken over a stream: with that stream it becomes a [`TlsStream`].
 pub struct Handshake {
     records: Box<Records>,
-    /// The end entity's certificate in DER.
+    /// The end entity's certificate in DER, verified.
     peer: Option<Box<[u8]>>,
     resumed: bool,
 }
@@ -24,6 +26,13 @@ impl Handshake {
     /// The connection over `stream`, which must be the one that hands were shaken over.
     pub fn over<S>(self, stream: S) -> TlsStream<S> {
         TlsStream::new(stream, self.records, self.peer, self.resumed)
+    }
+}
+
+impl Handshake {
+    /// Takes records with payloads of up to `limit` bytes from now on.
+    pub(crate) fn set_record_limit(&mut self, limit: usize) {
+        self.records.set_limit(limit.min(LONGEST));
     }
 }
 
@@ -54,8 +63,10 @@ pub(crate) trait Engine {
     fn step(&mut self, buffers: &mut Buffers) -> Result<Step, TlsError>;
     /// After an error: encodes the alert that tells the peer, and whatever waits before it.
     fn drain(&mut self, buffers: &mut Buffers);
-    /// The peer's certificate and whether a session was resumed.
-    fn outcome(&self) -> (Option<Box<[u8]>>, bool);
+    /// The certificates that the peer showed, in this handshake or in the one of the session that is resumed.
+    fn peer(&self) -> &[CertificateDer<'static>];
+    /// Whether a session was resumed.
+    fn resumed(&self) -> bool;
     /// Hands over the keys.
     fn finish(self: Box<Self>) -> Result<(ExtractedSecrets, Kernel), Error>;
 }
@@ -109,12 +120,12 @@ macro_rules! engine {
                 }
             }
 
-            fn outcome(&self) -> (Option<Box<[u8]>>, bool) {
-                let peer = self
-                    .peer_certificates()
-                    .and_then(<[_]>::first)
-                    .map(|certificate| certificate.as_ref().into());
-                (peer, self.handshake_kind() == Some(HandshakeKind::Resumed))
+            fn peer(&self) -> &[CertificateDer<'static>] {
+                self.peer_certificates().unwrap_or_default()
+            }
+
+            fn resumed(&self) -> bool {
+                self.handshake_kind() == Some(HandshakeKind::Resumed)
             }
 
             fn finish(self: Box<Self>) -> Result<(ExtractedSecrets, Kernel), Error> {
@@ -145,13 +156,15 @@ fn encode(
         .map_err(|_| TlsError::Internal)
 }
 
-/// Shakes hands over `stream`, taking records with payloads of up to `limit` bytes.
+/// Shakes hands over `stream`, taking records with payloads of up to `limit` bytes. With `clients` the peer is a client,
+/// whose certificate is dropped if it does not verify; a server's was verified by the engine.
 ///
 /// A future that is dropped before its end leaves nothing behind but the stream in an unknown state.
 pub(crate) async fn shake<S: Read + Write>(
     mut engine: Box<dyn Engine + '_>,
     stream: &mut S,
     limit: usize,
+    clients: Option<&ClientVerifier>,
 ) -> Result<Handshake, TlsError> {
     let limit = limit.min(LONGEST);
     let mut buffers = Buffers::default();
@@ -169,14 +182,29 @@ pub(crate) async fn shake<S: Read + Write>(
             Step::Done => return Err(TlsError::Protocol),
         }
     }
-    conclude(engine, limit)
+    let peer = verified(&*engine, clients);
+    conclude(engine, limit, peer)
+}
+
+/// The peer's own certificate, if it counts.
+// In a frame of its own, as below: verifying a chain takes kilobytes of stack.
+#[inline(never)]
+fn verified(engine: &dyn Engine, clients: Option<&ClientVerifier>) -> Option<Box<[u8]>> {
+    let chain = engine.peer();
+    let counts = clients.is_none_or(|clients| clients.is_verified(chain, engine.resumed()));
+    let own = chain.first().filter(|_| counts)?;
+    Some(own.as_ref().into())
 }
 
 /// The connection's records, once hands are shaken.
 // In a frame of its own: what is large is here, and the handshake need not have it below it.
 #[inline(never)]
-fn conclude(engine: Box<dyn Engine + '_>, limit: usize) -> Result<Handshake, TlsError> {
-    let (peer, resumed) = engine.outcome();
+fn conclude(
+    engine: Box<dyn Engine + '_>,
+    limit: usize,
+    peer: Option<Box<[u8]>>,
+) -> Result<Handshake, TlsError> {
+    let resumed = engine.resumed();
     let (secrets, kernel) = engine.finish()?;
     let records = Records::new(
         kernel,

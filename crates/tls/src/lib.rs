@@ -7,7 +7,8 @@
 //!
 //! What is offered and accepted: TLS 1.3; X25519, then P-256; ChaCha20-Poly1305, then AES-128-GCM; ECDSA with P-256
 //! for the own identity, and RSA of 2048 to 4096 bits besides in what peers show. A peer is always verified: there is
-//! no way to switch that off, only one to ask a server for the time before dates can be judged. Randomness is the operating system's, or on a board the one of [`install_random`].
+//! no way to switch that off, only one to ask a server for the time before dates can be judged, and one to let in a client whose certificate does not verify
+//! as a client without one. Randomness is the operating system's, or on a board the one of [`install_random`].
 //!
 //! Nothing here allocates more than a record, a handshake or a certificate needs, and each of these has a limit.
 //! Nothing here opens sockets, knows files, or prints.
@@ -16,6 +17,7 @@
 extern crate alloc;
 
 mod acceptor;
+mod clients;
 mod connector;
 mod error;
 mod handshake;

@@ -149,6 +149,11 @@ impl Records {
         }
     }
 
+    /// Takes records with payloads of up to `bytes`.
+    pub(crate) fn set_limit(&mut self, bytes: usize) {
+        self.limit = bytes;
+    }
+
     /// Has records sent with up to so much text.
     pub(crate) fn set_fragment(&mut self, bytes: usize) {
         self.fragment = bytes.clamp(1, 1 << 14);

@@ -34,7 +34,7 @@ impl<S> TlsStream<S> {
     }
 
     /// The certificate that the peer showed, verified, in DER; of a chain the peer's own. `None` for a client that
-    /// showed none.
+    /// showed none, or one that does not verify.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         self.peer.as_deref()
     }

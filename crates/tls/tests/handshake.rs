@@ -286,7 +286,7 @@ fn closes_on_records_over_the_limit() {
     let identity = authority.identity(&Leaf::server());
     let acceptor = Acceptor::new(&identity, Clients::Anonymous, now)
         .unwrap()
-        .with_record_limit(1024);
+        .with_record_limits(1024, 1024);
     let connector = Connector::new(&authority.roots(), None, now).unwrap();
     let (near, far) = shake(&connector, "api.test", &acceptor);
     let (mut near, mut far) = (near.unwrap(), far.unwrap());

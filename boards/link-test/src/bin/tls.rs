@@ -60,7 +60,7 @@ async fn talk() -> Option<()> {
     }
     let acceptor = Acceptor::new(&identity, Clients::Optional(&roots), clock)
         .ok()?
-        .with_record_limit(8192);
+        .with_record_limits(8192, 8192);
     let mut stream = acceptor.accept(Nowhere).await.ok()?;
     let info = CertificateInfo::from_der(stream.peer_certificate()?).ok()?;
     stream.write_all(info.common_name?.as_bytes()).await.ok()?;

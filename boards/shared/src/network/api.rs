@@ -133,7 +133,7 @@ fn connector(
 fn acceptor(settings: Settings<'static>, identity: &Identity) -> Result<Acceptor, SetupError> {
     let clients = authorities(settings.client_authorities());
     let acceptor = Acceptor::new(identity, Clients::Optional(&clients), clock::unix_seconds)?;
-    Ok(acceptor.with_record_limit(INBOUND_RECORD))
+    Ok(acceptor.with_record_limits(INBOUND_RECORD, INBOUND_RECORD))
 }
 
 impl Api {

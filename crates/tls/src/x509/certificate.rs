@@ -3,13 +3,16 @@
 //! Only the few fields that a node needs are looked at, with der's reader and without x509-cert's structures: those
 //! are 64 KB on the chip (tests use them to check this).
 
-use super::encoding::Fields;
+use super::encoding::{Fields, context_constructed, split};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use der::{Tag, Tagged};
+
+/// The tag of `TBSCertificate`'s version.
+const VERSION: u8 = context_constructed(0);
 
 /// id-at-commonName and id-at-organizationName (RFC 5280, appendix A.1), id-ce-subjectAltName (section 4.2.1.6).
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
@@ -41,6 +44,17 @@ impl CertificateInfo {
     pub fn from_der(der: &[u8]) -> Result<Self, MalformedCertificate> {
         read(der).ok_or(MalformedCertificate)
     }
+}
+
+/// The `SubjectPublicKeyInfo` of a certificate of any version, with any extensions.
+pub(crate) fn public_key(der: &[u8]) -> Option<&[u8]> {
+    let mut rest = Fields::only(der, Tag::Sequence)?.expect(Tag::Sequence)?.value();
+    // A certificate of version 1 does not say so.
+    let before = if rest.first() == Some(&VERSION) { 6 } else { 5 };
+    for _ in 0..before {
+        rest = split(rest)?.1;
+    }
+    Some(split(rest)?.0)
 }
 
 /// `Certificate` of RFC 5280, section 4.1.

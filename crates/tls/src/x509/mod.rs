@@ -7,6 +7,7 @@ mod encoding;
 mod pem;
 mod request;
 
+pub(crate) use certificate::public_key;
 pub(crate) use encoding::split;
 
 pub use certificate::{CertificateInfo, MalformedCertificate};

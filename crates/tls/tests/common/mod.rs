@@ -212,6 +212,11 @@ impl Authority {
         vec![self.der()]
     }
 
+    /// An authority below this one.
+    pub fn issuer(&self, parameters: CertificateParams, key: KeyPair) -> CertifiedIssuer<'static, KeyPair> {
+        CertifiedIssuer::signed_by(parameters, key, &self.0).unwrap()
+    }
+
     /// A certificate in DER and its key.
     pub fn issue(&self, leaf: &Leaf) -> (Vec<u8>, KeyPair) {
         let mut parameters = CertificateParams::new(leaf.names.clone()).unwrap();
