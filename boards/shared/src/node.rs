@@ -20,9 +20,10 @@ use static_cell::StaticCell;
 const DEFAULT_TAINT: &str = "picolet.dev/microcontroller=true:NoSchedule";
 
 /// What callers of the kubelet API may use up on a board.
-const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     connections: 2,
-    head_bytes: 2048,
+    // A bearer token of 4 KiB, and 2 KiB of other fields.
+    head_bytes: 6144,
     body_bytes: 1024,
     ..Limits::DEFAULT
 };

@@ -301,8 +301,14 @@ fn errors(case: &Case<'_>) -> Result<()> {
     }
     let answer = command(&format!(r#"{{"command":"{}"}}"#, "x".repeat(8000)))?;
     ensure!(answer.status == 413, "a body of 8 KB: {answer:?}");
-    // A board takes no record of TLS with more than 4 KiB, and answers to less than that.
-    let long = if case.on_board() { 3000 } else { 8000 };
+    let token = "x".repeat(4096);
+    let answer = caller.get_with_token(&node.url("/pods"), &token)?;
+    ensure!(
+        answer.status == 200,
+        "a token of 4 KiB beside a certificate: {answer:?}"
+    );
+    // A board takes no record of TLS with more than 7 KiB, and answers to less than that.
+    let long = if case.on_board() { 6500 } else { 17_000 };
     let answer = caller.get_with_token(&node.url("/pods"), &"x".repeat(long))?;
     ensure!(answer.status == 431, "a head of {long} bytes: {answer:?}");
     ensure!(node.get("/healthz")?.status == 200, "the node no longer serves");

@@ -103,7 +103,7 @@ impl Limits {
         connections: 5,
         request_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(30),
-        head_bytes: 4096,
+        head_bytes: 16 * 1024,
         body_bytes: 4096,
         requests_per_second: 20,
         burst: 40,

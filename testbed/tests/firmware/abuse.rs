@@ -16,7 +16,7 @@ const SERVED: Duration = Duration::from_secs(45);
 /// comes back gets its table.
 const ROOM: u64 = 3 * 1024;
 /// A longer record is refused before it is read.
-const LONGEST_RECORD: usize = 4096;
+const LONGEST_RECORD: usize = 7 * 1024;
 
 /// Runs for so long, `meanwhile` with each slice of time; the Lease is renewed all along.
 fn run_with_lease(
@@ -118,6 +118,24 @@ fn requests_that_can_be_misunderstood_are_refused_and_hide_nothing() {
     let after = bench.figure("picolet_heap_used_bytes");
     assert!(after <= heap + ROOM, "{heap} bytes before, {after} after");
     assert_eq!(bench.testbed.board.figures().resets, resets);
+}
+
+#[test]
+fn board_takes_a_token_of_four_kibibytes() {
+    let mut bench = Bench::ready();
+    for (bytes, code) in [(1670, 200), (4096, 200), (6144, 431), (4096, 200)] {
+        let token = "t".repeat(bytes);
+        let request = format!(
+            "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+        );
+        let answer = bench.testbed.ask(&request).expect("an answer");
+        let expected = format!("HTTP/1.1 {code} ");
+        assert!(
+            answer.starts_with(&expected),
+            "a token of {bytes} bytes: {answer}"
+        );
+    }
+    println!("heap: {} bytes at most", bench.figure("picolet_heap_peak_bytes"));
 }
 
 #[test]

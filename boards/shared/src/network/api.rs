@@ -2,6 +2,7 @@
 
 use super::socket::{Connection, Direction, SEND, resolve};
 use super::{address, condition};
+use crate::node::LIMITS;
 use crate::{clock, log};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -37,8 +38,10 @@ const CLOSED: Duration = Duration::from_secs(1);
 /// The kubelet's port, and the read-only one of lab mode.
 pub(crate) const PORT: u16 = 10250;
 const READ_ONLY_PORT: u16 = 10255;
-/// The longest record that a caller may send: a ClientHello of Go has 1500 bytes, a client's chain some more.
-const INBOUND_RECORD: usize = 4096;
+/// The longest record that a client may send in a handshake: a ClientHello of Go has 1500 bytes, a client's chain some more.
+const HANDSHAKE_RECORD: usize = 4096;
+/// The longest record that a client may send afterwards: many put a whole request into one.
+const REQUEST_RECORD: usize = LIMITS.head_bytes + LIMITS.body_bytes + RECORD_OVERHEAD;
 
 /// A stream with or without TLS.
 pub(crate) enum Stream {
@@ -133,7 +136,7 @@ fn connector(
 fn acceptor(settings: Settings<'static>, identity: &Identity) -> Result<Acceptor, SetupError> {
     let clients = authorities(settings.client_authorities());
     let acceptor = Acceptor::new(identity, Clients::Optional(&clients), clock::unix_seconds)?;
-    Ok(acceptor.with_record_limits(INBOUND_RECORD, INBOUND_RECORD))
+    Ok(acceptor.with_record_limits(HANDSHAKE_RECORD, REQUEST_RECORD))
 }
 
 impl Api {

@@ -47,6 +47,7 @@ use rate::Rate;
 use response::Answer;
 use reviews::Reviews;
 use routes::Route;
+use zeroize::Zeroize;
 
 /// How long a port that is not open is left alone.
 const NOT_LISTENING: Duration = Duration::from_secs(1);
@@ -158,7 +159,13 @@ impl<S: Read + Write> Connection<S> {
     /// Reads up to `most` bytes more.
     async fn read(&mut self, most: usize) -> Result<(), Gone> {
         let start = self.received.len();
-        self.received.reserve_exact(most);
+        if start + most > self.received.capacity() {
+            // What is left behind in the heap may be a part of a token.
+            let mut larger = Vec::with_capacity(start + most);
+            larger.extend_from_slice(&self.received);
+            self.received.zeroize();
+            self.received = larger;
+        }
         self.received.resize(start + most, 0);
         let read = self
             .stream
@@ -184,9 +191,11 @@ impl<S: Read + Write> Connection<S> {
                 return Ok(head);
             }
             seen = length;
-            self.read(NEXT_READ.min(limits.head_bytes.saturating_sub(length)).max(1))
-                .await
-                .map_err(|Gone| None)?;
+            // The buffer doubles, so that a long token is copied a few times only.
+            let most = NEXT_READ
+                .max(length)
+                .min(limits.head_bytes.saturating_sub(length));
+            self.read(most.max(1)).await.map_err(|Gone| None)?;
         }
     }
 

@@ -208,6 +208,33 @@ fn user_is_refused_with_the_limit_when_it_is_too_large() {
 }
 
 #[test]
+fn token_of_four_kibibytes_is_accepted() {
+    let asked = RefCell::new(Vec::new());
+    let answers = |path: &str, body: &str| {
+        if path.ends_with("/tokenreviews") {
+            asked.borrow_mut().push(question(path, body));
+            let user = r#"{"authenticated":true,"user":{"username":"ops"}}"#;
+            return Some((201, format!(r#"{{"status":{user}}}"#)));
+        }
+        trusting(path, body)
+    };
+    // As on a board.
+    for head_bytes in [6144, settings().limits.head_bytes] {
+        let mut settings = settings();
+        settings.limits.head_bytes = head_bytes;
+        let (agent, time) = agent(settings);
+        let node = join(super::super::run(&agent), answer_requests(&agent, &answers));
+        let token = "t".repeat(4096);
+        time.run(node, async {
+            assert_eq!(get(&agent, Credential::None, &token, "/metrics").await.code, 200);
+            assert_eq!(taken(&asked), [format!("token {token}")]);
+            let long = "t".repeat(head_bytes);
+            assert_eq!(get(&agent, Credential::None, &long, "/metrics").await.code, 431);
+        });
+    }
+}
+
+#[test]
 fn answers_are_kept_as_long_as_a_kubelet_keeps_them() {
     let allowed = [
         "reader get pods",
