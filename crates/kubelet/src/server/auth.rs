@@ -104,19 +104,30 @@ const SUBRESOURCES: [(&str, &[&str]); 12] = [
     ("/pico", &["metrics"]),
 ];
 
+/// Paths below which a command is run or a connection is opened in a container, whatever the method: `GET` opens a
+/// WebSocket. A kubelet takes the verb of the method (`pkg/kubelet/server/auth.go`, `GetRequestAttributes`), so that the
+/// right to read `nodes/proxy` is enough to run commands as root there. Here `create` is needed.
+const COMMANDS: [&str; 4] = ["/exec", "/attach", "/portForward", "/run"];
+
+/// Whether `path` is `prefix` or lies below it.
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The subresources of `nodes` that `path` belongs to, the narrowest first.
 pub(super) fn subresources(path: &str) -> &'static [&'static str] {
     SUBRESOURCES
         .iter()
-        .find(|(prefix, _)| {
-            path.strip_prefix(prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        .find(|(prefix, _)| is_below(path, prefix))
         .map_or(&["proxy"], |(_, subresources)| subresources)
 }
 
-/// The verb that a method stands for. `HEAD` shows no more than `GET`.
-pub(super) const fn verb(method: Method) -> &'static str {
+/// The verb that a request stands for. `HEAD` shows no more than `GET`.
+pub(super) fn verb(method: Method, path: &str) -> &'static str {
+    if COMMANDS.iter().any(|command| is_below(path, command)) {
+        return "create";
+    }
     match method {
         Method::Get | Method::Head => "get",
         Method::Post => "create",
@@ -256,6 +267,31 @@ mod tests {
             ("/picolet", &["proxy"]),
         ] {
             assert_eq!(subresources(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn commands_need_create_whatever_the_method() {
+        for path in [
+            "/exec/a/b/c",
+            "/attach/a/b/c",
+            "/portForward/a/b",
+            "/run/a/b/c",
+            "/run",
+        ] {
+            for method in [
+                Method::Get,
+                Method::Head,
+                Method::Post,
+                Method::Delete,
+                Method::Other,
+            ] {
+                assert_eq!(verb(method, path), "create", "{method:?} {path}");
+            }
+        }
+        for path in ["/runningpods/", "/containerLogs/a/b/c", "/executable", "/pods"] {
+            assert_eq!(verb(Method::Get, path), "get", "{path}");
+            assert_eq!(verb(Method::Post, path), "create", "{path}");
         }
     }
 

@@ -503,7 +503,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
             return Some(Answer::error(pico, 500, &why));
         }
         let path = head.path(&connection.received);
-        let (verb, subresources) = (auth::verb(head.method), auth::subresources(path));
+        let (verb, subresources) = (auth::verb(head.method, path), auth::subresources(path));
         match auth::authorize(self.agent, &self.reviews, identity, verb, route, subresources).await {
             Ok(true) => None,
             Ok(false) => Some(Answer::error(

@@ -235,6 +235,30 @@ fn token_of_four_kibibytes_is_accepted() {
 }
 
 #[test]
+fn commands_need_create_when_the_method_is_get() {
+    let allowed = ["viewer get proxy", "operator create proxy"];
+    with_cluster(&allowed, &Cell::new(true), async |agent, _, asked| {
+        for path in ["/exec/a/b/c", "/attach/a/b/c", "/portForward/a/b", "/run/a/b/c"] {
+            let refused = get(agent, named("viewer", &[]), "", path).await;
+            assert_eq!(refused.code, 403, "{path}");
+            assert!(refused.body.contains("verb=create"), "{}", refused.body);
+            assert_ne!(
+                get(agent, named("operator", &[]), "", path).await.code,
+                403,
+                "{path}"
+            );
+        }
+        assert_eq!(taken(asked), ["viewer create proxy", "operator create proxy"]);
+        assert_ne!(
+            get(agent, named("viewer", &[]), "", "/containerLogs/a/b/c")
+                .await
+                .code,
+            403
+        );
+    });
+}
+
+#[test]
 fn answers_are_kept_as_long_as_a_kubelet_keeps_them() {
     let allowed = [
         "reader get pods",
