@@ -18,7 +18,8 @@ pub(crate) const CASES: &[Entry] = &[
 const PRINT: &str = "PICOLET_PRINT_MATRIX";
 
 /// An endpoint: its method, a path, and the subresources of `nodes` of which one is enough, as
-/// `pkg/kubelet/server/auth.go` of Kubernetes 1.36 has them. `/pico` is ours.
+/// `pkg/kubelet/server/auth.go` of Kubernetes 1.36 has them. `/pico` is ours. What runs a command or opens a connection in a
+/// container needs `create` here whatever the method, where a kubelet takes `get` for a `GET`.
 const ENDPOINTS: &[(&str, &str, &[&str])] = &[
     ("GET", "/healthz", &["healthz", "proxy"]),
     ("GET", "/healthz?verbose=1", &["healthz", "proxy"]),
@@ -34,8 +35,13 @@ const ENDPOINTS: &[(&str, &str, &[&str])] = &[
     ("GET", "/logs/", &["log"]),
     ("GET", "/containerLogs/a/b/c", &["proxy"]),
     ("POST", "/exec/a/b/c", &["proxy"]),
+    ("GET", "/exec/a/b/c", &["proxy"]),
+    ("POST", "/attach/a/b/c", &["proxy"]),
+    ("GET", "/attach/a/b/c", &["proxy"]),
     ("POST", "/run/a/b/c", &["proxy"]),
+    ("GET", "/run/a/b/c", &["proxy"]),
     ("POST", "/portForward/a/b", &["proxy"]),
+    ("GET", "/portForward/a/b", &["proxy"]),
     ("GET", "/pico/status", &["metrics"]),
     ("GET", "/pico/memory", &["metrics"]),
     ("GET", "/pico/gpio", &["metrics"]),
@@ -45,7 +51,7 @@ const ENDPOINTS: &[(&str, &str, &[&str])] = &[
 
 /// What somebody may do, as RBAC says it.
 enum Rights {
-    /// Whoever it is, TLS or the node does not know them.
+    /// The node does not know them.
     Nobody,
     /// These verbs at these subresources.
     Of(&'static [&'static str], &'static [&'static str]),
@@ -54,8 +60,14 @@ enum Rights {
 }
 
 impl Rights {
-    fn allow(&self, method: &str, subresources: &[&str]) -> bool {
-        let verb = if method == "GET" { "get" } else { "create" };
+    fn allow(&self, method: &str, path: &str, subresources: &[&str]) -> bool {
+        let commands = ["/exec/", "/attach/", "/run/", "/portForward/"];
+        let is_command = commands.iter().any(|command| path.starts_with(command));
+        let verb = if method == "GET" && !is_command {
+            "get"
+        } else {
+            "create"
+        };
         match self {
             Self::Nobody => false,
             Self::All => true,
@@ -86,7 +98,6 @@ fn ask(node: &Node<'_>, somebody: &Somebody, method: &str, path: &str) -> &'stat
         answer = ask();
     }
     match answer {
-        // A certificate that does not verify ends the handshake.
         Err(_) => "tls",
         Ok(401) => "401",
         Ok(403) => "403",
@@ -174,6 +185,17 @@ fn matrix(case: &Case<'_>) -> Result<()> {
     };
     let pki = control_plane.pki();
     let other = control_plane.node("matrix-other-node", &[])?;
+    let foreign_admin = foreign.client("matrix-foreign", admin, valid)?;
+    let expired_admin = pki.client("matrix-expired", admin, past)?;
+    let with_token = |name, identity: &Identity, token: &str, rights| -> Result<Somebody> {
+        Ok(Somebody {
+            name,
+            caller: Caller::new(authority, Some(identity))?,
+            token: Some(token.to_owned()),
+            rights,
+        })
+    };
+    let scrapes = || Rights::Of(&["get"], &["metrics", "stats"]);
     let callers = [
         Somebody {
             name: "no credential",
@@ -181,15 +203,25 @@ fn matrix(case: &Case<'_>) -> Result<()> {
             token: None,
             rights: Rights::Nobody,
         },
-        with(
-            "foreign certificate",
-            foreign.client("matrix-foreign", admin, valid)?,
+        with("foreign certificate", foreign_admin.clone(), Rights::Nobody)?,
+        with_token(
+            "foreign certificate, SA nodes/metrics,stats",
+            &foreign_admin,
+            &prometheus,
+            scrapes(),
+        )?,
+        with_token(
+            "foreign certificate, wrong token",
+            &foreign_admin,
+            "made-up-made-up-made-up",
             Rights::Nobody,
         )?,
-        with(
-            "expired certificate",
-            pki.client("matrix-expired", admin, past)?,
-            Rights::Nobody,
+        with("expired certificate", expired_admin.clone(), Rights::Nobody)?,
+        with_token(
+            "expired certificate, SA nodes/metrics,stats",
+            &expired_admin,
+            &prometheus,
+            scrapes(),
         )?,
         with(
             "the node itself",
@@ -208,11 +240,7 @@ fn matrix(case: &Case<'_>) -> Result<()> {
             Rights::All,
         )?,
         token("SA without rights", &stranger, Rights::Of(&[], &[]))?,
-        token(
-            "SA nodes/metrics,stats",
-            &prometheus,
-            Rights::Of(&["get"], &["metrics", "stats"]),
-        )?,
+        token("SA nodes/metrics,stats", &prometheus, scrapes())?,
         token(
             "SA nodes/pods,…",
             &viewer,
@@ -230,6 +258,7 @@ fn matrix(case: &Case<'_>) -> Result<()> {
             Rights::Of(&["get"], &["metrics"]),
         )?,
         token("wrong token", "made-up-made-up-made-up", Rights::Nobody)?,
+        token("wrong token of 4 KiB", &"made-up-".repeat(512), Rights::Nobody)?,
     ];
 
     let mut table = String::new();
@@ -239,9 +268,8 @@ fn matrix(case: &Case<'_>) -> Result<()> {
         for somebody in &callers {
             let got = ask(&node, somebody, method, path);
             let expected = match &somebody.rights {
-                Rights::Nobody if somebody.name.contains("certificate") => "tls",
                 Rights::Nobody => "401",
-                rights if rights.allow(method, subresources) => "yes",
+                rights if rights.allow(method, path, subresources) => "yes",
                 _ => "403",
             };
             let _ = write!(table, " {got:3}");
