@@ -36,7 +36,11 @@ pub struct Device<F: NorFlash> {
 pub enum Opened {
     /// Records, or an empty region.
     Intact,
-    /// Something else, which was erased: what another program left, or a flash that is worn out.
+    /// Records that can be read, but this boot could not be counted: nothing can be stored at the moment. Nothing was
+    /// erased.
+    ReadOnly(RecordError),
+    /// No records: the region was not empty and could not be read as records, not even after the library's repair, so
+    /// it was erased. Another program left something there, or the flash is worn out.
     Erased,
 }
 
@@ -44,27 +48,36 @@ impl<F: NorFlash> Device<F> {
     /// Opens the records in `region` of `flash`, at least two sectors, and counts this boot. An update that was cut
     /// short is brought to its end.
     ///
+    /// The region is erased only where it is proved to be corrupted (`sequential_storage::Error::Corrupted`) and no
+    /// record can be read from it. One item whose checksum is wrong is no such proof: the library passes over it, and
+    /// the record has the value before.
+    ///
     /// # Errors
-    /// The region is not made of sectors, or the flash fails.
+    /// The region is not made of sectors, the flash cannot be read, or there is no memory. Nothing was erased then.
     pub async fn open(flash: F, region: Range<u32>) -> Result<(Self, Opened), RecordError> {
         let sectors = region.end.saturating_sub(region.start) / F::ERASE_SIZE as u32;
         let config = MapConfig::try_new(region).map_err(|_| RecordError::Io)?;
         let mut device = Self {
             map: Mutex::new(MapStorage::new(flash, config, Cache::new_uncached())),
             sectors,
-            boots: 0,
+            boots: 1,
         };
-        let mut opened = Opened::Intact;
-        if device.count_boot().await.is_err() {
-            let map = device.map.get_mut();
-            map.erase_all().await.map_err(|_| RecordError::Io)?;
-            opened = Opened::Erased;
-            device.count_boot().await?;
-        }
+        let opened = match device.count_boot().await? {
+            Ok(()) => Opened::Intact,
+            Err(Uncounted::Failed(error)) => Opened::ReadOnly(error),
+            Err(Uncounted::Corrupted) => {
+                let map = device.map.get_mut();
+                map.erase_all().await.map_err(|_| RecordError::Io)?;
+                match device.count_boot().await? {
+                    Ok(()) => Opened::Erased,
+                    Err(_) => return Err(RecordError::Io),
+                }
+            }
+        };
         Ok((device, opened))
     }
 
-    /// How often this device has booted, this time included.
+    /// How often this device has booted, this time included; boots that could not be stored are missing.
     pub fn boots(&self) -> u32 {
         self.boots
     }
@@ -108,24 +121,33 @@ impl<F: NorFlash> Device<F> {
         self.store(Record::Forget, &[]).await
     }
 
-    async fn count_boot(&mut self) -> Result<(), RecordError> {
-        let mut boots = [0; 4];
+    /// # Errors
+    /// The flash cannot be read, or there is no memory.
+    async fn count_boot(&mut self) -> Result<Result<(), Uncounted>, RecordError> {
         let mut scratch = scratch()?;
         let map = self.map.get_mut();
-        if let Some(value) = map
-            .fetch_item::<&[u8]>(&mut scratch, &BOOTS)
-            .await
-            .map_err(told)?
-        {
-            boots = value.try_into().unwrap_or_default();
-        }
-        self.boots = u32::from_le_bytes(boots).saturating_add(1);
+        let known = match map.fetch_item::<&[u8]>(&mut scratch, &BOOTS).await {
+            Ok(value) => value.map(|value| value.try_into().unwrap_or_default()),
+            Err(Error::Corrupted { .. }) => return Ok(Err(Uncounted::Corrupted)),
+            Err(error) => return Err(told(error)),
+        };
+        self.boots = u32::from_le_bytes(known.unwrap_or_default()).saturating_add(1);
         let boots = self.boots.to_le_bytes();
-        map.store_item(&mut scratch, &BOOTS, &boots.as_slice())
-            .await
-            .map_err(told)?;
-        Ok(())
+        let stored = map.store_item(&mut scratch, &BOOTS, &boots.as_slice()).await;
+        Ok(stored.map_err(|error| match error {
+            // This record is the first of a device: without it there are no others.
+            Error::Corrupted { .. } if known.is_none() => Uncounted::Corrupted,
+            error => Uncounted::Failed(told(error)),
+        }))
     }
+}
+
+/// Why a boot was not counted.
+enum Uncounted {
+    /// The region holds no records.
+    Corrupted,
+    /// The records are there and can be read.
+    Failed(RecordError),
 }
 
 const BOOTS: u8 = Record::Boots as u8;

@@ -192,6 +192,113 @@ fn a_power_cut_while_it_forgets_is_made_up_for() {
     }
 }
 
+/// Records of a node that has joined.
+fn with_identity(sectors: usize) -> Flash {
+    let mut flash = Flash::new(sectors);
+    let (device, _) = open(&mut flash).expect("opens");
+    block_on(device.store(Record::ClientIdentity, &[3; 1500])).expect("stores");
+    block_on(device.store(Record::NodePassword, &[4; 16])).expect("stores");
+    block_on(device.store(Record::TimeFloor, &[5; 8])).expect("stores");
+    drop(device);
+    flash
+}
+
+fn expect_identity(device: &Device<&mut Flash>) {
+    assert_eq!(load(device, Record::ClientIdentity), [3; 1500]);
+    assert_eq!(load(device, Record::NodePassword), [4; 16]);
+    assert_eq!(load(device, Record::TimeFloor), [5; 8]);
+}
+
+#[test]
+fn records_can_be_read_when_nothing_can_be_written() {
+    let whole = with_identity(12);
+    for (writes, erases) in [(true, false), (true, true)] {
+        let mut flash = whole.clone();
+        flash.failing.writes = writes;
+        flash.failing.erases = erases;
+        let (device, opened) = open(&mut flash).expect("opens");
+        assert_eq!((opened, device.boots()), (Opened::ReadOnly(RecordError::Io), 2));
+        expect_identity(&device);
+        drop(device);
+        assert_eq!(flash.bytes, whole.bytes, "nothing was erased");
+        flash.failing = Default::default();
+        let (device, opened) = open(&mut flash).expect("opens");
+        assert_eq!((opened, device.boots()), (Opened::Intact, 2));
+        expect_identity(&device);
+    }
+}
+
+#[test]
+fn records_can_be_read_when_their_storage_is_full() {
+    let mut flash = with_identity(2);
+    {
+        let (device, _) = open(&mut flash).expect("opens");
+        // Each of them as long as there is room for; one of the two sectors is for what is in use.
+        for record in [Record::ServingIdentity, Record::Seed, Record::IdentityReset] {
+            let fits = |length: &usize| block_on(device.store(record, &vec![9; *length])).is_ok();
+            let _ = (1..=LONGEST_RECORD).rev().step_by(4).find(fits);
+        }
+    }
+    let mut full = false;
+    for boot in 0..20 {
+        let before = flash.erased.clone();
+        let (device, opened) = open(&mut flash).expect("opens");
+        expect_identity(&device);
+        drop(device);
+        assert_ne!(opened, Opened::Erased, "boot {boot}, erased {before:?}");
+        full |= opened == Opened::ReadOnly(RecordError::Full);
+    }
+    assert!(full, "the storage was never full");
+}
+
+#[test]
+fn nothing_is_erased_when_the_flash_cannot_be_read() {
+    let whole = with_identity(12);
+    let mut flash = whole.clone();
+    flash.failing.reads = true;
+    assert_eq!(open(&mut flash).err(), Some(RecordError::Io));
+    assert_eq!(flash.bytes, whole.bytes);
+}
+
+#[test]
+fn other_records_are_kept_when_one_item_is_damaged() {
+    let whole = with_identity(12);
+    let identity = whole.bytes.windows(1500).position(|window| window == [3; 1500]);
+    let password = whole.bytes.windows(16).position(|window| window == [4; 16]);
+    for (at, record) in [
+        (identity, Record::ClientIdentity),
+        (password, Record::NodePassword),
+    ] {
+        let mut flash = whole.clone();
+        flash.bytes[at.expect("a value")] = 0;
+        let (device, opened) = open(&mut flash).expect("opens");
+        assert_eq!(opened, Opened::Intact);
+        for (other, value) in [
+            (Record::ClientIdentity, vec![3; 1500]),
+            (Record::NodePassword, vec![4; 16]),
+            (Record::TimeFloor, vec![5; 8]),
+        ] {
+            let expected = if other == record { vec![] } else { value };
+            assert_eq!(load(&device, other), expected, "{record:?} is damaged");
+        }
+        block_on(device.store(record, &[6; 16])).expect("stores");
+        assert_eq!(load(&device, record), [6; 16]);
+    }
+}
+
+#[test]
+fn region_is_erased_when_it_holds_no_records() {
+    let mut flash = Flash::new(4);
+    flash.bytes.fill(0);
+    let (device, opened) = open(&mut flash).expect("opens");
+    assert_eq!((opened, device.boots()), (Opened::Erased, 1));
+    drop(device);
+    let mut flash = Flash::new(4);
+    flash.bytes.fill(0);
+    flash.failing.erases = true;
+    assert_eq!(open(&mut flash).err(), Some(RecordError::Io));
+}
+
 /// A life of records in so few sectors that each of them is used again twice and more, cut at every single operation in
 /// every way, and once more while the first cut is being made up for.
 #[test]

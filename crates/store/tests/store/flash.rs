@@ -42,7 +42,17 @@ pub(crate) struct Flash {
     pub(crate) operations: usize,
     /// Times that each sector was erased.
     pub(crate) erased: Vec<u32>,
+    /// Operations of these kinds fail, and change nothing.
+    pub(crate) failing: Failing,
     off: bool,
+}
+
+/// What a flash that is broken cannot do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Failing {
+    pub(crate) reads: bool,
+    pub(crate) writes: bool,
+    pub(crate) erases: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +71,7 @@ impl Flash {
             cut: None,
             operations: 0,
             erased: vec![0; sectors],
+            failing: Failing::default(),
             off: false,
         }
     }
@@ -135,7 +146,11 @@ impl ReadNorFlash for Flash {
             "not aligned"
         );
         bytes.copy_from_slice(&self.bytes[at..at + bytes.len()]);
-        if self.off { Err(NoPower) } else { Ok(()) }
+        if self.off || self.failing.reads {
+            Err(NoPower)
+        } else {
+            Ok(())
+        }
     }
 
     fn capacity(&self) -> usize {
@@ -148,6 +163,9 @@ impl NorFlash for Flash {
     const ERASE_SIZE: usize = SECTOR;
 
     async fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), NoPower> {
+        if self.failing.writes {
+            return Err(NoPower);
+        }
         let at = at as usize;
         let old = &self.bytes[at..at + bytes.len()];
         assert!(
@@ -159,6 +177,9 @@ impl NorFlash for Flash {
     }
 
     async fn erase(&mut self, from: u32, to: u32) -> Result<(), NoPower> {
+        if self.failing.erases {
+            return Err(NoPower);
+        }
         let (from, to) = (from as usize, to as usize);
         assert!(
             from.is_multiple_of(SECTOR) && to.is_multiple_of(SECTOR),
