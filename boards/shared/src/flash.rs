@@ -2,11 +2,12 @@
 //!
 //! While it is erased or written nothing runs: the program itself lies in it. A sector takes some 50 ms.
 
+use crate::log;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use embassy_boot_rp::{AlignedBuffer, BlockingFirmwareState, State};
 use embassy_embedded_hal::adapter::BlockingAsync;
-use embassy_embedded_hal::flash::partition::BlockingPartition;
+use embassy_embedded_hal::flash::partition::{self, BlockingPartition};
 use embassy_futures::block_on;
 use embassy_rp::Peri;
 use embassy_rp::flash::{Blocking, Flash, WRITE_SIZE};
@@ -14,10 +15,10 @@ use embassy_rp::peripherals::FLASH;
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use picolet_device::entropy::CARRIED;
-use picolet_platform::{LONGEST_RECORD, Record, RecordError, Records};
-use picolet_store::device::Device;
-use picolet_store::layout::Region;
-use picolet_store::settings;
+use picolet_platform::{LONGEST_RECORD, Level, Record, RecordError, Records};
+use picolet_store::device::{Device, Opened};
+use picolet_store::layout::{Layout, Region};
+use picolet_store::settings::{self, InstallError, Settings};
 use static_cell::StaticCell;
 
 /// Bytes of the flash.
@@ -33,17 +34,21 @@ type Chip = Flash<'static, FLASH, Blocking, SIZE>;
 /// the flash works.
 pub(crate) type Part = BlockingAsync<BlockingPartition<'static, CriticalSectionRawMutex, Chip>>;
 
+type FlashError = partition::Error<embassy_rp::flash::Error>;
+
 /// The device's records.
 pub(crate) type DeviceRecords = Device<Part>;
 
 /// The flash.
 pub(crate) struct Storage(Mutex<CriticalSectionRawMutex, RefCell<Chip>>);
 
-/// A region as the processor sees it.
-pub(crate) fn mapped(region: Region) -> &'static [u8] {
-    // SAFETY: flash is mapped there for as long as the processor runs, and the layout says that the region is whole.
-    // Regions that are read so are changed only before a reset.
-    unsafe { core::slice::from_raw_parts(region.address() as *const u8, region.length as usize) }
+/// The region with the radio's firmware, as the processor sees it.
+pub(crate) fn radio(layout: &Layout) -> &'static [u8] {
+    let Region { length, .. } = layout.radio;
+    // SAFETY: flash is mapped at this address for as long as the processor runs, and the region lies within it. Nothing
+    // writes to this region while this program runs: all writes go through `Storage`, and its users write only within the
+    // regions `settings`, `device` and `state`. The radio's region is written by the bootloader, which does not run then.
+    unsafe { core::slice::from_raw_parts(layout.radio.address() as *const u8, length as usize) }
 }
 
 impl Storage {
@@ -82,13 +87,34 @@ impl Storage {
         let _ = block_on(settings::mend(&mut self.part(region)));
     }
 
-    /// Opens the device's records in `region`, before anything else runs.
+    /// The settings that count: a copy, since new ones may come over USB while these are in use. It is made once at each
+    /// start and never freed; settings have about 1 KiB, and [`settings::CAPACITY`] at most.
+    pub(crate) fn settings(
+        &'static self,
+        region: Region,
+    ) -> Result<Settings<'static>, InstallError<FlashError>> {
+        let entries = block_on(settings::load(&mut self.part(region)))?;
+        Ok(Settings::read_entries(entries.leak())?)
+    }
+
+    /// Opens the device's records in `region`, where nobody else uses them, and logs what was wrong with them.
     pub(crate) fn records(&'static self, region: Region) -> Result<DeviceRecords, RecordError> {
         let whole = Region {
             offset: 0,
             length: SIZE as u32,
         };
-        let (records, _) = block_on(Device::open(self.part(whole), region.range()))?;
+        let (records, opened) = block_on(Device::open(self.part(whole), region.range()))?;
+        match opened {
+            Opened::Intact => {}
+            Opened::ReadOnly(error) => log::line(
+                Level::Error,
+                format_args!("device records cannot be written: {error}; certificates are not renewed"),
+            ),
+            Opened::Erased => log::line(
+                Level::Error,
+                format_args!("device records erased: they were corrupted; the node joins anew"),
+            ),
+        }
         Ok(records)
     }
 

@@ -41,7 +41,7 @@ use flash::DeviceRecords;
 use picolet_device::led::{Code, Show};
 use picolet_platform::Level;
 use picolet_store::layout::Layout;
-use picolet_store::settings::{Settings, SettingsError};
+use picolet_store::settings::{InstallError, Settings, SettingsError};
 
 /// What one board has that the other has not.
 pub struct Model {
@@ -78,11 +78,14 @@ fn prepare(storage: &'static flash::Storage, layout: &Layout, unique: [u8; 8]) -
     clock::start(flash::time_floor(&records));
     let next = entropy::start(flash::carried(&records).as_ref(), unique)
         .map_err(|failure| told(Code::NoEntropy, &failure))?;
-    flash::carry(&records, &next).map_err(bad_flash)?;
+    if let Err(error) = flash::carry(&records, &next) {
+        // The next run is seeded by its noise source and by what this run was seeded with.
+        log::line(Level::Warn, format_args!("random seed not stored: {error}"));
+    }
     storage.mend_settings(layout.settings);
-    let settings = Settings::read(flash::mapped(layout.settings)).map_err(|error| {
+    let settings = storage.settings(layout.settings).map_err(|error| {
         let code = match error {
-            SettingsError::Missing => Code::NoSettings,
+            InstallError::Settings(SettingsError::Missing) => Code::NoSettings,
             _ => Code::BadSettings,
         };
         told(code, &error)
@@ -128,7 +131,7 @@ fn start(model: &'static Model, room: network::Room) -> &'static Executor {
     let unique = storage.unique_number();
     let provisions = prepare(storage, layout, unique);
     let settings = provisions.as_ref().ok().map(|provisions| provisions.settings);
-    let radio = network::firmware(flash::mapped(layout.radio)).map(|firmware| network::Hardware {
+    let radio = network::firmware(flash::radio(layout)).map(|firmware| network::Hardware {
         room,
         firmware,
         power: p.PIN_23,

@@ -38,8 +38,8 @@ const SHORT: usize = PACKET - 1;
 
 /// How long a host may take for the last answer.
 const FAREWELL: Duration = Duration::from_millis(100);
-/// When a board starts over that was given settings, and whose host does not ask for it: the node must not go on with
-/// what is no longer in flash.
+/// When a board restarts that was given settings, and whose host does not ask for it: until then the node runs with a
+/// copy of the settings from before.
 const UNASKED: Duration = Duration::from_secs(2);
 
 type Sender = cdc_acm::Sender<'static, Driver<'static, USB>>;

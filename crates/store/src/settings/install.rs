@@ -1,13 +1,14 @@
-//! Writes settings on a board.
+//! Reads and writes settings on a board.
 
 use super::{CAPACITY, CHECKSUM, HEADER, Header, SLOT, Settings, SettingsError, VERSION, checksum};
+use alloc::vec::Vec;
 use core::fmt;
 use embedded_storage_async::nor_flash::NorFlash;
 
 /// What is read and programmed at once.
 const PIECE: usize = 256;
 
-/// Why settings were not written. Those from before still count.
+/// Why settings were not read, or not written: those from before still count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstallError<E> {
     /// They are not in order.
@@ -37,6 +38,41 @@ impl<E> From<SettingsError> for InstallError<E> {
 }
 
 const SLOTS: [u32; 2] = [0, SLOT as u32];
+
+/// Copies the entries of the settings that count out of flash, so that their region can be written while they are in use.
+/// They are at most [`CAPACITY`] bytes, and not checked yet: see [`Settings::read_entries`]. `region` is the settings'
+/// region alone, from 0 on.
+///
+/// # Errors
+/// [`SettingsError::Missing`] where the region is erased, [`SettingsError::Version`], or [`SettingsError::Damaged`].
+pub async fn load<F: NorFlash>(region: &mut F) -> Result<Vec<u8>, InstallError<F::Error>> {
+    let mut piece = [0; PIECE];
+    for slot in SLOTS {
+        let Some(header) = whole(region, slot).await? else {
+            continue;
+        };
+        if header.version != VERSION {
+            return Err(SettingsError::Version(header.version).into());
+        }
+        let mut entries = Vec::with_capacity(header.length);
+        for at in (slot + HEADER as u32..).step_by(PIECE) {
+            let rest = header.length - entries.len();
+            if rest == 0 {
+                break;
+            }
+            region.read(at, &mut piece).await.map_err(InstallError::Flash)?;
+            entries.extend_from_slice(&piece[..PIECE.min(rest)]);
+        }
+        return Ok(entries);
+    }
+    for at in (0..2 * SLOT as u32).step_by(PIECE) {
+        region.read(at, &mut piece).await.map_err(InstallError::Flash)?;
+        if piece.iter().any(|byte| *byte != 0xff) {
+            return Err(SettingsError::Damaged.into());
+        }
+    }
+    Err(SettingsError::Missing.into())
+}
 
 /// Makes `entries` the settings that count from the next boot on. `region` is the settings' region alone, from 0 on.
 ///

@@ -25,8 +25,8 @@
 //! The header has a page of its own, which a board programs last.
 //!
 //! # Reading
-//! [`Settings`] borrows the bytes where they are, in the flash that the processor sees: nothing is copied or allocated.
-//! Everything is checked once, by [`Settings::read`], and by the same rules on the computer that makes the block.
+//! [`Settings`] borrows the entries and allocates nothing. A board borrows a copy in RAM, made by [`load`]: it may be given
+//! new settings while it runs, and what is borrowed must not change. Everything is checked once, by [`Settings::read`], and by the same rules on the computer that makes the block.
 
 mod check;
 mod field;
@@ -37,7 +37,7 @@ mod writer;
 
 pub use field::Field;
 #[cfg(feature = "flash")]
-pub use install::{InstallError, install, mend, remove};
+pub use install::{InstallError, install, load, mend, remove};
 pub use values::{Address, Security, Server, StaticToken, is_bootstrap_token, is_k3s_token};
 pub use writer::Writer;
 

@@ -3,7 +3,8 @@
 use crate::flash::{Flash, NoPower, SECTOR, Tear};
 use embassy_futures::block_on;
 use picolet_store::settings::{
-    CAPACITY, Field, HEADER, InstallError, REGION, SLOT, Settings, SettingsError, Writer, install, mend,
+    CAPACITY, Field, HEADER, InstallError, REGION, SLOT, Settings, SettingsError, VERSION, Writer, checksum,
+    install, load, mend,
 };
 
 fn block(name: &str) -> [u8; SLOT] {
@@ -45,6 +46,37 @@ fn new_settings_take_the_place_of_old_ones() {
     }
     assert_eq!(flash.erased, [5; 4]);
     assert_eq!(flash.bytes[..SLOT], flash.bytes[SLOT..]);
+}
+
+/// What a board copies out of flash is what [`Settings::read`] finds there.
+#[test]
+fn settings_are_copied_from_the_slot_that_counts() {
+    let mut flash = Flash::new(REGION / SECTOR);
+    let missing = InstallError::Settings(SettingsError::Missing);
+    assert_eq!(block_on(load(&mut flash)), Err(missing));
+    block_on(install(&mut flash, &entries("pico-1"))).expect("installs");
+    let copied = block_on(load(&mut flash)).expect("settings");
+    assert_eq!(copied, entries("pico-1"));
+    // They stay as they are while new ones take their place in flash.
+    let settings = Settings::read_entries(&copied).expect("in order");
+    block_on(install(&mut flash, &entries("another-name"))).expect("installs");
+    assert_eq!(settings.node_name(), "pico-1");
+    flash.bytes[HEADER] ^= 1;
+    assert_eq!(
+        block_on(load(&mut flash)),
+        Ok(entries("another-name")),
+        "the second slot"
+    );
+    flash.bytes[SLOT + HEADER] ^= 1;
+    let damaged = InstallError::Settings(SettingsError::Damaged);
+    assert_eq!(block_on(load(&mut flash)), Err(damaged));
+    // A header of the next version over the same entries.
+    flash.bytes[HEADER] ^= 1;
+    flash.bytes[8] = VERSION as u8 + 1;
+    let sum = checksum(&flash.bytes[..20]).to_le_bytes();
+    flash.bytes[20..24].copy_from_slice(&sum);
+    let version = InstallError::Settings(SettingsError::Version(VERSION + 1));
+    assert_eq!(block_on(load(&mut flash)), Err(version));
 }
 
 #[test]
