@@ -97,6 +97,8 @@ const fn file_name(record: Record) -> &'static str {
         Record::ServingIdentity => "ServingIdentity",
         Record::NodePassword => "NodePassword",
         Record::Forget => "Forget",
+        Record::PendingClient => "PendingClient",
+        Record::PendingServing => "PendingServing",
     }
 }
 
@@ -269,6 +271,8 @@ mod tests {
             (Record::ServingIdentity, "ServingIdentity"),
             (Record::NodePassword, "NodePassword"),
             (Record::Forget, "Forget"),
+            (Record::PendingClient, "PendingClient"),
+            (Record::PendingServing, "PendingServing"),
         ] {
             let folder = tempfile::tempdir().expect("a directory");
             let state = open(&folder).node("pico.1");

@@ -36,15 +36,14 @@ impl Signer {
     }
 }
 
-/// Writes the request: `request_base64` is the base64 of the PEM of a PKCS#10. `name_prefix` ends with `-`; the API
-/// server completes it.
-pub fn write(out: &mut String, name_prefix: &str, signer: Signer, request_base64: &str) {
+/// Writes the request of that name: `request_base64` is the base64 of the PEM of a PKCS#10.
+pub fn write(out: &mut String, name: &str, signer: Signer, request_base64: &str) {
     let mut w = Writer::new(out);
     w.object();
     w.string_at("apiVersion", "certificates.k8s.io/v1");
     w.string_at("kind", "CertificateSigningRequest");
     w.object_at("metadata");
-    w.string_at("generateName", name_prefix);
+    w.string_at("name", name);
     w.end();
     w.object_at("spec");
     w.string_at("signerName", signer.name());
@@ -85,7 +84,8 @@ pub struct CertificateSigningRequest {
     pub decision: Decision,
     /// The base64 of the PEM chain; empty until it is there, and when it is longer than [`CERTIFICATE_BYTES`].
     pub certificate: Vec<u8>,
-    too_long: bool,
+    /// Whether there is one that is longer.
+    pub too_long: bool,
     condition: Box<str>,
     message: Box<str>,
     collector: Collector,

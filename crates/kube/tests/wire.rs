@@ -267,7 +267,7 @@ fn reviews() {
 #[test]
 fn certificate_signing_request() {
     let mut out = String::new();
-    certificate::write(&mut out, "csr-pico-", Signer::Serving, "QQ==");
+    certificate::write(&mut out, "csr-pico", Signer::Serving, "QQ==");
     lossless::<certificates::CertificateSigningRequest>(&out);
     insta::assert_snapshot!("certificate_signing_request", pretty(&out));
     let mut single = Single::<CertificateSigningRequest>::default();

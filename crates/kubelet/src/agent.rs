@@ -18,6 +18,8 @@ use embassy_sync::mutex::Mutex;
 use embassy_sync::signal::Signal;
 use picolet_kube::Timestamp;
 use picolet_kube::node::Node;
+#[cfg(feature = "identity")]
+use picolet_platform::Duration;
 use picolet_platform::{Network, Platform};
 
 /// A node agent on one machine. Everything in it runs on one thread: what its tasks share is in cells, and no borrow is
@@ -38,9 +40,9 @@ pub struct Agent<P, N: Network, R> {
     pub(crate) events: RefCell<Events>,
     #[cfg(feature = "identity")]
     pub(crate) certificates: RefCell<crate::identity::Certificates>,
-    /// Whether the API server has refused the node's certificate since somebody looked.
+    /// The uptime since which the API server has refused the node's certificate.
     #[cfg(feature = "identity")]
-    pub(crate) refused: Cell<bool>,
+    pub(crate) refused_since: Cell<Option<Duration>>,
     /// The `Authorization` that requests carry as long as the node has no certificate.
     pub(crate) bootstrap: RefCell<Option<Rc<str>>>,
     pub(crate) metrics: Metrics,
@@ -56,6 +58,9 @@ pub(crate) struct Signals {
     pub(crate) status: Signal<NoopRawMutex, ()>,
     /// The node was registered (again).
     pub(crate) registered: Signal<NoopRawMutex, ()>,
+    /// The serving certificate may have to be requested.
+    #[cfg(feature = "identity")]
+    pub(crate) certificates: Signal<NoopRawMutex, ()>,
     /// There is an event to send.
     pub(crate) event: Signal<NoopRawMutex, ()>,
     /// A pod has come, changed or gone, or its containers have.
@@ -83,7 +88,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             #[cfg(feature = "identity")]
             certificates: RefCell::default(),
             #[cfg(feature = "identity")]
-            refused: Cell::default(),
+            refused_since: Cell::default(),
             bootstrap: RefCell::default(),
             metrics: Metrics::default(),
             signals: Signals::default(),

@@ -23,11 +23,17 @@ impl Backoff {
         self.next = self.first;
     }
 
-    /// Waits the delay and up to half of it more.
-    pub(crate) async fn wait(&mut self, platform: &(impl Clock + Entropy)) {
+    /// The delay and up to half of it more. The next one is twice as long.
+    pub(crate) fn next(&mut self, platform: &impl Entropy) -> Duration {
         let delay = self.next;
         self.next = (delay * 2).min(self.limit);
-        platform.sleep(jittered(platform, delay, 50)).await;
+        jittered(platform, delay, 50)
+    }
+
+    /// Waits for [`Backoff::next`].
+    pub(crate) async fn wait(&mut self, platform: &(impl Clock + Entropy)) {
+        let delay = self.next(platform);
+        platform.sleep(delay).await;
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) enum ApiError {
     /// By the server's own clock its certificate is not valid.
     Dates(Box<Dates>),
     /// The node's name is that of another machine.
+    #[cfg(feature = "identity")]
     NameTaken,
     /// The server refused.
     Status(Box<Status>),
@@ -98,6 +99,7 @@ impl fmt::Display for ApiError {
                 dates.not_before.time(),
                 dates.not_after.time()
             ),
+            #[cfg(feature = "identity")]
             Self::NameTaken => f.write_str(
                 "another machine has this name (its machine id differs): start with another --node-name, or, if that machine is gone for good, kubectl delete node",
             ),
@@ -461,9 +463,18 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             429 => &self.metrics.api_throttled,
             _ => &self.metrics.api_refused,
         });
+        if head.status == 401 {
+            // The next try shows the certificate anew.
+            client.connection = None;
+        }
         #[cfg(feature = "identity")]
-        if head.status == 401 && self.bootstrap.borrow().is_none() {
-            self.refused.set(true);
+        if self.bootstrap.borrow().is_none() {
+            match head.status {
+                401 => self.refused_since.set(self.refused_since.get().or(Some(now))),
+                // Whoever is not authenticated gets no such answer; a proxy may give others.
+                200..=299 | 403 | 404 | 409 => self.refused_since.set(None),
+                _ => {}
+            }
         }
         status.map_or(Ok(()), |status| Err(ApiError::Status(status)))
     }

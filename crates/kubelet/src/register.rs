@@ -62,6 +62,11 @@ pub(crate) async fn register<P: Platform, N: Network, R: Runtime>(agent: &Agent<
         Level::Info,
         format_args!("registered as node {}", agent.settings.node_name),
     );
+    #[cfg(feature = "identity")]
+    {
+        crate::identity::confirm(agent).await;
+        agent.signals.certificates.signal(());
+    }
     agent.signals.registered.signal(());
 }
 
@@ -111,10 +116,16 @@ async fn adopt<P: Platform, N: Network, R: Runtime>(
 ) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
     let machine = agent.platform.machine();
-    // Whoever has a bootstrap token gets a certificate for any name: one that is taken must not be had by accident.
-    let taken = !found.machine_id.is_empty() && &*found.machine_id != machine.machine_id;
-    if taken && agent.settings.join.is_some() {
-        return Err(ApiError::NameTaken);
+    #[cfg(feature = "identity")]
+    if !found.machine_id.is_empty() && &*found.machine_id != machine.machine_id {
+        // A bootstrap token gets a certificate for any name: one that is taken must not be had by accident.
+        if !agent.owns_name() {
+            return Err(ApiError::NameTaken);
+        }
+        agent.platform.log(
+            Level::Warn,
+            format_args!("adopted the Node of machine ID {}", found.machine_id),
+        );
     }
     if !found.boot_id.is_empty() && &*found.boot_id != machine.boot_id {
         agent.node_event(

@@ -1,5 +1,6 @@
 //! Certificates that a node asks for by itself.
 
+use crate::records::LONGEST_RECORD;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -42,27 +43,33 @@ pub enum IdentityError {
     Entropy,
     /// A name cannot be put into a certificate.
     Name,
-    /// No key waits for a certificate.
-    NotAsked,
     /// It is no certificate.
     Malformed,
     /// It belongs to another key.
     OtherKey,
     /// It speaks for another node.
     OtherNode,
+    /// The certificate chain and its key take this many bytes, more than [`LONGEST_RECORD`].
+    TooLong(usize),
 }
 
 impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let text = match self {
             Self::ByHand => "this machine does not ask for certificates",
             Self::Entropy => "there is no randomness to make a key of",
             Self::Name => "the node's name cannot be put into a certificate",
-            Self::NotAsked => "no key waits for a certificate",
             Self::Malformed => "this is no certificate",
             Self::OtherKey => "the certificate belongs to another key",
             Self::OtherNode => "the certificate speaks for another node",
-        })
+            Self::TooLong(bytes) => {
+                return write!(
+                    f,
+                    "the certificate chain takes {bytes} bytes with its key, and this device stores {LONGEST_RECORD}: issue it without intermediate certificates"
+                );
+            }
+        };
+        f.write_str(text)
     }
 }
 
@@ -73,28 +80,36 @@ impl core::error::Error for IdentityError {}
 ///
 /// A private key leaves only in the record that the agent keeps for the next start.
 pub trait Identities {
-    /// Makes a new key for that node, and the request for its certificate: PKCS#10 (RFC 2986) in PEM. A serving certificate is
-    /// asked for the node's name and `address`. The key waits for [`Identities::adopt`]; what is in use stays.
+    /// Writes a certificate signing request for that node: PKCS#10 (RFC 2986) in PEM. It is signed by `key` (PKCS#8, DER). An
+    /// empty `key` is filled with a new one, a secret that the caller keeps for [`Identities::adopt`] and wipes. A serving
+    /// certificate is requested for the node's name and `address`.
     ///
     /// # Errors
-    /// Nothing has changed.
+    /// [`IdentityError::Entropy`], [`IdentityError::Name`], or [`IdentityError::Malformed`] for a `key` that is none.
     fn request(
         &self,
         purpose: Purpose,
         node: &str,
         address: Option<IpAddr>,
+        key: &mut Vec<u8>,
     ) -> Result<String, IdentityError> {
-        let _ = (purpose, node, address);
+        let _ = (purpose, node, address, key);
         Err(IdentityError::ByHand)
     }
 
-    /// Uses the certificates (PEM, the own one first) that were issued for the key that waits, and returns both as a record
-    /// to keep: it holds a secret.
+    /// Uses the certificates (PEM, the own one first) that were issued for `key`, and returns both as a record to keep: it
+    /// holds a secret.
     ///
     /// # Errors
     /// What was in use before is still.
-    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        let _ = (purpose, node, chain);
+    fn adopt(
+        &self,
+        purpose: Purpose,
+        node: &str,
+        key: &[u8],
+        chain: &[u8],
+    ) -> Result<Vec<u8>, IdentityError> {
+        let _ = (purpose, node, key, chain);
         Err(IdentityError::ByHand)
     }
 
@@ -107,8 +122,14 @@ pub trait Identities {
         Err(IdentityError::ByHand)
     }
 
-    /// Uses no certificate any more.
-    fn discard(&self, purpose: Purpose) {
+    /// Behaves as if there were no certificate, until one is adopted or restored, or [`Identities::present`] is called. A
+    /// serving certificate is presented all the same.
+    fn withhold(&self, purpose: Purpose) {
+        let _ = purpose;
+    }
+
+    /// Uses the certificate that was withheld again.
+    fn present(&self, purpose: Purpose) {
         let _ = purpose;
     }
 

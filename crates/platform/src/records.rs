@@ -27,11 +27,22 @@ pub enum Record {
     NodePassword = 7,
     /// Anything: the device is to forget who it is when it starts the next time, and keeps this until that is done.
     Forget = 8,
+    /// The certificate signing request that is under way for the client certificate, and its private key: stored before the
+    /// request is sent, and removed when its certificate is stored.
+    PendingClient = 9,
+    /// The same for the serving certificate.
+    PendingServing = 10,
 }
 
 impl Record {
     /// What a device forgets that is to forget who it is.
-    pub const IDENTITY: [Self; 3] = [Self::ClientIdentity, Self::ServingIdentity, Self::NodePassword];
+    pub const IDENTITY: [Self; 5] = [
+        Self::ClientIdentity,
+        Self::ServingIdentity,
+        Self::NodePassword,
+        Self::PendingClient,
+        Self::PendingServing,
+    ];
 }
 
 /// Why a record was not kept.

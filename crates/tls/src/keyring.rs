@@ -9,17 +9,17 @@ use crate::x509::{CertificateInfo, CertificateRequest, certificates_from_pem, pe
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::net::IpAddr;
-use picolet_platform::{Identities, IdentityError, Lifetime, Purpose};
+use picolet_platform::{Identities, IdentityError, LONGEST_RECORD, Lifetime, Purpose};
 use zeroize::Zeroizing;
 
-/// A key in use with its certificates, and one that waits for its own.
+/// A key in use with its certificates.
 #[derive(Default)]
 pub struct Keyring {
     held: RefCell<Option<Held>>,
-    waiting: RefCell<Option<P256Key>>,
+    withheld: Cell<bool>,
 }
 
 struct Held {
@@ -44,61 +44,62 @@ impl From<SetupError> for IdentityError {
     }
 }
 
+/// Writes a certificate signing request in PEM as Kubernetes' signers accept it of a node: a serving certificate has the
+/// node's name and address, a client certificate neither. An empty `key` is filled with a new one (PKCS#8, DER).
+///
+/// # Errors
+/// [`IdentityError::Entropy`], [`IdentityError::Name`], or [`IdentityError::Malformed`] for a `key` that is none.
+fn request_for_node(
+    node: &str,
+    serving: bool,
+    address: Option<IpAddr>,
+    key: &mut Vec<u8>,
+) -> Result<String, IdentityError> {
+    if key.is_empty() {
+        let new = P256Key::generate().map_err(|_| IdentityError::Entropy)?;
+        let der = new.to_pkcs8();
+        key.reserve_exact(der.len()); // growing would leave a copy behind
+        key.extend_from_slice(&der);
+    }
+    let names = [node];
+    let request = CertificateRequest {
+        organization: "system:nodes",
+        common_name: &node_user(node),
+        dns_names: if serving { &names } else { &[] },
+        ip_addresses: if serving { address.as_slice() } else { &[] },
+    };
+    let der = request.to_der(&P256Key::from_der(key)?);
+    Ok(pem("CERTIFICATE REQUEST", &der.map_err(|_| IdentityError::Name)?))
+}
+
 impl Keyring {
-    /// Makes a key and the request for its certificate, in PEM. The key of an earlier request is forgotten.
+    /// Uses the certificates (PEM, the own one first) that were issued for `key` (PKCS#8, DER). Returns key and
+    /// certificates as a record: all DER, one behind the other.
     ///
     /// # Errors
-    /// [`IdentityError::Entropy`] or [`IdentityError::Name`].
-    pub fn request(&self, names: &CertificateRequest<'_>) -> Result<String, IdentityError> {
-        let key = P256Key::generate().map_err(|_| IdentityError::Entropy)?;
-        let request = names.to_der(&key).map_err(|_| IdentityError::Name)?;
-        *self.waiting.borrow_mut() = Some(key);
-        Ok(pem("CERTIFICATE REQUEST", &request))
-    }
-
-    /// [`Keyring::request`] as Kubernetes' signers want it of a node: its name and address in a serving certificate, and
-    /// neither of them in a client's.
-    ///
-    /// # Errors
-    /// As [`Keyring::request`].
-    pub fn request_for_node(
+    /// All but [`IdentityError::Entropy`] and [`IdentityError::Name`].
+    pub fn adopt(
         &self,
-        node: &str,
-        serving: bool,
-        address: Option<IpAddr>,
-    ) -> Result<String, IdentityError> {
-        let names = [node];
-        self.request(&CertificateRequest {
-            organization: "system:nodes",
-            common_name: &node_user(node),
-            dns_names: if serving { &names } else { &[] },
-            ip_addresses: if serving { address.as_slice() } else { &[] },
-        })
-    }
-
-    /// Uses the certificates (PEM, the own one first) that were issued for the key that waits. Returns key and
-    /// certificates as a record: PKCS#8, then the certificates, all DER, one behind the other.
-    ///
-    /// # Errors
-    /// All but [`IdentityError::Entropy`] and [`IdentityError::Name`]. The key still waits.
-    pub fn adopt(&self, common_name: &str, chain: &[u8]) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+        common_name: &str,
+        key: &[u8],
+        chain: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
         let chain = certificates_from_pem(chain)?;
-        let waiting = self.waiting.borrow();
-        let key = waiting.as_ref().ok_or(IdentityError::NotAsked)?;
-        let mut record = Zeroizing::new(Vec::new());
-        record.reserve_exact(128 + chain.iter().map(Vec::len).sum::<usize>());
-        record.extend_from_slice(&key.to_pkcs8());
+        let length = key.len() + chain.iter().map(Vec::len).sum::<usize>();
+        if length > LONGEST_RECORD {
+            return Err(IdentityError::TooLong(length));
+        }
+        let mut record = Zeroizing::new(Vec::with_capacity(length));
+        record.extend_from_slice(key);
         chain.iter().for_each(|der| record.extend_from_slice(der));
-        self.hold(common_name, chain, key)?;
-        drop(waiting);
-        *self.waiting.borrow_mut() = None;
+        self.hold(common_name, chain, &P256Key::from_der(key)?)?;
         Ok(record)
     }
 
     /// Uses what was kept of [`Keyring::adopt`].
     ///
     /// # Errors
-    /// As [`Keyring::adopt`], but never [`IdentityError::NotAsked`].
+    /// As [`Keyring::adopt`].
     pub fn restore(&self, common_name: &str, record: &[u8]) -> Result<(), IdentityError> {
         let (key, mut rest) = split(record).ok_or(IdentityError::Malformed)?;
         let key = P256Key::from_der(key)?;
@@ -124,23 +125,28 @@ impl Keyring {
         }
         let identity = Identity::new(chain, key)?;
         *self.held.borrow_mut() = Some(Held { identity, info });
+        self.withheld.set(false);
         Ok(())
     }
 
-    /// Uses nothing any more.
-    pub fn discard(&self) {
-        *self.held.borrow_mut() = None;
+    /// Behaves as if nothing were in use, until something is adopted or restored, or until this is called with `false`.
+    pub fn withhold(&self, withheld: bool) {
+        self.withheld.set(withheld);
+    }
+
+    fn in_use<T>(&self, read: impl FnOnce(&Held) -> T) -> Option<T> {
+        let held = self.held.borrow();
+        held.as_ref().filter(|_| !self.withheld.get()).map(read)
     }
 
     /// What is in use.
     pub fn identity(&self) -> Option<Identity> {
-        self.held.borrow().as_ref().map(|held| held.identity.clone())
+        self.in_use(|held| held.identity.clone())
     }
 
     /// From when until when the certificate in use is valid.
     pub fn lifetime(&self) -> Option<Lifetime> {
-        let held = self.held.borrow();
-        held.as_ref().map(|held| Lifetime {
+        self.in_use(|held| Lifetime {
             not_before: held.info.not_before,
             not_after: held.info.not_after,
         })
@@ -148,9 +154,7 @@ impl Keyring {
 
     /// Whether the certificate in use is for `address`.
     pub fn covers(&self, address: IpAddr) -> bool {
-        let held = self.held.borrow();
-        held.as_ref()
-            .is_some_and(|held| held.info.ip_addresses.contains(&address))
+        self.in_use(|held| held.info.ip_addresses.contains(&address)) == Some(true)
     }
 }
 
@@ -211,13 +215,19 @@ impl<K: Keyholder> Identities for OwnIdentities<'_, K> {
         purpose: Purpose,
         node: &str,
         address: Option<IpAddr>,
+        key: &mut Vec<u8>,
     ) -> Result<String, IdentityError> {
-        let serving = purpose == Purpose::Serving;
-        self.ring(purpose).request_for_node(node, serving, address)
+        request_for_node(node, purpose == Purpose::Serving, address, key)
     }
 
-    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        let mut record = self.ring(purpose).adopt(&node_user(node), chain)?;
+    fn adopt(
+        &self,
+        purpose: Purpose,
+        node: &str,
+        key: &[u8],
+        chain: &[u8],
+    ) -> Result<Vec<u8>, IdentityError> {
+        let mut record = self.ring(purpose).adopt(&node_user(node), key, chain)?;
         self.show(purpose)?;
         Ok(core::mem::take(&mut *record))
     }
@@ -227,9 +237,15 @@ impl<K: Keyholder> Identities for OwnIdentities<'_, K> {
         self.show(purpose)
     }
 
-    fn discard(&self, purpose: Purpose) {
-        self.ring(purpose).discard();
-        // Nobody can always be shown: the authorities were good when the machine started.
+    fn withhold(&self, purpose: Purpose) {
+        self.ring(purpose).withhold(true);
+        // That no identity is presented cannot fail: the CAs were good when the machine started.
+        let _ = self.show(purpose);
+    }
+
+    fn present(&self, purpose: Purpose) {
+        self.ring(purpose).withhold(false);
+        // It was presented before.
         let _ = self.show(purpose);
     }
 
@@ -245,7 +261,6 @@ impl<K: Keyholder> Identities for OwnIdentities<'_, K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
     use rcgen::{CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
 
     const NAME: &str = "system:node:pico-1";
@@ -256,14 +271,8 @@ mod tests {
         Issuer::new(parameters, KeyPair::generate().unwrap())
     }
 
-    fn request(ring: &Keyring, common_name: &str) -> String {
-        ring.request(&CertificateRequest {
-            organization: "system:nodes",
-            common_name,
-            dns_names: &["pico-1"],
-            ip_addresses: &["10.0.0.5".parse().unwrap()],
-        })
-        .unwrap()
+    fn request(node: &str, key: &mut Vec<u8>) -> String {
+        request_for_node(node, true, Some("10.0.0.5".parse().unwrap()), key).unwrap()
     }
 
     fn sign(request: &str) -> String {
@@ -273,16 +282,11 @@ mod tests {
 
     #[test]
     fn asked_adopted_and_restored() {
-        let ring = Keyring::default();
-        assert_eq!(ring.adopt(NAME, b"").unwrap_err(), IdentityError::Malformed);
-        let certificate = sign(&request(&ring, NAME));
-        let record = ring.adopt(NAME, certificate.as_bytes()).unwrap();
+        let (ring, mut key) = (Keyring::default(), Vec::new());
+        let certificate = sign(&request("pico-1", &mut key));
+        assert_eq!(ring.adopt(NAME, &key, b"").unwrap_err(), IdentityError::Malformed);
+        let record = ring.adopt(NAME, &key, certificate.as_bytes()).unwrap();
         assert!(ring.covers("10.0.0.5".parse().unwrap()) && !ring.covers("10.0.0.6".parse().unwrap()));
-        assert_eq!(
-            ring.adopt(NAME, certificate.as_bytes()).unwrap_err(),
-            IdentityError::NotAsked,
-            "a key is for one certificate"
-        );
         let again = Keyring::default();
         again.restore(NAME, &record).unwrap();
         assert_eq!(again.lifetime(), ring.lifetime());
@@ -298,36 +302,73 @@ mod tests {
         for end in 0..record.len() {
             assert!(Keyring::default().restore(NAME, &record[..end]).is_err(), "{end}");
         }
-        ring.discard();
+    }
+
+    #[test]
+    fn certificate_is_unused_while_it_is_withheld() {
+        let (ring, mut key) = (Keyring::default(), Vec::new());
+        let certificate = sign(&request("pico-1", &mut key));
+        let record = ring.adopt(NAME, &key, certificate.as_bytes()).unwrap();
+        ring.withhold(true);
         assert!(ring.identity().is_none() && ring.lifetime().is_none());
+        assert!(!ring.covers("10.0.0.5".parse().unwrap()));
+        ring.withhold(false);
+        assert!(ring.identity().is_some(), "it was not lost");
+        ring.withhold(true);
+        ring.restore(NAME, &record).unwrap();
+        assert!(ring.identity().is_some(), "what is restored is in use");
     }
 
     #[test]
     fn takes_nobody_elses_certificate() {
-        let (ring, other) = (Keyring::default(), Keyring::default());
-        let mine = sign(&request(&ring, NAME));
-        let theirs = sign(&request(&other, NAME));
-        assert_eq!(
-            ring.adopt(NAME, theirs.as_bytes()).unwrap_err(),
-            IdentityError::OtherKey
-        );
-        let named = sign(&request(&other, "system:node:pico-2"));
-        assert_eq!(
-            other.adopt(NAME, named.as_bytes()).unwrap_err(),
-            IdentityError::OtherNode
-        );
-        ring.adopt(NAME, mine.as_bytes()).unwrap();
-        // A new request forgets the key of the one before.
-        let before = sign(&request(&ring, NAME));
-        request(&ring, NAME);
-        assert_eq!(
-            ring.adopt(NAME, before.as_bytes()).unwrap_err(),
-            IdentityError::OtherKey
-        );
-        let keys: vec::Vec<_> = (0..3).map(|_| request(&ring, NAME)).collect();
+        let ring = Keyring::default();
+        let [mut mine, mut theirs, mut other] = [const { Vec::new() }; 3];
+        let certificate = sign(&request("pico-1", &mut mine));
+        assert!(request("pico-1", &mut theirs) != request("pico-1", &mut other));
         assert!(
-            keys[0] != keys[1] && keys[1] != keys[2],
+            mine != theirs && theirs != other,
             "each request has a key of its own"
         );
+        assert_eq!(
+            ring.adopt(NAME, &theirs, certificate.as_bytes()).unwrap_err(),
+            IdentityError::OtherKey
+        );
+        let named = sign(&request("pico-2", &mut theirs));
+        assert_eq!(
+            ring.adopt(NAME, &theirs, named.as_bytes()).unwrap_err(),
+            IdentityError::OtherNode
+        );
+        assert_eq!(
+            ring.adopt(NAME, b"no key", certificate.as_bytes()).unwrap_err(),
+            IdentityError::Malformed
+        );
+        ring.adopt(NAME, &mine, certificate.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn request_is_signed_by_the_key_that_is_given() {
+        let mut key = Vec::new();
+        request("pico-1", &mut key);
+        let kept = key.clone();
+        let certificate = sign(&request("pico-1", &mut key));
+        assert_eq!(key, kept);
+        let ring = Keyring::default();
+        ring.adopt(NAME, &kept, certificate.as_bytes()).unwrap();
+        let mut broken = kept[..40].to_vec();
+        assert!(request_for_node("pico-1", true, None, &mut broken).is_err());
+    }
+
+    #[test]
+    fn chain_is_refused_before_it_is_used_when_it_does_not_fit_a_record() {
+        let (ring, mut key) = (Keyring::default(), Vec::new());
+        let certificate = sign(&request("pico-1", &mut key));
+        let one = certificates_from_pem(certificate.as_bytes()).unwrap()[0].len();
+        let most = (LONGEST_RECORD - key.len()) / one;
+        let error = ring.adopt(NAME, &key, certificate.repeat(most + 1).as_bytes());
+        let length = key.len() + (most + 1) * one;
+        assert_eq!(error.unwrap_err(), IdentityError::TooLong(length));
+        assert!(ring.identity().is_none());
+        let record = ring.adopt(NAME, &key, certificate.repeat(most).as_bytes());
+        assert!(record.unwrap().len() <= LONGEST_RECORD);
     }
 }

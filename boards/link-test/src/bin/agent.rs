@@ -242,8 +242,14 @@ impl Identities for Ether {}
 
 #[cfg(feature = "identity")]
 impl Identities for Ether {
-    fn request(&self, purpose: Purpose, node: &str, _: Option<IpAddr>) -> Result<String, IdentityError> {
-        black_box((purpose, node));
+    fn request(
+        &self,
+        purpose: Purpose,
+        node: &str,
+        _: Option<IpAddr>,
+        key: &mut Vec<u8>,
+    ) -> Result<String, IdentityError> {
+        black_box((purpose, node, key));
         match input() {
             0 => Err(IdentityError::Name),
             1 => Err(IdentityError::Entropy),
@@ -251,8 +257,14 @@ impl Identities for Ether {
         }
     }
 
-    fn adopt(&self, purpose: Purpose, node: &str, chain: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        black_box((purpose, node));
+    fn adopt(
+        &self,
+        purpose: Purpose,
+        node: &str,
+        key: &[u8],
+        chain: &[u8],
+    ) -> Result<Vec<u8>, IdentityError> {
+        black_box((purpose, node, key));
         match input() {
             0 => Err(IdentityError::OtherKey),
             1 => Err(IdentityError::OtherNode),
@@ -269,7 +281,11 @@ impl Identities for Ether {
         }
     }
 
-    fn discard(&self, purpose: Purpose) {
+    fn withhold(&self, purpose: Purpose) {
+        black_box(purpose);
+    }
+
+    fn present(&self, purpose: Purpose) {
         black_box(purpose);
     }
 

@@ -3,16 +3,16 @@
 //! k3s knows the machine behind a name by a password that the machine made (`pkg/nodepassword` of k3s): it is made once, kept
 //! before it is told, and outlives every certificate. Whoever loses it loses the name, until the Node is deleted.
 
-use super::{Failure, decoded};
+use super::report::Failure;
+use super::request::{Pending, decoded};
 use crate::agent::Agent;
 use crate::client::{ApiError, Reader};
 use crate::pods::Runtime;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 use picolet_kube::k3s::{FirstCertificate, Signing};
 use picolet_kube::request::{Request, Resource, Verb};
-use picolet_platform::{Network, Platform, Purpose, Record};
+use picolet_platform::{Identities, Network, Platform, Purpose, Record};
 use zeroize::Zeroize;
 
 /// Bytes of a node's password, which is told in hexadecimal.
@@ -64,18 +64,19 @@ impl Reader for FirstCertificate {
     }
 }
 
-/// Has a request (PEM) signed, and returns the certificate (PEM).
+/// Has a request signed, and returns the certificate (PEM).
 pub(super) async fn sign<P: Platform, N: Network, R: Runtime>(
     agent: &Agent<P, N, R>,
     purpose: Purpose,
-    request: String,
-    address: Option<IpAddr>,
+    pending: &mut Pending,
 ) -> Result<Vec<u8>, Failure> {
     let password = password(agent).await?;
-    let request = der(&request)?;
+    let (node, address) = (&*agent.settings.node_name, agent.network.address());
+    let identities = agent.network.identities();
+    let request = der(&identities.request(purpose, node, address, &mut pending.key)?)?;
     let signing = Signing {
         serving: purpose == Purpose::Serving,
-        node: &agent.settings.node_name,
+        node,
         password: &password,
         address,
         request: &request,

@@ -46,6 +46,8 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(time: Time) -> Self {
+        // Other bytes for a machine that starts later.
+        let seed = 0x9e37_79b9_7f4a_7c15 ^ time.now().as_micros();
         Self {
             time,
             time_source: Cell::new(TimeSource::Synchronized),
@@ -66,7 +68,7 @@ impl Machine {
             line_millis: RefCell::default(),
             kept: Cell::default(),
             reboots: Cell::new(0),
-            random: Cell::new(0x9e37_79b9_7f4a_7c15),
+            random: Cell::new(seed),
         }
     }
 }

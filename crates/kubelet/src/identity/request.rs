@@ -1,0 +1,338 @@
+//! One certificate, from the request to the record that is kept.
+//!
+//! A node cannot delete a CertificateSigningRequest, so each that is left behind waits for an administrator for a day. The key of
+//! a request and its name are therefore stored before it is sent: whatever ends the run, the next one goes on with it. That is
+//! one write for each request, and one for the certificate that comes of it.
+
+use super::k3s;
+use super::report::{Failure, report_progress};
+use crate::agent::Agent;
+use crate::backoff::Backoff;
+use crate::pods::Runtime;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use base64ct::{Base64, Encoding};
+use core::fmt;
+use core::net::IpAddr;
+use picolet_kube::Timestamp;
+use picolet_kube::certificate::{self, CERTIFICATE_BYTES, CertificateSigningRequest, Decision, Signer};
+use picolet_kube::request::{Request, Resource, Verb};
+use picolet_platform::{
+    Duration, Entropy, Identities, IdentityError, LONGEST_RECORD, Level, Network, Platform, Purpose, Record,
+};
+use zeroize::Zeroizing;
+
+/// Delay before the request is read for the first time, and the longest between two reads.
+const FIRST_READ: Duration = Duration::from_millis(250);
+const READS: Duration = Duration::from_secs(5);
+/// A certificate that is being requested. Its record is all of it, in this order.
+pub(super) struct Pending {
+    /// What its CertificateSigningRequest's name ends with.
+    suffix: [u8; 4],
+    /// The address that it is for, as IPv6; that of a client certificate is `::`.
+    address: [u8; 16],
+    /// The private key (PKCS#8, DER); empty until it is generated.
+    pub(super) key: Zeroizing<Vec<u8>>,
+}
+
+fn octets(address: Option<IpAddr>) -> [u8; 16] {
+    match address {
+        None => [0; 16],
+        Some(IpAddr::V4(address)) => address.to_ipv6_mapped().octets(),
+        Some(IpAddr::V6(address)) => address.octets(),
+    }
+}
+
+impl Pending {
+    fn new(platform: &impl Entropy, address: Option<IpAddr>) -> Self {
+        let mut suffix = [0; 4];
+        platform.fill(&mut suffix);
+        Self {
+            suffix,
+            address: octets(address),
+            key: Zeroizing::default(),
+        }
+    }
+
+    /// Reads what [`Pending::to_record`] has written.
+    fn from_record(record: &[u8]) -> Option<Self> {
+        let (suffix, rest) = record.split_first_chunk()?;
+        let (address, key) = rest.split_first_chunk()?;
+        Some(Self {
+            suffix: *suffix,
+            address: *address,
+            key: Zeroizing::new(key.to_vec()),
+        })
+    }
+
+    fn to_record(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new([&self.suffix[..], &self.address, &self.key].concat())
+    }
+
+    /// The name of its CertificateSigningRequest.
+    fn name(&self, node: &str, purpose: Purpose) -> String {
+        let suffix = u32::from_be_bytes(self.suffix);
+        let mut name = String::from(node);
+        let _ = fmt::write(&mut name, format_args!("-{}-{suffix:08x}", purpose.as_str()));
+        name
+    }
+}
+
+const fn record(purpose: Purpose) -> Record {
+    match purpose {
+        Purpose::Client => Record::ClientIdentity,
+        Purpose::Serving => Record::ServingIdentity,
+    }
+}
+
+const fn pending_record(purpose: Purpose) -> Record {
+    match purpose {
+        Purpose::Client => Record::PendingClient,
+        Purpose::Serving => Record::PendingServing,
+    }
+}
+
+/// Uses what was kept when the node ran before, and goes on with what it had requested.
+pub(super) async fn restore<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose) {
+    let mut kept = Zeroizing::new(Vec::new());
+    kept.resize(LONGEST_RECORD, 0);
+    if let Some(length) = agent.platform.load(record(purpose), &mut kept).await {
+        let name = &agent.settings.node_name;
+        let restored = agent.network.identities().restore(purpose, name, &kept[..length]);
+        if let Err(error) = restored {
+            agent.platform.log(
+                Level::Warn,
+                format_args!("the {} certificate that was kept: {error}", purpose.as_str()),
+            );
+        }
+    }
+    if let Some(length) = agent.platform.load(pending_record(purpose), &mut kept).await {
+        agent.certificates.borrow_mut().pending[purpose as usize] = Pending::from_record(&kept[..length]);
+    }
+}
+
+/// Has a new certificate issued to the node, and uses it from then on. Takes as long as it takes to be approved, or until
+/// `patience` is at its end.
+pub(super) async fn obtain<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    purpose: Purpose,
+    patience: Option<Duration>,
+) -> Result<(), Failure> {
+    let name = &*agent.settings.node_name;
+    let address = agent.network.address().filter(|_| purpose == Purpose::Serving);
+    let kept = agent.certificates.borrow_mut().pending[purpose as usize].take();
+    let mut pending = match kept {
+        Some(pending) if pending.address == octets(address) => pending,
+        _ => Pending::new(&agent.platform, address),
+    };
+    let on_k3s = agent.certificates.borrow().k3s;
+    let signed = if on_k3s {
+        Box::pin(k3s::sign(agent, purpose, &mut pending)).await
+    } else {
+        Box::pin(sign(agent, purpose, address, &mut pending, patience)).await
+    };
+    let adopted = signed.and_then(|chain| {
+        let identities = agent.network.identities();
+        Ok(identities.adopt(purpose, name, &pending.key, &chain)?)
+    });
+    let record = match adopted {
+        Ok(record) => Zeroizing::new(record),
+        Err(failure) => {
+            if !failure.ends_request() {
+                agent.certificates.borrow_mut().pending[purpose as usize] = Some(pending);
+            }
+            return Err(failure);
+        }
+    };
+    // A bootstrap token gets a certificate for any name. What is stored counts as proof that the name is this node's.
+    if purpose == Purpose::Client && !agent.is_registered() {
+        agent.certificates.borrow_mut().unconfirmed = Some(record);
+    } else {
+        store(agent, purpose, &record).await;
+    }
+    let until = agent
+        .network
+        .identities()
+        .lifetime(purpose)
+        .map_or(0, |lifetime| lifetime.not_after);
+    agent.platform.log(
+        Level::Info,
+        format_args!(
+            "a new {} certificate, valid until {}",
+            purpose.as_str(),
+            Timestamp::from_seconds(until).time()
+        ),
+    );
+    agent.signals.status.signal(());
+    Ok(())
+}
+
+/// Keeps the client certificate that was issued to the bootstrap token, now that the node is registered with it.
+pub(crate) async fn confirm<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+    let record = agent.certificates.borrow_mut().unconfirmed.take();
+    if let Some(record) = record {
+        store(agent, Purpose::Client, &record).await;
+    }
+}
+
+/// Keeps a certificate and its key, and then no longer what it was requested by.
+async fn store<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose, kept: &[u8]) {
+    let mut stored = agent.platform.store(record(purpose), kept).await;
+    let on_k3s = agent.certificates.borrow().k3s;
+    if stored.is_ok() && !on_k3s {
+        stored = agent.platform.store(pending_record(purpose), &[]).await;
+    }
+    if let Err(error) = stored {
+        agent.platform.log(
+            Level::Error,
+            format_args!(
+                "the {} certificate is not kept over a restart: {error}",
+                purpose.as_str()
+            ),
+        );
+    }
+}
+
+/// Has a request approved and signed by the signers of Kubernetes, and returns the certificates (PEM). One that an earlier try
+/// or run has sent is found by its name.
+async fn sign<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    purpose: Purpose,
+    address: Option<IpAddr>,
+    pending: &mut Pending,
+    patience: Option<Duration>,
+) -> Result<Vec<u8>, Failure> {
+    let name = pending.name(&agent.settings.node_name, purpose);
+    let until = patience.map(|patience| agent.platform.uptime() + patience);
+    let mut may_be_sent = !pending.key.is_empty();
+    loop {
+        if !may_be_sent {
+            send(agent, purpose, address, pending, &name).await?;
+        }
+        match wait(agent, purpose, &name, address, until).await {
+            Err(Failure::Gone) if may_be_sent => may_be_sent = false,
+            signed => return decoded(signed?),
+        }
+    }
+}
+
+/// Stores a request and sends it.
+async fn send<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    purpose: Purpose,
+    address: Option<IpAddr>,
+    pending: &mut Pending,
+    name: &str,
+) -> Result<(), Failure> {
+    let node = &*agent.settings.node_name;
+    let identities = agent.network.identities();
+    let request = identities.request(purpose, node, address, &mut pending.key)?;
+    let record = pending.to_record();
+    // That storage fails is reported when the certificate is to be stored.
+    let _ = agent.platform.store(pending_record(purpose), &record).await;
+    drop(record);
+    let encoded = Base64::encode_string(request.as_bytes());
+    drop(request);
+    let signer = match purpose {
+        Purpose::Client => Signer::Client,
+        Purpose::Serving => Signer::Serving,
+    };
+    let mut body = String::with_capacity(encoded.len() + 384);
+    certificate::write(&mut body, name, signer, &encoded);
+    drop(encoded);
+    let create = Request {
+        resource: Resource::CertificateSigningRequests,
+        verb: Verb::Create,
+        body: &body,
+    };
+    match agent.post(&create).await {
+        // An answer was lost; a certificate for another's request does not fit our key.
+        Err(error) if error.code() == 409 => Ok(()),
+        sent => Ok(sent?),
+    }
+}
+
+/// What `text` is the base64 of, in its place.
+pub(super) fn decoded(mut text: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    let length = Base64::decode_in_place(&mut text)
+        .map_err(|_| Failure::Answer)?
+        .len();
+    text.truncate(length);
+    Ok(text)
+}
+
+/// Waits until the request of that name is decided, and returns the base64 of the certificates that came of it. It is read now
+/// and then, over the connection that all requests share: a watch would be one connection more, for as long as nobody approves.
+async fn wait<P: Platform, N: Network, R: Runtime>(
+    agent: &Agent<P, N, R>,
+    purpose: Purpose,
+    request: &str,
+    address: Option<IpAddr>,
+    until: Option<Duration>,
+) -> Result<Vec<u8>, Failure> {
+    let mut pause = Backoff::new(FIRST_READ, READS);
+    let mut approved = false;
+    loop {
+        pause.wait(&agent.platform).await;
+        // A certificate for an address that is no longer ours would be of no use.
+        let current = agent.network.address();
+        if purpose == Purpose::Serving && current.is_some() && current != address {
+            return Err(Failure::Outdated);
+        }
+        let mut answer = CertificateSigningRequest::default();
+        let question = Request::get(Resource::CertificateSigningRequest(request));
+        let answered = agent.get(&question, &mut answer).await;
+        let late = until.is_some_and(|until| agent.platform.uptime() >= until);
+        match answered {
+            Ok(()) => {}
+            Err(error) => match error.code() {
+                404 => return Err(Failure::Gone),
+                401 | 403 => return Err(error.into()),
+                _ if late => return Err(error.into()),
+                // The API server is away, or busy.
+                _ => continue,
+            },
+        }
+        match answer.decision {
+            Decision::Denied(why) => return Err(Failure::Denied(why)),
+            Decision::Failed(why) => return Err(Failure::Failed(why)),
+            _ if answer.too_long => {
+                // As base64 of PEM it is 16/9 of its length at least.
+                return Err(IdentityError::TooLong(CERTIFICATE_BYTES / 16 * 9).into());
+            }
+            _ if !answer.certificate.is_empty() => return Ok(answer.certificate),
+            _ if late => return Err(Failure::Undecided),
+            Decision::Pending => report_progress(agent, purpose, request, false),
+            // Signers take a moment, which is not worth a line.
+            Decision::Approved if core::mem::replace(&mut approved, true) => {
+                report_progress(agent, purpose, request, true);
+            }
+            Decision::Approved => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    #[test]
+    fn pending_request_is_read_back_as_it_was_stored() {
+        for address in [None, Some("192.0.2.15"), Some("2001:db8::15")] {
+            let pending = Pending {
+                suffix: [0, 0xa1, 2, 3],
+                address: octets(address.map(|address| address.parse().expect("an address"))),
+                key: Zeroizing::new(vec![7; 67]),
+            };
+            let read = Pending::from_record(&pending.to_record()).expect("it is whole");
+            assert_eq!(
+                (read.suffix, read.address, &read.key),
+                (pending.suffix, pending.address, &pending.key)
+            );
+            assert_eq!(read.name("pico-1", Purpose::Serving), "pico-1-serving-00a10203");
+        }
+        assert!(Pending::from_record(&[1; 19]).is_none());
+    }
+}

@@ -1,0 +1,399 @@
+//! How many requests a node makes, and what it does with what comes of them.
+
+use super::*;
+use picolet_devcluster::{FaultKind, Sign, Wanted};
+
+/// Signs as the cluster's CA does, within limits that a test sets.
+struct Signer {
+    pki: Pki,
+    /// The second in which everything ends that is signed.
+    ends: Cell<u64>,
+    /// How often a certificate stands in its chain, for a client and for serving; with 0 it is not signed.
+    lengths: Cell<[usize; 2]>,
+}
+
+impl Sign for Signer {
+    fn sign(&self, wanted: &Wanted<'_>) -> Result<String, String> {
+        let left = self.ends.get().saturating_sub(wanted.now.0 / 1_000_000);
+        let life = wanted.life.min(Duration::from_secs(left));
+        let certificate = self.pki.sign(&Wanted { life, ..*wanted })?;
+        Ok(certificate.repeat(self.lengths.get()[usize::from(wanted.serving)]))
+    }
+}
+
+fn signer(cluster: &Cluster<ClusterClock>) -> Rc<Signer> {
+    let start = time::OffsetDateTime::from_unix_timestamp(START.seconds() as i64).expect("a time");
+    let signer = Rc::new(Signer {
+        pki: Pki::at(start).expect("a CA"),
+        ends: Cell::new(u64::MAX / 1_000_000),
+        lengths: Cell::new([1, 1]),
+    });
+    cluster.set_signer(signer.clone());
+    signer
+}
+
+/// A node that starts with what `agent` has stored.
+fn restarted(agent: TestAgent, time: &Time, token: Option<&str>) -> TestAgent {
+    let again = crate::testing::agent_at(joining(token), time);
+    again.platform.records.swap(&agent.platform.records);
+    again.platform.broken.set(agent.platform.broken.get());
+    again
+}
+
+fn count(cluster: &Cluster<ClusterClock>) -> [usize; 2] {
+    [Purpose::Client, Purpose::Serving].map(|purpose| requests(cluster, purpose).len())
+}
+
+fn log(agent: &TestAgent) -> String {
+    agent.platform.lines.borrow().join("\n")
+}
+
+fn ends(agent: &TestAgent, purpose: Purpose) -> u64 {
+    let lifetime = agent.network.identities().lifetime(purpose);
+    lifetime.map_or(0, |lifetime| lifetime.not_after)
+}
+
+fn machine_id(cluster: &Cluster<ClusterClock>) -> Value {
+    let node = cluster.get("nodes", "", "pico-1").unwrap_or_default();
+    node["status"]["nodeInfo"]["machineID"].clone()
+}
+
+fn give_name_to_another_machine(cluster: &Cluster<ClusterClock>) {
+    let patch = json!({"status": {"nodeInfo": {"machineID": "another-machine"}}});
+    cluster
+        .patch("nodes/status", "", "pico-1", &patch)
+        .expect("patched");
+}
+
+/// Whether a record has a value.
+fn stores(agent: &TestAgent, record: Record) -> bool {
+    let records = agent.platform.records.borrow();
+    records
+        .get(&(record as u8))
+        .is_some_and(|value| !value.is_empty())
+}
+
+#[test]
+fn serving_request_is_resumed_when_the_node_restarts() {
+    let (mut agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    for _ in 0..4 {
+        run(&time, &agent, &cluster, false, async {
+            until(&time, 60, "it waits for approval", || {
+                log(&agent).contains("the kubelet port is closed until")
+            })
+            .await;
+        });
+        assert_eq!(count(&cluster), [1, 1]);
+        agent = restarted(agent, &time, Some(TOKEN));
+    }
+    decide(&cluster, "Approved");
+    run(&time, &agent, &cluster, false, async {
+        until(&time, 60, "it has the certificate", || {
+            condition(&cluster).0 == "True"
+        })
+        .await;
+    });
+    assert_eq!(count(&cluster), [1, 1]);
+    assert!(stores(&agent, Record::ServingIdentity) && !stores(&agent, Record::PendingServing));
+}
+
+#[test]
+fn serving_request_is_replaced_when_it_is_of_no_use_after_a_restart() {
+    let (mut agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    let waits = "the kubelet port is closed until";
+    run(&time, &agent, &cluster, false, async {
+        until(&time, 60, "it waits for approval", || log(&agent).contains(waits)).await;
+    });
+    // The node has moved.
+    agent = restarted(agent, &time, Some(TOKEN));
+    let moved = "192.0.2.99".parse().expect("an address");
+    agent.network.address.set(Some(moved));
+    run(&time, &agent, &cluster, false, async {
+        until(&time, 60, "it asks anew", || count(&cluster) == [1, 2]).await;
+    });
+    // The requests were deleted: the one that counts is sent again.
+    for request in requests(&cluster, Purpose::Serving) {
+        let name = request["metadata"]["name"].as_str().expect("a name");
+        cluster
+            .delete("certificatesigningrequests", "", name, None)
+            .expect("deleted");
+    }
+    agent = restarted(agent, &time, Some(TOKEN));
+    agent.network.address.set(Some(moved));
+    run(&time, &agent, &cluster, false, async {
+        until(&time, 60, "it asks again", || count(&cluster) == [1, 1]).await;
+    });
+    decide(&cluster, "Denied");
+    agent = restarted(agent, &time, Some(TOKEN));
+    agent.network.address.set(Some(moved));
+    run(&time, &agent, &cluster, false, async {
+        until(&time, 180, "it makes another", || count(&cluster) == [1, 2]).await;
+        assert!(log(&agent).contains("was denied"), "{}", log(&agent));
+        decide(&cluster, "Approved");
+        until(&time, 60, "it serves", || {
+            agent.network.identities().serves(moved)
+        })
+        .await;
+    });
+}
+
+#[test]
+fn client_request_is_resumed_when_the_node_restarts() {
+    let (mut agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    let signer = signer(&cluster);
+    signer.lengths.set([0, 1]);
+    for _ in 0..3 {
+        run(&time, &agent, &cluster, false, async {
+            time.sleep(Duration::from_secs(30)).await;
+        });
+        assert_eq!(count(&cluster), [1, 0]);
+        agent = restarted(agent, &time, Some(TOKEN));
+    }
+}
+
+#[test]
+fn request_is_sent_once_when_its_answer_is_lost() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    for _ in 0..2 {
+        let mut fault = Fault::new(FaultKind::LoseAnswer).on("create", "certificatesigningrequests");
+        fault.times = Some(1);
+        cluster.faults(|faults| faults.add(fault));
+        run(&time, &agent, &cluster, true, async {
+            until(&time, 90, "both certificates", || condition(&cluster).0 == "True").await;
+        });
+    }
+    assert_eq!(count(&cluster), [1, 1]);
+}
+
+#[test]
+fn serving_certificate_is_requested_when_the_node_is_registered() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, false, async {
+        until(&time, 30, "it is registered", || {
+            log(&agent).contains("registered as node")
+        })
+        .await;
+        until(&time, 1, "it asks", || count(&cluster) == [1, 1]).await;
+    });
+}
+
+#[test]
+fn approved_request_is_reported_when_nobody_signs_it() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    signer(&cluster).lengths.set([1, 0]);
+    run(&time, &agent, &cluster, true, async {
+        let words = "is approved, waiting for the signer (kube-controller-manager's csrsigning controller)";
+        until(&time, 60, "the condition has it", || {
+            condition(&cluster).1.contains(words)
+        })
+        .await;
+        assert!(log(&agent).contains(words));
+    });
+}
+
+#[test]
+fn signer_that_limits_certificates_is_asked_few_times() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    signer(&cluster).ends.set(START.seconds() + 160);
+    run(&time, &agent, &cluster, true, async {
+        until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
+        let words = "certificate is not valid for longer than the one before";
+        until(&time, 130, "the condition has it", || {
+            condition(&cluster).1.contains(words)
+        })
+        .await;
+        time.sleep(Duration::from_secs(155) - time.now()).await;
+        let log = log(&agent);
+        assert!(log.matches(words).count() <= 2, "once for each: {log}");
+    });
+    assert!(
+        count(&cluster).iter().all(|count| *count <= 3),
+        "{:?}",
+        count(&cluster)
+    );
+}
+
+#[test]
+fn certificates_are_renewed_once_a_minute_when_they_live_for_seconds() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    let signer = signer(&cluster);
+    run(&time, &agent, &cluster, true, async {
+        let end = time.now() + Duration::from_secs(600);
+        while time.now() < end {
+            signer.ends.set(agent.now().seconds() + 20);
+            time.sleep(Duration::from_secs(1)).await;
+        }
+    });
+    assert!(
+        count(&cluster).iter().all(|count| *count <= 11),
+        "{:?}",
+        count(&cluster)
+    );
+}
+
+#[test]
+fn denied_requests_are_repeated_ever_more_rarely() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, false, async {
+        let end = time.now() + Duration::from_secs(4 * 3600);
+        while time.now() < end {
+            time.sleep(Duration::from_secs(10)).await;
+            decide(&cluster, "Denied");
+        }
+        assert!(condition(&cluster).1.contains("was denied: so it was decided"));
+    });
+    let [_, serving] = count(&cluster);
+    assert!((4..=12).contains(&serving), "{serving} in four hours");
+}
+
+#[test]
+fn chain_is_refused_with_a_reason_when_it_cannot_be_stored() {
+    // Certificates of some 400 bytes: more than fit a record, and more than are read.
+    for length in [5, 100] {
+        let (agent, time) = agent(joining(Some(TOKEN)));
+        let cluster = cluster(&time);
+        signer(&cluster).lengths.set([1, length]);
+        run(&time, &agent, &cluster, true, async {
+            let words = "and this device stores 2048: issue it without intermediate certificates";
+            until(&time, 60, "the condition has it", || {
+                condition(&cluster).1.contains(words)
+            })
+            .await;
+            assert!(log(&agent).contains(words));
+            assert_eq!(ends(&agent, Purpose::Serving), 0);
+            time.sleep(Duration::from_secs(600)).await;
+        });
+        assert!(count(&cluster)[1] <= 5, "{:?}", count(&cluster));
+    }
+}
+
+#[test]
+fn name_of_another_machine_is_refused_when_the_node_restarts_too() {
+    let (mut agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "pico-1"}});
+    cluster.create("nodes", "", node).expect("created");
+    give_name_to_another_machine(&cluster);
+    for _ in 0..3 {
+        run(&time, &agent, &cluster, true, async {
+            until(&time, 60, "it refuses", || {
+                log(&agent).contains("another machine has this name")
+            })
+            .await;
+            time.sleep(Duration::from_secs(60)).await;
+        });
+        assert_eq!(machine_id(&cluster), "another-machine");
+        assert!(!stores(&agent, Record::ClientIdentity), "it is no proof");
+        agent = restarted(agent, &time, Some(TOKEN));
+    }
+    assert_eq!(count(&cluster), [1, 0]);
+    run(&time, &agent, &cluster, true, async {
+        cluster.delete("nodes", "", "pico-1", None).expect("deleted");
+        until(&time, 60, "the remedy helps", || condition(&cluster).0 == "True").await;
+    });
+    assert!(stores(&agent, Record::ClientIdentity));
+}
+
+#[test]
+fn node_is_adopted_when_its_certificate_was_kept() {
+    let (first, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &first, &cluster, true, async {
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+    });
+    let own = machine_id(&cluster);
+    // As a container that was made anew.
+    give_name_to_another_machine(&cluster);
+    let again = restarted(first, &time, Some(TOKEN));
+    run(&time, &again, &cluster, true, async {
+        until(&time, 60, "it is its Node again", || machine_id(&cluster) == own).await;
+        assert!(log(&again).contains("another-machine"), "{}", log(&again));
+    });
+    // What is kept and has ended proves nothing.
+    give_name_to_another_machine(&cluster);
+    time.alone(time.sleep(Duration::from_secs(1000)));
+    let late = restarted(again, &time, Some(TOKEN));
+    run(&time, &late, &cluster, true, async {
+        until(&time, 60, "it refuses", || {
+            log(&late).contains("another machine has this name")
+        })
+        .await;
+    });
+    assert_eq!(machine_id(&cluster), "another-machine");
+}
+
+fn refuse(cluster: &Cluster<ClusterClock>, user: &str) {
+    cluster.faults(|faults| faults.add(Fault::status(401).by(user)));
+}
+
+#[test]
+fn certificate_stays_in_use_when_it_is_refused_for_a_moment() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, true, async {
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+        let before = ends(&agent, Purpose::Client);
+        refuse(&cluster, "system:node:pico-1");
+        time.sleep(Duration::from_secs(45)).await;
+        cluster.faults(picolet_devcluster::Faults::clear);
+        time.sleep(Duration::from_secs(120)).await;
+        assert_eq!(ends(&agent, Purpose::Client), before);
+        assert!(is_ready(&cluster));
+    });
+    assert_eq!(count(&cluster), [1, 1]);
+}
+
+#[test]
+fn certificate_comes_back_when_the_token_is_refused_too() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    agent.platform.broken.set(true);
+    run(&time, &agent, &cluster, true, async {
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+        let before = ends(&agent, Purpose::Client);
+        refuse(&cluster, "system:node:pico-1");
+        refuse(&cluster, "system:bootstrap:abcdef");
+        until(&time, 120, "the token is refused", || {
+            log(&agent).contains("the bootstrap token is wrong or has expired")
+        })
+        .await;
+        assert_eq!(ends(&agent, Purpose::Client), before);
+        cluster.faults(picolet_devcluster::Faults::clear);
+        time.sleep(Duration::from_secs(60)).await;
+        assert_eq!(ends(&agent, Purpose::Client), before);
+        assert!(is_ready(&cluster) && condition(&cluster).0 == "True");
+    });
+    assert_eq!(count(&cluster), [1, 1]);
+}
+
+#[test]
+fn certificate_comes_back_when_nobody_approves_what_the_token_requests() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    let signer = signer(&cluster);
+    run(&time, &agent, &cluster, true, async {
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+        let before = ends(&agent, Purpose::Client);
+        signer.lengths.set([0, 1]);
+        refuse(&cluster, "system:node:pico-1");
+        until(&time, 120, "it uses its token", || count(&cluster)[0] == 2).await;
+        assert_eq!(ends(&agent, Purpose::Client), 0, "it shows no certificate");
+        cluster.faults(picolet_devcluster::Faults::clear);
+        until(&time, 120, "it shows its certificate", || {
+            ends(&agent, Purpose::Client) == before
+        })
+        .await;
+        time.sleep(Duration::from_secs(60)).await;
+        assert!(is_ready(&cluster));
+    });
+    assert_eq!(count(&cluster), [2, 1]);
+}
