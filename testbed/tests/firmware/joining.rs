@@ -112,14 +112,27 @@ fn power_cuts_while_it_joins_are_made_up_for() {
         bench.expect_joined(&format!(
             "power was lost at instruction {at}, with {before:?} requests"
         ));
-        // A key that lost its certificate is asked for anew, and no other.
-        let after = requests(&bench.testbed);
-        assert!(
-            after.iter().sum::<usize>() <= 3,
-            "{after:?} requests:\n{}",
-            bench.log
-        );
+        // It goes on with what it had requested.
+        assert_eq!(requests(&bench.testbed), [1, 1], "{}", bench.log);
     }
+}
+
+#[test]
+fn serving_request_is_there_at_once_and_resumed_when_power_is_cut() {
+    let mut bench = Bench::joining(Options::default());
+    bench.testbed.board.power_on();
+    bench.within(READY, "a node", |testbed| testbed.is_ready(NODE));
+    bench.within(Duration::from_secs(2), "a request", |testbed| {
+        requests(testbed) == [1, 1]
+    });
+    for _ in 0..2 {
+        bench.run(Duration::from_secs(5));
+        bench.testbed.board.power_cycle();
+        bench.run(Duration::from_secs(30));
+        assert_eq!(requests(&bench.testbed), [1, 1], "{}", bench.log);
+    }
+    bench.expect_joined("its power was cut before anybody approved");
+    assert_eq!(requests(&bench.testbed), [1, 1], "{}", bench.log);
 }
 
 #[test]
