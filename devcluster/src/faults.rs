@@ -193,6 +193,11 @@ impl Faults {
         self.clock_skew = seconds;
     }
 
+    /// Seconds by which the `Date` header is ahead of the cluster's clock; negative: behind.
+    pub fn clock_skew(&self) -> i64 {
+        self.clock_skew
+    }
+
     /// Ends every fault.
     pub fn clear(&mut self) {
         *self = Self {

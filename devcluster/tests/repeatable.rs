@@ -38,7 +38,7 @@ impl Clock for JumpingClock {
         TimeSource::Synchronized
     }
 
-    fn set_now(&self, _: UnixMicros) {}
+    fn set_time(&self, _: UnixMicros, _: TimeSource) {}
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
         let end = self.uptime() + duration;

@@ -1,9 +1,8 @@
 //! The time of day that a node goes by.
 
 use clap::ValueEnum;
-use picolet_platform::{TimeSource, UnixMicros};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use picolet_platform::{Duration, TimeKeeper, TimeSource, UnixMicros};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the time of day comes from.
@@ -15,51 +14,57 @@ pub(crate) enum Source {
     ApiServer,
 }
 
-/// A clock of the day. Clones are the same clock.
+/// The time of day of one node. Clones are the same clock.
+///
+/// The operating system's clock is a hint for it, as a time server's is on a board: what the node writes follows the API server
+/// when the two differ. Certificates are verified by the operating system's clock all the same, which is its administrator's.
 #[derive(Clone)]
-pub(crate) struct WallClock(Option<Arc<Told>>);
+pub(crate) struct WallClock(Arc<Inner>);
 
-/// A clock that somebody has to tell the time.
-struct Told {
+struct Inner {
+    source: Source,
     started: Instant,
-    /// The time at `started`, in microseconds; 0 as long as nobody has told it.
-    then: AtomicU64,
+    keeper: Mutex<TimeKeeper>,
 }
 
 impl WallClock {
     pub(crate) fn new(source: Source) -> Self {
-        Self(match source {
-            Source::System => None,
-            Source::ApiServer => Some(Arc::new(Told {
-                started: Instant::now(),
-                then: AtomicU64::new(0),
-            })),
-        })
+        Self(Arc::new(Inner {
+            source,
+            started: Instant::now(),
+            keeper: Mutex::new(TimeKeeper::new(UnixMicros(0))),
+        }))
+    }
+
+    /// Whether certificates are verified by the operating system's clock.
+    pub(crate) fn is_system(&self) -> bool {
+        self.0.source == Source::System
+    }
+
+    /// Runs `change` on the clock at the uptime of now.
+    fn with<R>(&self, change: impl FnOnce(&mut TimeKeeper, Duration) -> R) -> R {
+        let Inner { started, keeper, .. } = &*self.0;
+        let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let uptime = Duration::from(started.elapsed());
+        if self.is_system()
+            && let Some(now) = system()
+        {
+            // Where it is wrong, the condition `TimeSynced` says so.
+            let _agrees = keeper.hint(now, uptime);
+        }
+        change(&mut keeper, uptime)
     }
 
     pub(crate) fn now(&self) -> Option<UnixMicros> {
-        let Some(told) = &self.0 else {
-            return system();
-        };
-        match told.then.load(Ordering::Relaxed) {
-            0 => None,
-            then => Some(UnixMicros(then + told.elapsed())),
-        }
+        self.with(|keeper, uptime| keeper.now(uptime))
     }
 
     pub(crate) fn source(&self) -> TimeSource {
-        match (&self.0, self.now()) {
-            (_, None) => TimeSource::Unknown,
-            (None, _) => TimeSource::Synchronized,
-            (Some(_), _) => TimeSource::ApiServer,
-        }
+        self.with(|keeper, _| keeper.source())
     }
 
-    pub(crate) fn set(&self, now: UnixMicros) {
-        if let Some(told) = &self.0 {
-            told.then
-                .store(now.0.saturating_sub(told.elapsed()).max(1), Ordering::Relaxed);
-        }
+    pub(crate) fn set(&self, now: UnixMicros, source: TimeSource) {
+        self.with(|keeper, uptime| keeper.set(now, source, uptime));
     }
 }
 
@@ -69,15 +74,10 @@ pub(crate) fn system() -> Option<UnixMicros> {
     u64::try_from(since.as_micros()).ok().map(UnixMicros)
 }
 
-impl Told {
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-}
-
 /// The clock by which certificates are judged.
 impl picolet_tls::Time for WallClock {
     fn unix_seconds(&self) -> Option<u64> {
-        self.now().map(UnixMicros::seconds)
+        let now = if self.is_system() { system() } else { self.now() };
+        now.map(UnixMicros::seconds)
     }
 }

@@ -158,8 +158,8 @@ impl Clock for Linux {
         self.clock.source()
     }
 
-    fn set_now(&self, now: UnixMicros) {
-        self.clock.set(now);
+    fn set_time(&self, now: UnixMicros, source: TimeSource) {
+        self.clock.set(now, source);
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -7,8 +7,8 @@ use crate::clock::WallClock;
 use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Network, NetworkFigures, Purpose,
-    Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Lifetime, Network, NetworkFigures,
+    Purpose, Undated,
 };
 use picolet_tls::{Connector, Identity, Keyholder, Keyrings, OwnIdentities, SetupError, TlsError, TlsStream};
 use std::cell::{Cell, RefCell};
@@ -215,6 +215,7 @@ impl Tokio {
             return Ok(Dialled {
                 stream: self.generation.connection(generation, Stream::Plain(socket)),
                 resumed: false,
+                validity: Lifetime::UNVERIFIED,
             });
         };
         let stream = match connector.shake(&server.host, &mut socket).await {
@@ -229,6 +230,7 @@ impl Tokio {
         Ok(Dialled {
             stream: self.generation.connection(generation, Stream::Tls(stream)),
             resumed,
+            validity: connector.validity().ok_or(DialError::Tls)?.into(),
         })
     }
 
@@ -238,8 +240,7 @@ impl Tokio {
         let Some(connector) = self.connector(server) else {
             return Ok(Undated {
                 stream: self.generation.connection(generation, Stream::Plain(socket)),
-                not_before: 0,
-                not_after: u64::MAX,
+                validity: Lifetime::UNVERIFIED,
             });
         };
         let (stream, validity) = match connector.shake_undated(&server.host, &mut socket).await {
@@ -249,8 +250,7 @@ impl Tokio {
         self.count(|figures| figures.handshakes_client_full += 1);
         Ok(Undated {
             stream: self.generation.connection(generation, Stream::Tls(stream)),
-            not_before: validity.not_before,
-            not_after: validity.not_after,
+            validity: validity.into(),
         })
     }
 
@@ -338,6 +338,9 @@ impl Network for Tokio {
     }
 
     async fn dial_undated(&self) -> Result<Undated<Outbound>, DialError> {
+        if self.clock.is_system() {
+            return Err(DialError::Dated);
+        }
         self.dial_any(async |server| self.dial_server_undated(server).await)
             .await
     }

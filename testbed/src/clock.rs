@@ -89,7 +89,7 @@ impl Clock for EmulatedClock {
         TimeSource::Synchronized
     }
 
-    fn set_now(&self, _: UnixMicros) {}
+    fn set_time(&self, _: UnixMicros, _: TimeSource) {}
 
     async fn sleep(&self, duration: Duration) {
         let inner = &self.0;

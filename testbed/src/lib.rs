@@ -12,6 +12,7 @@ mod clock;
 mod ether;
 mod radio;
 mod random;
+mod records;
 mod wire;
 
 pub use clock::EmulatedClock;
@@ -110,6 +111,8 @@ pub struct Testbed {
     /// Its certificates.
     pub pki: Rc<Pki>,
     clock: EmulatedClock,
+    /// Seconds by which the time server is ahead of the cluster's clock.
+    time_server_offset: i64,
     ether: Ether,
     bell: Bell,
     busy_until: Time,
@@ -187,9 +190,6 @@ impl Testbed {
             SSID,
             Security::Wpa2(PASSPHRASE.to_owned()),
         )]);
-        if !options.time_server {
-            network.serve_datagrams(TIME_PORT, |_, _: &[u8], _| None);
-        }
         let (radio, ether) = (RadioConfig::default(), Ether::default());
         let link = Box::new(ether.cable(network.link(), radio.address));
         let radio = Cyw43439::new(radio, air, link);
@@ -226,6 +226,7 @@ impl Testbed {
             cluster,
             pki,
             clock,
+            time_server_offset: 0,
             bell,
             busy_until: Time::ZERO,
             pool,
@@ -235,6 +236,7 @@ impl Testbed {
             began: Vec::new(),
             handshakes: Vec::new(),
         };
+        testbed.set_time_server(options.time_server);
         testbed.serve()?;
         Ok(testbed)
     }
@@ -349,9 +351,32 @@ impl Testbed {
 
     /// Takes power from the board for so long, by the date, and gives it back. In emulated time that is a moment.
     pub fn switch_off_for(&mut self, duration: Duration) {
-        let epoch = self.clock.put_forward(duration.into());
-        self.network.set_clock(u128::from(epoch) * 1000);
+        self.clock.put_forward(duration.into());
+        self.set_time_server_offset(self.time_server_offset);
         self.board.power_cycle();
+    }
+
+    /// Sets whether a time server answers.
+    pub fn set_time_server(&self, answers: bool) {
+        match answers {
+            true => self.network.stop_serving_datagrams(TIME_PORT),
+            false => self.network.serve_datagrams(TIME_PORT, |_, _: &[u8], _| None),
+        }
+    }
+
+    /// Puts the time server `seconds` ahead of the cluster's clock; negative: behind.
+    pub fn set_time_server_offset(&mut self, seconds: i64) {
+        self.time_server_offset = seconds;
+        let epoch = self.clock.put_forward(picolet_platform::Duration::ZERO);
+        let answered = epoch.saturating_add_signed(seconds * 1_000_000);
+        self.network.set_clock(u128::from(answered) * 1000);
+    }
+
+    /// The time by the API server's `Date`, in Unix seconds.
+    pub fn server_seconds(&self) -> u64 {
+        let skew = self.cluster.faults(|faults| faults.clock_skew());
+        let now = self.clock.now().map_or(0, picolet_platform::UnixMicros::seconds);
+        now.saturating_add_signed(skew)
     }
 
     /// Lets emulated time go on for so long.

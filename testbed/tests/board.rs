@@ -305,8 +305,8 @@ fn what_was_certain_once_is_kept_over_a_reset() {
     bench.testbed.network.set_clock(EPOCH - day);
     bench.uart.clear();
     bench.testbed.board.reset();
-    bench.expect_on_uart("not believed, it was later before");
-    bench.expect_on_uart("says the API server");
+    bench.expect_on_uart("refused: it is before a time that was confirmed");
+    bench.expect_on_uart("from the API server");
     bench.testbed.run_for(READY).expect("it runs");
     let node = bench.testbed.cluster.get("nodes", "", NODE).expect("the node");
     let conditions = node["status"]["conditions"].as_array().expect("conditions");

@@ -1,9 +1,9 @@
-//! What time it is: how long the board has been up, and the time of day once somebody has told it.
+//! The time of day, shared by the time servers' task, the agent and TLS.
 
 use core::cell::Cell;
 use critical_section::Mutex;
 use embassy_time::Instant;
-use picolet_platform::{TimeSource, UnixMicros};
+use picolet_platform::{Duration, TimeFloor, TimeKeeper, TimeSource, UnixMicros};
 
 /// Seconds since the epoch at the commit that this was built from. No time of day is below it.
 pub(crate) const BUILT: u64 = match option_env!("PICOLET_COMMIT_TIME") {
@@ -21,47 +21,47 @@ const fn seconds(text: &str) -> u64 {
     value
 }
 
-/// Microseconds since the epoch, below which no time of day is believed.
-static FLOOR: Mutex<Cell<u64>> = Mutex::new(Cell::new(BUILT * 1_000_000));
+static KEEPER: Mutex<Cell<TimeKeeper>> = Mutex::new(Cell::new(keeper(BUILT)));
 
-/// Begins with the latest time of day that an earlier run was certain of, in seconds since the epoch.
-pub(crate) fn start(kept: u64) {
-    let floor = BUILT.max(kept).saturating_mul(1_000_000);
-    critical_section::with(|section| FLOOR.borrow(section).set(floor));
+const fn keeper(floor_seconds: u64) -> TimeKeeper {
+    TimeKeeper::new(UnixMicros(floor_seconds.saturating_mul(1_000_000)))
 }
 
-/// The time of day at the start of the board, in microseconds since the epoch, and who told it.
-static STARTED: Mutex<Cell<(u64, TimeSource)>> = Mutex::new(Cell::new((0, TimeSource::Unknown)));
+/// Runs `change` on the clock at the uptime of now.
+fn with<R>(change: impl FnOnce(&mut TimeKeeper, Duration) -> R) -> R {
+    critical_section::with(|section| {
+        let cell = KEEPER.borrow(section);
+        let mut keeper = cell.get();
+        let result = change(&mut keeper, Duration::from_micros(Instant::now().as_micros()));
+        cell.set(keeper);
+        result
+    })
+}
 
-fn started() -> (u64, TimeSource) {
-    critical_section::with(|section| STARTED.borrow(section).get())
+/// Begins with the time floor that an earlier run stored.
+pub(crate) fn start(floor: Option<TimeFloor>) {
+    let floor = floor.map_or(BUILT, |floor| floor.0.max(BUILT));
+    with(|clock, _| *clock = keeper(floor));
 }
 
 /// The time of day.
 pub(crate) fn now() -> Option<UnixMicros> {
-    let (started, source) = started();
-    (source != TimeSource::Unknown).then(|| UnixMicros(started + Instant::now().as_micros()))
+    with(|clock, uptime| clock.now(uptime))
 }
 
-/// Who told the time of day.
+/// Where the time of day comes from.
 pub(crate) fn source() -> TimeSource {
-    started().1
+    with(|clock, _| clock.source())
 }
 
-/// Tells the time of day. A time before the firmware was made, or before one that was certain, is a lie or a mistake: it
-/// is not believed, and `false` is returned. An API server is not listened to any more once a time server has answered,
-/// which is the more exact one.
-pub(crate) fn set(now: UnixMicros, teller: TimeSource) -> bool {
-    critical_section::with(|section| {
-        if now.0 < FLOOR.borrow(section).get() {
-            return false;
-        }
-        let clock = STARTED.borrow(section);
-        if teller == TimeSource::Synchronized || clock.get().1 != TimeSource::Synchronized {
-            clock.set((now.0.saturating_sub(Instant::now().as_micros()), teller));
-        }
-        true
-    })
+/// Sets the time of day to what the API server confirmed.
+pub(crate) fn set(now: UnixMicros, source: TimeSource) {
+    with(|clock, uptime| clock.set(now, source, uptime));
+}
+
+/// Takes the answer of a time server; `false` if it is wrong.
+pub(crate) fn hint(time: UnixMicros) -> bool {
+    with(|clock, uptime| clock.hint(time, uptime))
 }
 
 /// The clock by which certificates are judged.

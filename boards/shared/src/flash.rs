@@ -15,7 +15,7 @@ use embassy_rp::peripherals::FLASH;
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use picolet_device::entropy::CARRIED;
-use picolet_platform::{LONGEST_RECORD, Level, Record, RecordError, Records};
+use picolet_platform::{LONGEST_RECORD, Level, Record, RecordError, Records, TimeFloor};
 use picolet_store::device::{Device, Opened};
 use picolet_store::layout::{Layout, Region};
 use picolet_store::settings::{self, InstallError, Settings};
@@ -132,13 +132,11 @@ impl Storage {
     }
 }
 
-/// The latest time of day that an earlier run was certain of, in seconds since the epoch.
-pub(crate) fn time_floor(records: &DeviceRecords) -> u64 {
-    let mut kept = [0; 8];
-    match block_on(records.load(Record::TimeFloor, &mut kept)) {
-        Some(8) => u64::from_le_bytes(kept),
-        _ => 0,
-    }
+/// The time floor that an earlier run stored.
+pub(crate) fn time_floor(records: &DeviceRecords) -> Option<TimeFloor> {
+    let mut record = [0; TimeFloor::BYTES];
+    let length = block_on(records.load(Record::TimeFloor, &mut record));
+    TimeFloor::from_record(&record, length)
 }
 
 /// Forgets who the device is, if the settings ask for it by a number that is new. Returns whether it did.

@@ -75,7 +75,6 @@ fn prepare(storage: &'static flash::Storage, layout: &Layout, unique: [u8; 8]) -
             format_args!("the device has forgotten who it is, and its settings, as it was told"),
         );
     }
-    clock::start(flash::time_floor(&records));
     let next = entropy::start(flash::carried(&records).as_ref(), unique)
         .map_err(|failure| told(Code::NoEntropy, &failure))?;
     if let Err(error) = flash::carry(&records, &next) {
@@ -98,6 +97,7 @@ fn prepare(storage: &'static flash::Storage, layout: &Layout, unique: [u8; 8]) -
             format_args!("the device has forgotten who it is, as its settings ask"),
         );
     }
+    clock::start(flash::time_floor(&records));
     Ok(Provisions { records, settings })
 }
 

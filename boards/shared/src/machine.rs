@@ -100,8 +100,8 @@ impl Clock for Board {
         clock::source()
     }
 
-    fn set_now(&self, now: UnixMicros) {
-        let _believed = clock::set(now, TimeSource::ApiServer);
+    fn set_time(&self, now: UnixMicros, source: TimeSource) {
+        clock::set(now, source);
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -10,13 +10,15 @@ use crate::led::Director;
 use crate::metrics::Metrics;
 use crate::pods::{Pods, Runtime};
 use crate::settings::Settings;
+use crate::time::TimeState;
 use alloc::rc::Rc;
-use core::cell::{Cell, RefCell};
+#[cfg(feature = "identity")]
+use core::cell::Cell;
+use core::cell::RefCell;
 use core::pin::pin;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
 use embassy_sync::signal::Signal;
-use picolet_kube::Timestamp;
 use picolet_kube::node::Node;
 #[cfg(feature = "identity")]
 use picolet_platform::Duration;
@@ -46,8 +48,7 @@ pub struct Agent<P, N: Network, R> {
     /// The `Authorization` that requests carry as long as the node has no certificate.
     pub(crate) bootstrap: RefCell<Option<Rc<str>>>,
     pub(crate) metrics: Metrics,
-    /// The latest time that was certain: no clock is below it.
-    pub(crate) time_floor: Cell<Timestamp>,
+    pub(crate) time: TimeState,
     pub(crate) signals: Signals,
 }
 
@@ -74,7 +75,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     pub fn new(settings: Settings, platform: P, network: N, runtime: R) -> Self {
         let pins = platform.pins();
         Self {
-            time_floor: Cell::new(settings.built),
+            time: TimeState::new(settings.built, platform.time_source()),
             settings,
             platform,
             network,

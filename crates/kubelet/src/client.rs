@@ -22,7 +22,7 @@ use picolet_kube::http::{self, Body, HEAD_BYTES, ResponseHead};
 use picolet_kube::json::{Code, Decoder, Sink};
 use picolet_kube::request::{Request, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
-use picolet_platform::{Clock, DialError, Dialled, Duration, Network, Platform};
+use picolet_platform::{Clock, DialError, Dialled, Duration, Lifetime, Network, Platform};
 use pin_project_lite::pin_project;
 use zeroize::Zeroizing;
 
@@ -68,6 +68,8 @@ pub(crate) enum ApiError {
 pub(crate) struct Dates {
     /// What the server's clock says.
     pub(crate) time: Timestamp,
+    /// The node's time floor.
+    pub(crate) floor: Timestamp,
     /// When its certificate begins.
     pub(crate) not_before: Timestamp,
     /// When it ends.
@@ -92,6 +94,12 @@ impl fmt::Display for ApiError {
             Self::Http => f.write_str("the API server's answer is no HTTP/1.1 that is understood"),
             Self::Json => f.write_str("the API server's answer is malformed"),
             Self::Timeout => f.write_str("the API server did not answer in time"),
+            Self::Dates(dates) if dates.floor > dates.not_after => write!(
+                f,
+                "the API server's certificate expired at {}, before the confirmed time {}: renew it, or reset the node's identity",
+                dates.not_after.time(),
+                dates.floor.time()
+            ),
             Self::Dates(dates) => write!(
                 f,
                 "it is {} there, and the API server's certificate is valid from {} to {}: set that clock, or renew the certificate",
@@ -120,6 +128,8 @@ pub(crate) struct Connection<S> {
     close: bool,
     /// Who we are where no certificate says so: a value of `Authorization`.
     authorization: Option<Rc<str>>,
+    /// When the server's certificates are valid.
+    validity: Lifetime,
 }
 
 impl<S: Read + Write> Connection<S> {
@@ -131,6 +141,7 @@ impl<S: Read + Write> Connection<S> {
             body: None,
             close: false,
             authorization: None,
+            validity: Lifetime::UNVERIFIED,
         }
     }
 
@@ -290,8 +301,13 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// A new connection to the API server.
     pub(crate) async fn dial(&self) -> Result<Connection<N::Outbound>, ApiError> {
         let dial = async { self.network.dial().await.map_err(ApiError::Dial) };
-        let Dialled { stream, .. } = within(&self.platform, DIAL_TIMEOUT, dial).await?;
+        let dialled = within(&self.platform, DIAL_TIMEOUT, dial).await;
+        if let Err(ApiError::Dial(DialError::Tls)) = dialled {
+            self.time.doubt();
+        }
+        let Dialled { stream, validity, .. } = dialled?;
         let mut connection = Connection::new(stream);
+        connection.validity = validity;
         connection.authorization = self.bootstrap.borrow().clone();
         Ok(connection)
     }
@@ -314,10 +330,12 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         reader: &mut dyn Reader,
     ) -> Result<(ResponseHead, Option<Box<Status>>), ApiError> {
         let left = || by.map_or(ANSWER, |by| by.saturating_sub(self.platform.uptime()));
-        let host = self.host();
+        let (host, sent_at) = (self.host(), self.platform.uptime());
         let sent = connection.send(&host, request);
         let head = within(&self.platform, left().min(ANSWER), sent).await?;
         drop(host);
+        let latency = self.platform.uptime().saturating_sub(sent_at);
+        self.answered_at(&head, connection.validity, latency);
         if !(200..300).contains(&head.status) {
             let refusal = refusal(connection, head.status);
             let status = within(&self.platform, left().min(ANSWER), refusal).await?;
@@ -452,7 +470,6 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         let now = self.platform.uptime();
         self.metrics.api_latency.record(now.saturating_sub(begun));
         let (head, status) = result.inspect_err(|_| count(&self.metrics.api_failed))?;
-        self.follow_time(&head);
         if matches!(head.status, 429 | 503) {
             let pause = Duration::from_secs(u64::from(head.retry_after.unwrap_or(1))).min(LONGEST_PAUSE);
             client.pause_until = now + pause;

@@ -6,6 +6,7 @@
 
 use crate::agent::Agent;
 use crate::backoff::Backoff;
+use crate::client::ApiError;
 use crate::fingerprint;
 use crate::metrics::count;
 use crate::pods::Runtime;
@@ -150,9 +151,12 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         self.signals.event.signal(());
     }
 
-    async fn send(&self, entry: &Entry) -> Result<(), crate::client::ApiError> {
+    async fn send(&self, entry: &Entry) -> Result<(), ApiError> {
+        if !self.time.is_settled() {
+            return Err(ApiError::Timeout);
+        }
         let fingerprint = entry.fingerprint();
-        let now = self.platform.uptime();
+        let (now, latest) = (self.platform.uptime(), self.now());
         let known = {
             let mut events = self.events.borrow_mut();
             while events
@@ -180,8 +184,9 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             reason: entry.reason,
             message: &entry.message,
             host: &self.settings.node_name,
-            first,
-            last: entry.last,
+            // The clock may have been stepped back since.
+            first: first.min(latest),
+            last: entry.last.min(latest),
             count: before + entry.count,
         };
         let namespace = entry.reference().event_namespace();

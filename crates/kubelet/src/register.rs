@@ -8,6 +8,7 @@ use crate::backoff::Backoff;
 use crate::client::ApiError;
 use crate::pods::Runtime;
 use crate::status;
+use crate::time;
 use alloc::string::String;
 use picolet_kube::event::Severity;
 use picolet_kube::node::{Node, write_labels_patch, write_node};
@@ -87,6 +88,7 @@ async fn try_to_register<P: Platform, N: Network, R: Runtime>(
     agent: &Agent<P, N, R>,
 ) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
+    time::confirm(agent).await?;
     let mut body = String::new();
     status::with_report(agent, &Node::default(), false, &mut |report| {
         write_node(&mut body, &agent.labels(), &agent.settings.taints, report);

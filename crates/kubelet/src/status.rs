@@ -12,6 +12,7 @@ use crate::led::Mood;
 use crate::pods::Runtime;
 use crate::register::{ARCHITECTURE, OPERATING_SYSTEM, register};
 use crate::settings::VERSION;
+use crate::time;
 use alloc::string::String;
 use core::fmt::Write as _;
 use embassy_futures::select::select;
@@ -19,7 +20,7 @@ use picolet_kube::event::Severity;
 use picolet_kube::node::{ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch};
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::{Integer, Quantity, Timestamp};
-use picolet_platform::{Duration, Level, Network, Platform, TimeSource};
+use picolet_platform::{Duration, Level, Network, Platform};
 
 /// How often the status is computed and the Node looked at.
 const COMPUTE: Duration = Duration::from_secs(10);
@@ -88,6 +89,7 @@ async fn report<P: Platform, N: Network, R: Runtime>(
     memory: &mut Memory,
 ) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
+    time::confirm(agent).await?;
     let mut node = Node::default();
     agent.get(&Request::get(Resource::Node(name)), &mut node).await?;
     let other = {
@@ -260,6 +262,8 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
             Integer(i64::from(i32::from(dbm).div_euclid(5) * 5))
         );
     }
+    let mut time_text = heapless::String::new();
+    let synced = agent.describe_time(&mut time_text);
     let mut runtime = heapless::String::<48>::new();
     let _ = write!(runtime, "{}", agent.runtime.version());
 
@@ -274,7 +278,8 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
             .conditions
             .iter()
             .find(|c| &*c.kind == kind && c.status == status);
-        let last_transition = known.and_then(|c| c.last_transition).unwrap_or(now);
+        // One that is ahead was written by a clock that was wrong.
+        let last_transition = known.and_then(|c| c.last_transition).unwrap_or(now).min(now);
         // There are fewer kinds than places.
         let _ = conditions.push(ConditionReport {
             kind,
@@ -328,16 +333,8 @@ pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
         "KubeletReady",
         "kubelet is posting ready status",
     );
-    let (truth, reason, message) = match agent.platform.time_source() {
-        TimeSource::Synchronized => (Truth::True, "ClockSet", "the node knows the time"),
-        TimeSource::ApiServer => (
-            Truth::True,
-            "ClockFollowsApiServer",
-            "no time server has answered: the node has the API server's time",
-        ),
-        TimeSource::Unknown => (Truth::False, "ClockNotSet", "nobody has told the time yet"),
-    };
-    add("TimeSynced", truth, reason, message);
+    let (truth, reason) = synced;
+    add("TimeSynced", truth, reason, &time_text);
     let (truth, reason) = if rejected {
         (Truth::False, "ConfigurationRejected")
     } else {

@@ -34,6 +34,14 @@ pub struct Lifetime {
     pub not_after: u64,
 }
 
+impl Lifetime {
+    /// Of a peer without a certificate: any time fits.
+    pub const UNVERIFIED: Self = Self {
+        not_before: 0,
+        not_after: u64::MAX,
+    };
+}
+
 /// Why a key was not made, or a certificate not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityError {

@@ -22,7 +22,7 @@ mod records;
 mod sensors;
 mod system;
 
-pub use clock::{Clock, TimeSource, UnixMicros};
+pub use clock::{Clock, TimeKeeper, TimeSource, UnixMicros};
 pub use duration::Duration;
 pub use entropy::Entropy;
 pub use identities::{Identities, IdentityError, Lifetime, Purpose};
@@ -32,7 +32,7 @@ pub use network::{
     AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures, Subject, Undated,
 };
 pub use pins::{Led, LedMode, PinError, PinMode, PinReading, PinSet, Pins};
-pub use records::{LONGEST_RECORD, Record, RecordError, Records};
+pub use records::{LONGEST_RECORD, Record, RecordError, Records, TimeFloor};
 pub use sensors::Sensors;
 pub use system::{Machine, ResetReason, System};
 

@@ -3,7 +3,7 @@
 //! TCP, TLS, addresses and certificates are the wiring's business; the agent only sees streams, and who is at the
 //! other end. One implementation serves one node.
 
-use crate::identities::Identities;
+use crate::identities::{Identities, Lifetime};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,6 +17,8 @@ pub struct Dialled<S> {
     pub stream: S,
     /// Whether a TLS session was resumed (a full handshake otherwise, or no TLS at all).
     pub resumed: bool,
+    /// When the server's verified chain is valid; [`Lifetime::UNVERIFIED`] without TLS.
+    pub validity: Lifetime,
 }
 
 /// A connection to the API server on which the time is asked, and nothing else: no credential was shown, and the server's
@@ -24,10 +26,8 @@ pub struct Dialled<S> {
 pub struct Undated<S> {
     /// The plaintext stream.
     pub stream: S,
-    /// The first second, since the epoch, at which all of the server's certificates are valid.
-    pub not_before: u64,
-    /// The last such second. Without TLS there is none, and any time may be believed.
-    pub not_after: u64,
+    /// When all of the server's certificates are valid; [`Lifetime::UNVERIFIED`] without TLS.
+    pub validity: Lifetime,
 }
 
 /// Why the API server could not be reached. The text for a person is in the platform's log.
@@ -43,7 +43,7 @@ pub enum DialError {
     Tls,
     /// It took longer than the wiring allows.
     Timeout,
-    /// Nobody has to be asked for the time any more: a time server has told it.
+    /// The platform's clock is to be used: a time server has answered, or the operating system's clock counts.
     Dated,
 }
 
@@ -153,11 +153,12 @@ pub trait Network {
     /// Says which step failed; details are in the platform's log.
     fn dial(&self) -> impl Future<Output = Result<Dialled<Self::Outbound>, DialError>>;
 
-    /// Opens a connection to the same API server for a node that does not know the time yet. A platform that can ask a
-    /// time server gives it a moment first.
+    /// Opens a connection to the same API server for a node that does not know the time, or whose time makes
+    /// [`Network::dial`] fail. A platform that can ask a time server gives it a moment first if the time is unknown.
     ///
     /// # Errors
-    /// As [`Network::dial`], and [`DialError::Dated`] once a time server has answered.
+    /// As [`Network::dial`], and [`DialError::Dated`] if a time server answers first, or if the platform's clock is not
+    /// to be overruled.
     fn dial_undated(&self) -> impl Future<Output = Result<Undated<Self::Outbound>, DialError>>;
 
     /// Waits for the next caller, its handshake included. May be called by several workers at once; each call yields

@@ -10,7 +10,7 @@ pub const LONGEST_RECORD: usize = 2048;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Record {
-    /// Seconds since the epoch, little-endian: the latest time that was certain. The clock never starts below it.
+    /// A [`TimeFloor`].
     TimeFloor = 1,
     /// 32 bytes from which the generator of random numbers is seeded beside its noise source, other ones at each boot.
     Seed = 2,
@@ -36,13 +36,44 @@ pub enum Record {
 
 impl Record {
     /// What a device forgets that is to forget who it is.
-    pub const IDENTITY: [Self; 5] = [
+    pub const IDENTITY: [Self; 6] = [
         Self::ClientIdentity,
         Self::ServingIdentity,
         Self::NodePassword,
         Self::PendingClient,
         Self::PendingServing,
+        Self::TimeFloor,
     ];
+}
+
+/// A time that a verified API server confirmed, in seconds since the epoch. The clock never starts below it.
+///
+/// Records of 8 bytes, the seconds alone, are from versions that took them from time servers without a confirmation. They
+/// do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeFloor(pub u64);
+
+impl TimeFloor {
+    /// The length of the record, in bytes.
+    pub const BYTES: usize = 9;
+    /// The last byte of the record.
+    const CONFIRMED: u8 = 1;
+
+    /// The floor in the first `length` bytes of `record`, as [`Records::load`] returns them.
+    #[must_use]
+    pub fn from_record(record: &[u8; Self::BYTES], length: Option<usize>) -> Option<Self> {
+        let (seconds, format) = record.split_first_chunk()?;
+        let valid = length == Some(Self::BYTES) && format == [Self::CONFIRMED];
+        valid.then(|| Self(u64::from_le_bytes(*seconds)))
+    }
+
+    /// The record.
+    #[must_use]
+    pub fn to_record(self) -> [u8; Self::BYTES] {
+        let mut record = [Self::CONFIRMED; Self::BYTES];
+        record[..8].copy_from_slice(&self.0.to_le_bytes());
+        record
+    }
 }
 
 /// Why a record was not kept.
@@ -79,4 +110,23 @@ pub trait Records {
     /// # Errors
     /// The old value is still there when it fails.
     fn store(&self, record: Record, value: &[u8]) -> impl Future<Output = Result<(), RecordError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_floor_of_versions_that_did_not_confirm_it_does_not_count() {
+        let record = TimeFloor(1_893_456_000).to_record();
+        assert_eq!(
+            TimeFloor::from_record(&record, Some(9)),
+            Some(TimeFloor(1_893_456_000))
+        );
+        assert_eq!(TimeFloor::from_record(&record, Some(8)), None);
+        assert_eq!(TimeFloor::from_record(&record, None), None);
+        let mut unknown = record;
+        unknown[8] = 2;
+        assert_eq!(TimeFloor::from_record(&unknown, Some(9)), None);
+    }
 }

@@ -81,6 +81,13 @@ impl Connector {
         shake(self.config.clone(), name, stream).await
     }
 
+    /// When the chain of the server is valid that was verified last. A handshake that resumes a session verifies none: its
+    /// server is the one of the full handshake before.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        self.servers.latest()
+    }
+
     /// Shakes hands as [`Connector::shake`] does, but before the time is known: all of the server's chain is verified
     /// except its dates, no identity is shown, and no ticket is used or kept. Returns when the chain is valid.
     ///

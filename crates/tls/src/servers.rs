@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use critical_section::Mutex;
+use picolet_platform::Lifetime;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::verify_tls13_signature;
@@ -59,6 +60,15 @@ impl Validity {
         Self {
             not_before: self.not_before.max(other.not_before),
             not_after: self.not_after.min(other.not_after),
+        }
+    }
+}
+
+impl From<Validity> for Lifetime {
+    fn from(validity: Validity) -> Self {
+        Self {
+            not_before: validity.not_before,
+            not_after: validity.not_after,
         }
     }
 }
@@ -127,6 +137,14 @@ impl Servers {
             .fold(own, Validity::and);
         self.remember(fingerprint, validity);
         Ok(validity)
+    }
+
+    /// When the chain is valid that was verified last.
+    pub(crate) fn latest(&self) -> Option<Validity> {
+        critical_section::with(|section| {
+            let remembered = self.remembered.borrow_ref(section);
+            remembered[0].map(|(_, validity)| validity)
+        })
     }
 
     fn recall(&self, fingerprint: &Fingerprint) -> Option<Validity> {

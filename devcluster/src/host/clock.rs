@@ -27,7 +27,7 @@ impl Clock for SystemClock {
         TimeSource::Synchronized
     }
 
-    fn set_now(&self, _: UnixMicros) {}
+    fn set_time(&self, _: UnixMicros, _: TimeSource) {}
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration.into()).await;

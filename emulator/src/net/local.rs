@@ -200,6 +200,11 @@ impl Local {
         self.inner().datagram_servers.insert(port, Box::new(server));
     }
 
+    /// Leaves what is sent to that port of UDP to the network itself, which answers for DNS and NTP.
+    pub fn stop_serving_datagrams(&self, port: u16) {
+        self.inner().datagram_servers.remove(&port);
+    }
+
     /// Gives a name, and all below it, an address.
     pub fn name(&self, name: &str, address: Ipv4Addr) {
         self.inner().names.insert(name, address);

@@ -4,6 +4,7 @@ use super::world::{World, eventually, spawn};
 use crate::clock::Source;
 use picolet_devcluster::host::HostOptions;
 use picolet_kube::Timestamp;
+use picolet_platform::TimeFloor;
 use std::time::{Duration, SystemTime};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,19 +59,51 @@ fn a_time_that_does_not_fit_the_certificate_is_not_believed() {
     eventually("Ready", PATIENCE, || world.is_ready("pico-wrong"));
 }
 
-/// The time that was kept before the restart counts, where the server's is behind it.
+fn with_floor(world: &World, state: &std::path::Path, name: &str, floor: i64) -> crate::node::Node {
+    let record = TimeFloor(floor.cast_unsigned()).to_record();
+    std::fs::write(state.join(format!("{name}.TimeFloor")), record).expect("a record");
+    let (mut node, _) = world.node(name, false);
+    node.clock = Source::ApiServer;
+    let directory = crate::state::StateDirectory::open(state).expect("a state directory");
+    node.state = Some(directory.node(name));
+    node
+}
+
+/// Its certificate is valid at the floor and now: the server's clock was ahead once.
 #[test]
-fn time_never_goes_back_behind_what_was_kept() {
+fn time_floor_is_dropped_when_a_verified_server_contradicts_it() {
     let world = World::start(HostOptions::default());
     let state = tempfile::tempdir().expect("a folder");
-    let kept = now() + 5 * DAY;
-    std::fs::write(state.path().join("pico-kept.TimeFloor"), kept.to_le_bytes()).expect("a record");
-    let (mut node, _) = world.node("pico-kept", false);
-    node.clock = Source::ApiServer;
-    let directory = crate::state::StateDirectory::open(state.path()).expect("a state directory");
-    node.state = Some(directory.node("pico-kept"));
-    let _running = spawn(node, None);
+    let _running = spawn(
+        with_floor(&world, state.path(), "pico-kept", now() + 5 * DAY),
+        None,
+    );
     eventually("a Lease", PATIENCE, || renewed(&world, "pico-kept").is_some());
-    let renewed = renewed(&world, "pico-kept").expect("a Lease");
-    assert!((kept..kept + 60).contains(&renewed), "{} s off", renewed - kept);
+    let ahead = renewed(&world, "pico-kept").expect("a Lease") - now();
+    assert!((-60..=5).contains(&ahead), "{ahead} s ahead");
+}
+
+/// A certificate that had expired by then could be stolen.
+#[test]
+fn server_is_refused_when_its_certificate_expired_before_the_time_floor() {
+    let world = World::start(HostOptions::default());
+    let state = tempfile::tempdir().expect("a folder");
+    let floor = now() + 3650 * DAY;
+    let _running = spawn(with_floor(&world, state.path(), "pico-kept", floor), None);
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(world.get("nodes", "", "pico-kept").is_none(), "it came in");
+}
+
+/// The clock of the operating system is three days ahead of the API server's, or behind.
+#[test]
+fn timestamps_follow_the_server_when_the_system_clock_differs() {
+    for (name, skew) in [("pico-behind", -3 * DAY), ("pico-ahead", 3 * DAY)] {
+        let world = World::start(HostOptions::default());
+        world.with(|cluster| cluster.faults(|faults| faults.set_clock_skew(skew)));
+        let (node, _) = world.node(name, false);
+        let _running = spawn(node, None);
+        eventually("a Lease", PATIENCE, || renewed(&world, name).is_some());
+        let ahead = renewed(&world, name).expect("a Lease") - now() - skew;
+        assert!((-60..=5).contains(&ahead), "{name}: {ahead} s ahead");
+    }
 }

@@ -163,7 +163,7 @@ fn a_token_is_shown_by_the_api_servers_time_where_nobody_else_tells_it() {
     });
     bench.testbed.board.power_on();
     bench.expect_joined("power-on without a time server");
-    assert!(bench.log.contains("says the API server"), "{}", bench.log);
+    assert!(bench.log.contains("from the API server"), "{}", bench.log);
     assert_eq!(requests(&bench.testbed), [1, 1]);
 }
 

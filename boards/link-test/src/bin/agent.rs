@@ -22,17 +22,24 @@ use picolet_kubelet::pods::NoRuntime;
 use picolet_kubelet::{Agent, Capacity, Join, Limits, Settings};
 use picolet_platform::{
     AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Entropy, HeapFigures, Identities,
-    Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext, Machine, Memory, Network, NetworkFigures,
-    PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, Subject,
-    System, TimeSource, Undated, UnixMicros,
+    Led, LedMode, Level, Lifetime, Log, LogCursor, LogExtent, LogNext, Machine, Memory, Network,
+    NetworkFigures, PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason,
+    Sensors, Subject, System, TimeSource, Undated, UnixMicros,
 };
 #[cfg(feature = "identity")]
-use picolet_platform::{IdentityError, Lifetime, Purpose};
+use picolet_platform::{IdentityError, Purpose};
 
 // A driver's functions are too large to be compiled into each place that calls them; so are these not to be.
 #[inline(never)]
 fn number() -> u32 {
     u32::from_le_bytes([input(), input(), input(), input()])
+}
+
+fn validity() -> Lifetime {
+    Lifetime {
+        not_before: u64::from(number()),
+        not_after: u64::from(number()),
+    }
 }
 
 struct Board;
@@ -60,12 +67,13 @@ impl Clock for Board {
         match input() {
             0 => TimeSource::Unknown,
             1 => TimeSource::ApiServer,
+            2 => TimeSource::Hint,
             _ => TimeSource::Synchronized,
         }
     }
 
-    fn set_now(&self, now: UnixMicros) {
-        output(now.0 as u8);
+    fn set_time(&self, now: UnixMicros, source: TimeSource) {
+        output(now.0 as u8 ^ source as u8);
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -316,6 +324,7 @@ impl Network for Ether {
             Ok(Dialled {
                 stream: Wire(Nowhere),
                 resumed: input() > 0,
+                validity: validity(),
             })
         } else {
             Err(DialError::Tls)
@@ -325,8 +334,7 @@ impl Network for Ether {
     async fn dial_undated(&self) -> Result<Undated<Wire>, DialError> {
         Ok(Undated {
             stream: self.dial().await?.stream,
-            not_before: u64::from(number()),
-            not_after: u64::from(number()),
+            validity: validity(),
         })
     }
 

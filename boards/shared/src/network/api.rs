@@ -14,8 +14,8 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Level, Network, NetworkFigures,
-    Purpose, Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Level, Lifetime, Network,
+    NetworkFigures, Purpose, Undated,
 };
 use picolet_store::settings::{Server, Settings};
 use picolet_tls::{
@@ -197,6 +197,7 @@ impl Api {
             return Ok(Dialled {
                 stream: Stream::Plain(socket),
                 resumed: false,
+                validity: Lifetime::UNVERIFIED,
             });
         };
         let stream = connector
@@ -211,6 +212,7 @@ impl Api {
         Ok(Dialled {
             stream: Stream::secure(stream),
             resumed,
+            validity: connector.validity().ok_or(DialError::Tls)?.into(),
         })
     }
 
@@ -219,8 +221,7 @@ impl Api {
         let Some(connector) = self.connector(server) else {
             return Ok(Undated {
                 stream: Stream::Plain(socket),
-                not_before: 0,
-                not_after: u64::MAX,
+                validity: Lifetime::UNVERIFIED,
             });
         };
         let (handshake, validity) = connector
@@ -230,8 +231,7 @@ impl Api {
         self.count(|figures| figures.handshakes_client_full += 1);
         Ok(Undated {
             stream: Stream::secure(handshake.over(socket)),
-            not_before: validity.not_before,
-            not_after: validity.not_after,
+            validity: validity.into(),
         })
     }
 
@@ -274,7 +274,7 @@ async fn connected() -> Result<(), DialError> {
         .map_err(|_| DialError::NoNetwork)
 }
 
-/// Waits until somebody has told the time.
+/// Waits until a time server has answered.
 async fn dated() {
     while clock::now().is_none() {
         Timer::after(LOOK).await;
@@ -320,15 +320,11 @@ impl Network for Api {
     async fn dial_undated(&self) -> Result<Undated<Stream>, DialError> {
         let _one = self.dialling.lock().await;
         connected().await?;
-        let dial = async {
-            Timer::after(TIME_SERVERS).await;
-            self.dial_any(async |server| self.dial_server_undated(server).await)
-                .await
-        };
-        match select(dated(), dial).await {
-            Either::First(()) => Err(DialError::Dated),
-            Either::Second(dialled) => dialled,
+        if clock::now().is_none() && with_timeout(TIME_SERVERS, dated()).await.is_ok() {
+            return Err(DialError::Dated);
         }
+        self.dial_any(async |server| self.dial_server_undated(server).await)
+            .await
     }
 
     async fn accept(&self) -> Result<Accepted<Stream>, AcceptError> {

@@ -7,6 +7,7 @@ use embassy_net::udp::{PacketMetadata, UdpSocket};
 use embassy_net::{IpAddress, Stack};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use picolet_device::sntp::{self, PACKET, PORT};
+use picolet_kube::Timestamp;
 use picolet_platform::{Level, TimeSource, UnixMicros};
 use picolet_store::settings::Settings;
 use static_cell::ConstStaticCell;
@@ -47,18 +48,32 @@ async fn ask(stack: Stack<'static>, socket: &UdpSocket<'_>, name: &str) -> Optio
     let time = with_timeout(PATIENCE, heard).await.ok()?;
     // The way back took half of all.
     let now = UnixMicros(time + sent.elapsed().as_micros() / 2);
-    let first = clock::source() != TimeSource::Synchronized;
-    let believed = clock::set(now, TimeSource::Synchronized);
-    let (server, seconds) = (IpAddr::from(server), now.seconds());
-    if !believed {
-        log::line(
+    let source = clock::source();
+    let accepted = clock::hint(now);
+    let (server, time) = (IpAddr::from(server), Timestamp::from_micros(now.0));
+    let time = time.time();
+    match (accepted, source) {
+        (true, TimeSource::Unknown) => {
+            log::line(
+                Level::Info,
+                format_args!("time synchronized to {time} from {server}"),
+            );
+        }
+        (true, _) => {}
+        (false, TimeSource::Unknown | TimeSource::Hint) => {
+            log::line(
+                Level::Warn,
+                format_args!("time {time} from {server} refused: it is before a time that was confirmed"),
+            );
+            return None;
+        }
+        // There is no hurry: the API server's time is known.
+        (false, _) => log::line(
             Level::Warn,
-            format_args!("{seconds} s since 1970, says {server}: not believed, it was later before"),
-        );
-        return None;
-    }
-    if first {
-        log::line(Level::Info, format_args!("{seconds} s since 1970, says {server}"));
+            format_args!(
+                "time {time} from {server} refused: the API server's differs; check the time server"
+            ),
+        ),
     }
     Some(())
 }

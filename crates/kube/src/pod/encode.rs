@@ -126,7 +126,7 @@ impl StatusPatch<'_> {
         core::array::from_fn(|index| {
             let holds = self.verdict(index)?.holds;
             let since = self.before[index].filter(|(before, _)| *before == holds);
-            Some((holds, since.map_or(self.now, |(_, since)| since)))
+            Some((holds, since.map_or(self.now, |(_, since)| since.min(self.now))))
         })
     }
 

@@ -76,7 +76,13 @@ pub(crate) async fn join_cluster<P: Platform, N: Network, R: Runtime>(agent: &Ag
     agent.certificates.borrow_mut().k3s = on_k3s;
     let mut backoff = backoff();
     while !is_valid(agent, Purpose::Client) {
-        if let Err(failure) = obtain_by_token(agent).await {
+        // By a wrong clock the certificate only seems to have expired.
+        let obtained = match crate::time::confirm(agent).await {
+            Ok(()) if is_valid(agent, Purpose::Client) => break,
+            Ok(()) => obtain_by_token(agent).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(failure) = obtained {
             report_failure(agent, Purpose::Client, &failure);
             let delay = delay(&failure, &mut backoff, &agent.platform);
             agent.platform.sleep(delay).await;

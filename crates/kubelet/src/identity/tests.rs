@@ -37,7 +37,7 @@ impl Clock for ClusterClock {
         TimeSource::Synchronized
     }
 
-    fn set_now(&self, _: UnixMicros) {}
+    fn set_time(&self, _: UnixMicros, _: TimeSource) {}
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
         self.0.sleep(duration)

@@ -11,6 +11,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
+use picolet_kube::Timestamp;
 use picolet_kube::pod::{Conditions, ContainerState, ContainerStatus, Pod, StatusPatch};
 use picolet_platform::Duration;
 
@@ -161,13 +162,14 @@ fn texts(pod: &Pod, worker: &Worker, index: usize, run: &Run, scheme: &str) -> T
     Texts { id, message }
 }
 
-fn terminated(ended: &Ended) -> ContainerState<'_> {
+// No time that is reported is ahead of `now`: the clock may have been stepped back.
+fn terminated(ended: &Ended, now: Timestamp) -> ContainerState<'_> {
     ContainerState::Terminated {
         exit_code: ended.exit_code,
         reason: &ended.reason,
         message: &ended.message,
-        started: ended.started,
-        finished: ended.finished,
+        started: ended.started.map(|started| started.min(now)),
+        finished: ended.finished.min(now),
     }
 }
 
@@ -177,12 +179,17 @@ fn container_status<'a>(
     index: usize,
     run: &'a Run,
     texts: &'a Texts,
+    now: Timestamp,
 ) -> Option<ContainerStatus<'a>> {
     let container = container(pod, index)?;
+    let terminated = |ended: &'a Ended| terminated(ended, now);
     let init = index < worker.inits;
     let last = run.last.as_ref();
     let (state, last_state) = match (run.state, last) {
-        (State::Running(started), last) => (ContainerState::Running { started }, last.map(terminated)),
+        (State::Running(started), last) => {
+            let started = started.min(now);
+            (ContainerState::Running { started }, last.map(terminated))
+        }
         (State::Ended, Some(last)) => (terminated(last), None),
         (State::Waiting(wait), last) => {
             let reason = match wait {
@@ -241,7 +248,7 @@ pub(super) fn with_status(
     }
     let mut statuses = Vec::with_capacity(all.len());
     for (index, (run, texts)) in worker.runs.iter().zip(&all).enumerate() {
-        statuses.extend(container_status(pod, worker, index, run, texts));
+        statuses.extend(container_status(pod, worker, index, run, texts, now.time));
     }
     let (init_containers, containers) = statuses.split_at(worker.inits.min(statuses.len()));
     use_it(&StatusPatch {
@@ -250,7 +257,7 @@ pub(super) fn with_status(
         phase: worker.phase(pod),
         reason: &worker.reason,
         message: &worker.message,
-        start_time: worker.start_time,
+        start_time: worker.start_time.min(now.time),
         now: now.time,
         before: worker.reported,
         host_ip,

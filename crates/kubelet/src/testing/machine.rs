@@ -88,11 +88,9 @@ impl Clock for Machine {
         self.time_source.get()
     }
 
-    fn set_now(&self, now: UnixMicros) {
-        if self.time_source.get() != TimeSource::Synchronized {
-            self.time_source.set(TimeSource::ApiServer);
-            self.told.set((Timestamp::from_micros(now.0), self.time.now()));
-        }
+    fn set_time(&self, now: UnixMicros, source: TimeSource) {
+        self.time_source.set(source);
+        self.told.set((Timestamp::from_micros(now.0), self.time.now()));
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {

@@ -7,8 +7,8 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::task::{Poll, Waker};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Network, NetworkFigures, Purpose,
-    Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Lifetime, Network, NetworkFigures,
+    Purpose, Undated,
 };
 use picolet_tls::{Identity, Keyholder, Keyrings, OwnIdentities, SetupError};
 use std::collections::VecDeque;
@@ -147,7 +147,7 @@ pub(crate) struct Wires {
     called: Queue,
     servers: RefCell<VecDeque<End>>,
     /// When the API server's certificate is valid.
-    pub(crate) validity: Cell<(u64, u64)>,
+    pub(crate) validity: Cell<Lifetime>,
     dialled: Queue,
     /// Whether the kubelet port is open.
     pub(crate) listening: Cell<bool>,
@@ -165,7 +165,7 @@ impl Default for Wires {
             callers: RefCell::default(),
             called: Queue::default(),
             servers: RefCell::default(),
-            validity: Cell::new((0, u64::MAX)),
+            validity: Cell::new(Lifetime::UNVERIFIED),
             dialled: Queue::default(),
             listening: Cell::new(true),
             dial_error: Cell::new(None),
@@ -191,6 +191,17 @@ impl Wires {
         });
         self.called.wake();
         ours
+    }
+
+    fn connect(&self) -> Result<Dialled<End>, DialError> {
+        let (ours, theirs) = pipe(UNDER_WAY);
+        self.servers.borrow_mut().push_back(theirs);
+        self.dialled.wake();
+        Ok(Dialled {
+            stream: ours,
+            resumed: false,
+            validity: self.validity.get(),
+        })
     }
 
     /// Waits until the node dials its API server, and returns the server's end.
@@ -222,22 +233,16 @@ impl Network for Wires {
         if let Some(error) = self.dial_error.get() {
             return Err(error);
         }
-        let (ours, theirs) = pipe(UNDER_WAY);
-        self.servers.borrow_mut().push_back(theirs);
-        self.dialled.wake();
-        Ok(Dialled {
-            stream: ours,
-            resumed: false,
-        })
+        self.connect()
     }
 
     async fn dial_undated(&self) -> Result<Undated<End>, DialError> {
-        let (not_before, not_after) = self.validity.get();
-        Ok(Undated {
-            stream: self.dial().await?.stream,
-            not_before,
-            not_after,
-        })
+        // That fails for dates alone.
+        if let Some(error) = self.dial_error.get().filter(|error| *error != DialError::Tls) {
+            return Err(error);
+        }
+        let Dialled { stream, validity, .. } = self.connect()?;
+        Ok(Undated { stream, validity })
     }
 
     fn accept(&self) -> impl Future<Output = Result<Accepted<End>, AcceptError>> {

@@ -108,15 +108,17 @@ fn identity_is_reset_once_for_each_number() {
     block_on(async {
         let identity = Record::ClientIdentity;
         device.store(identity, &[1; 100]).await.expect("stores");
-        device.store(Record::TimeFloor, &[2; 8]).await.expect("stores");
+        device.store(Record::TimeFloor, &[2; 9]).await.expect("stores");
+        device.store(Record::Seed, &[4; 8]).await.expect("stores");
         assert_eq!(device.reset_identity(5).await, Ok(true));
         assert_eq!(device.load(identity, &mut [0; 100]).await, None);
+        assert_eq!(device.load(Record::TimeFloor, &mut [0; 9]).await, None);
         device.store(identity, &[3; 100]).await.expect("stores");
         assert_eq!(device.reset_identity(5).await, Ok(false));
         assert_eq!(device.load(identity, &mut [0; 100]).await, Some(100));
         assert_eq!(device.reset_identity(6).await, Ok(true));
         assert_eq!(device.load(identity, &mut [0; 100]).await, None);
-        assert_eq!(device.load(Record::TimeFloor, &mut [0; 8]).await, Some(8));
+        assert_eq!(device.load(Record::Seed, &mut [0; 8]).await, Some(8));
     });
 }
 
@@ -131,7 +133,7 @@ fn with_secrets() -> Flash {
             identity[0] = record as u8;
             block_on(device.store(record, &identity)).expect("stores");
         }
-        block_on(device.store(Record::TimeFloor, &[round; 8])).expect("stores");
+        block_on(device.store(Record::Seed, &[round; 8])).expect("stores");
     }
     drop(device);
     flash
@@ -157,7 +159,7 @@ fn what_is_forgotten_is_nowhere_in_the_flash() {
     for record in Record::IDENTITY {
         assert_eq!(load(&device, record), []);
     }
-    assert_eq!(load(&device, Record::TimeFloor), [15; 8], "the rest is kept");
+    assert_eq!(load(&device, Record::Seed), [15; 8], "the rest is kept");
 }
 
 #[test]

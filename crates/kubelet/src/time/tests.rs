@@ -1,0 +1,394 @@
+//! What an agent does with hints, dates and floors.
+
+use super::*;
+use crate::status::with_report;
+use crate::testing::{End, START, TestAgent, Time, agent, settings};
+use embassy_futures::join::join;
+use embedded_io_async::{Read, Write};
+use picolet_kube::node::Node;
+use picolet_platform::Clock;
+use std::format;
+use std::string::String;
+
+/// An agent that does not know the time.
+fn ignorant() -> (TestAgent, Time) {
+    let (agent, time) = agent(settings());
+    agent.platform.time_source.set(TimeSource::Unknown);
+    (agent, time)
+}
+
+async fn request(end: &mut End) -> String {
+    let mut text = String::new();
+    while !text.ends_with("\r\n\r\n") {
+        let mut piece = [0; 256];
+        let read = end.read(&mut piece).await.expect("a request");
+        assert!(read > 0, "the node hung up");
+        text += core::str::from_utf8(&piece[..read]).expect("ASCII");
+    }
+    text
+}
+
+/// What the API server's answer says of the time.
+async fn answer(agent: &TestAgent, date: &str) -> (String, End) {
+    let mut end = agent.network.served().await;
+    let asked = request(&mut end).await;
+    let answer = format!("HTTP/1.1 401 Unauthorized\r\n{date}Content-Length: 0\r\n\r\n");
+    end.write_all(answer.as_bytes()).await.expect("the node reads");
+    (asked, end)
+}
+
+fn date(seconds: u64) -> String {
+    format!("Date: {}\r\n", Timestamp::from_seconds(seconds).http_date())
+}
+
+#[test]
+fn node_takes_the_time_of_a_server_when_it_fits_its_certificate() {
+    let (agent, time) = ignorant();
+    let now = START.seconds();
+    agent.network.validity.set(validity(now - 1, now + 1));
+    let (asked, _end) = time.alone(join(learn(&agent), answer(&agent, &date(now)))).1;
+    assert!(asked.starts_with("GET /version HTTP/1.1\r\n"), "{asked}");
+    assert_eq!(agent.now().seconds(), now);
+    assert_eq!(agent.platform.time_source.get(), TimeSource::ApiServer);
+}
+
+#[test]
+fn node_believes_no_date_when_the_certificate_is_not_valid_then() {
+    let (agent, time) = ignorant();
+    let now = START.seconds();
+    agent.network.validity.set(validity(now, now + 100));
+    let server = async {
+        for wrong in [
+            date(now - 1),
+            date(now + 101),
+            "Date: today\r\n".into(),
+            String::new(),
+        ] {
+            let (_, _end) = answer(&agent, &wrong).await;
+            time.sleep(Duration::from_millis(10)).await;
+            assert_eq!(agent.platform.time_source.get(), TimeSource::Unknown, "{wrong}");
+        }
+        answer(&agent, &date(now + 7)).await
+    };
+    let (_, _end) = time.alone(join(learn(&agent), server)).1;
+    assert!(agent.now().seconds() >= now + 7);
+    let lines = agent.platform.lines.borrow();
+    assert!(
+        lines[0].contains("it is 2026-11-22T11:59:59Z there, and the API server's certificate is valid from 2026-11-22T12:00:00Z"),
+        "{lines:?}"
+    );
+}
+
+fn validity(not_before: u64, not_after: u64) -> Lifetime {
+    Lifetime {
+        not_before,
+        not_after,
+    }
+}
+
+/// An agent whose clock is set by a hint that is `seconds` ahead.
+fn hinted(seconds: i64) -> (TestAgent, Time) {
+    let (agent, time) = agent_of(TimeSource::Hint);
+    let now = START.micros().saturating_add_signed(seconds * 1_000_000);
+    agent.platform.told.set((Timestamp::from_micros(now), time.now()));
+    (agent, time)
+}
+
+fn agent_of(source: TimeSource) -> (TestAgent, Time) {
+    let time = Time::default();
+    let machine = crate::testing::Machine::new(time.clone());
+    machine.time_source.set(source);
+    let network = crate::testing::Wires::default();
+    (
+        Agent::new(settings(), machine, network, crate::pods::NoRuntime),
+        time,
+    )
+}
+
+fn store_floor(agent: &TestAgent, record: &[u8]) {
+    let records = &agent.platform.records;
+    records
+        .borrow_mut()
+        .insert(Record::TimeFloor as u8, record.into());
+}
+
+fn stored_floor(agent: &TestAgent) -> Option<u64> {
+    let records = agent.platform.records.borrow();
+    let record = records.get(&(Record::TimeFloor as u8))?;
+    let record = record.as_slice().try_into().expect("of that length");
+    TimeFloor::from_record(record, Some(TimeFloor::BYTES)).map(|floor| floor.0)
+}
+
+fn head(seconds: u64) -> ResponseHead {
+    ResponseHead {
+        date: Some(Timestamp::from_seconds(seconds)),
+        ..ResponseHead::default()
+    }
+}
+
+/// When the API server's certificate is valid in these tests.
+fn valid() -> Lifetime {
+    validity(START.seconds() - 86_400, START.seconds() + 365 * 86_400)
+}
+
+/// The condition `TimeSynced` as the status has it.
+fn synced(agent: &TestAgent) -> (Truth, String, String) {
+    let mut found = None;
+    with_report(agent, &Node::default(), false, &mut |report| {
+        let condition = report.conditions.iter().find(|one| one.kind == "TimeSynced");
+        found = condition.map(|one| (one.status, one.reason.into(), one.message.into()));
+    });
+    found.expect("the condition")
+}
+
+/// Somebody with the key of a server's certificate that has expired.
+#[test]
+fn node_believes_no_server_when_its_certificate_expired_before_the_floor() {
+    let built = settings().built.seconds();
+    let kept = TimeFloor(START.seconds()).to_record();
+    for (record, floor) in [
+        (&[][..], built),
+        (&kept, START.seconds()),
+        (&TimeFloor(7).to_record(), built),
+        // A version that stored what a time server said.
+        (&START.seconds().to_le_bytes(), built),
+    ] {
+        let (agent, time) = ignorant();
+        store_floor(&agent, record);
+        agent.network.validity.set(validity(0, floor - 1));
+        let stolen = async {
+            let (_, _end) = answer(&agent, &date(floor - 10)).await;
+            time.sleep(Duration::from_millis(10)).await;
+        };
+        time.run(learn(&agent), stolen);
+        assert_eq!(agent.platform.time_source.get(), TimeSource::Unknown);
+        assert!(agent.now().seconds() >= floor);
+    }
+}
+
+#[test]
+fn node_drops_the_floor_when_it_contradicts_a_verified_server() {
+    let (agent, time) = ignorant();
+    let now = START.seconds();
+    store_floor(&agent, &TimeFloor(now + 86_400).to_record());
+    agent.network.validity.set(valid());
+    let (_, _end) = time.alone(join(learn(&agent), answer(&agent, &date(now)))).1;
+    assert_eq!(agent.now().seconds(), now);
+    let lines = agent.platform.lines.borrow();
+    assert!(
+        lines[0].starts_with("Warn time floor 2026-11-23T12:00:00Z dropped"),
+        "{lines:?}"
+    );
+    // It is replaced once an authenticated connection confirms the time.
+    time.run(keep(&agent), time.sleep(Duration::from_secs(61)));
+    assert_eq!(stored_floor(&agent), Some(now + 86_400));
+    agent.answered_at(&head(now + 61), valid(), Duration::ZERO);
+    time.run(keep(&agent), time.sleep(Duration::from_secs(61)));
+    assert_eq!(stored_floor(&agent), Some(now));
+}
+
+#[test]
+fn build_is_a_floor_when_the_server_is_before_it() {
+    let (agent, time) = ignorant();
+    let built = settings().built.seconds();
+    let (_, _end) = time
+        .alone(join(learn(&agent), answer(&agent, &date(built - 86_400))))
+        .1;
+    assert_eq!(agent.now().seconds(), built);
+}
+
+#[test]
+fn node_stores_the_time_only_when_a_verified_server_confirmed_it() {
+    let day = 86_400;
+    for (source, validity, expected) in [
+        (TimeSource::Hint, None, None),
+        (TimeSource::Hint, Some(Lifetime::UNVERIFIED), None),
+        (TimeSource::Hint, Some(valid()), Some(START.seconds() - 300)),
+        (TimeSource::ApiServer, Some(valid()), Some(START.seconds() - 300)),
+    ] {
+        let (agent, time) = agent_of(source);
+        // Ten years, by the time server.
+        let told = Timestamp::from_seconds(START.seconds() + 3650 * day);
+        agent.platform.told.set((told, time.now()));
+        if let Some(validity) = validity {
+            agent.answered_at(&head(START.seconds()), validity, Duration::ZERO);
+        }
+        time.run(keep(&agent), time.sleep(Duration::from_secs(7300)));
+        assert_eq!(stored_floor(&agent), expected, "{source:?}, {validity:?}");
+    }
+}
+
+#[test]
+fn floor_stays_below_the_end_when_a_certificate_expires_on_an_open_connection() {
+    let (agent, time) = agent_of(TimeSource::ApiServer);
+    let end = START.seconds() + 60;
+    for seconds in 0..600 {
+        agent.answered_at(&head(START.seconds() + seconds), validity(0, end), Duration::ZERO);
+        time.alone(time.sleep(Duration::from_secs(1)));
+    }
+    time.run(keep(&agent), time.sleep(Duration::from_secs(61)));
+    assert_eq!(stored_floor(&agent), Some(end - 300));
+}
+
+#[test]
+fn clock_follows_the_server_when_they_differ() {
+    let day = 86_400;
+    for (ahead, stepped) in [
+        (0, false),
+        (2, false),
+        (3, true),
+        (-2, false),
+        (-3, true),
+        (20 * day, true),
+        (-20 * day, true),
+        (3650 * day, true),
+    ] {
+        let (agent, _time) = hinted(ahead);
+        agent.answered_at(&head(START.seconds()), valid(), Duration::ZERO);
+        let off = agent.now().micros().abs_diff(START.micros());
+        assert_eq!(
+            off,
+            if stepped {
+                0
+            } else {
+                ahead.unsigned_abs() * 1_000_000
+            },
+            "{ahead} s"
+        );
+        let source = match stepped {
+            true => TimeSource::ApiServer,
+            false => TimeSource::Synchronized,
+        };
+        assert_eq!(agent.platform.time_source.get(), source, "{ahead} s");
+        let warned = agent
+            .platform
+            .lines
+            .borrow()
+            .iter()
+            .any(|line| line.starts_with("Warn"));
+        assert_eq!(warned, ahead.abs() > 300, "{ahead} s: {:?}", agent.platform.lines);
+    }
+}
+
+/// Its certificate begins later, by its own clock.
+#[test]
+fn node_writes_nothing_ahead_of_a_server_that_it_does_not_believe() {
+    let (agent, time) = hinted(0);
+    let behind = START.seconds() - 3 * 86_400;
+    agent.answered_at(&head(behind), valid(), Duration::ZERO);
+    assert_eq!(agent.now().seconds(), behind);
+    assert_eq!(agent.platform.now(), Some(UnixMicros(START.micros())));
+    assert_eq!(synced(&agent).0, Truth::False);
+    time.alone(time.sleep(Duration::from_secs(10)));
+    agent.answered_at(&head(behind + 10), valid(), Duration::ZERO);
+    assert_eq!(agent.now().seconds(), behind + 10);
+    agent.answered_at(&head(START.seconds() + 10), valid(), Duration::ZERO);
+    assert_eq!(agent.now().seconds(), START.seconds() + 10);
+    assert_eq!(synced(&agent).0, Truth::True);
+}
+
+/// The hint makes the verified handshake fail: the server's certificate seems to have expired.
+#[test]
+fn node_asks_without_dates_when_tls_fails_under_a_hint() {
+    let (agent, time) = hinted(3650 * 86_400);
+    agent.network.validity.set(valid());
+    agent.network.dial_error.set(Some(DialError::Tls));
+    let now = START.seconds();
+    let (confirmed, (asked, _end)) = time.alone(join(confirm(&agent), answer(&agent, &date(now))));
+    assert_eq!(confirmed, Ok(()));
+    assert!(!asked.contains("Authorization"), "{asked}");
+    assert_eq!(agent.now().seconds(), now);
+    // Nothing is asked again until TLS fails again.
+    assert_eq!(time.alone(confirm(&agent)), Ok(()));
+    assert!(time.alone(agent.dial()).is_err());
+    assert!(!agent.time.is_settled());
+}
+
+#[test]
+fn no_timestamp_is_sent_before_the_server_confirmed_the_time() {
+    let (agent, time) = hinted(20 * 86_400);
+    agent.network.validity.set(valid());
+    let node = async { join(crate::register::register(&agent), crate::events::run(&agent)).await };
+    let written = async {
+        agent.node_event(
+            picolet_kube::event::Severity::Normal,
+            "Starting",
+            format_args!("."),
+        );
+        let mut end = agent.network.served().await;
+        let first = request(&mut end).await;
+        assert!(first.starts_with("GET /version"), "{first}");
+        let head = format!(
+            "HTTP/1.1 200 OK\r\n{}Content-Length: 0\r\n\r\n",
+            date(START.seconds())
+        );
+        end.write_all(head.as_bytes()).await.expect("the node reads");
+        let mut text = String::new();
+        while !["POST /api/v1/nodes", "POST /api/v1/namespaces/default/events"]
+            .iter()
+            .all(|path| text.contains(path))
+        {
+            let begin = text.len();
+            while !text[begin..].ends_with('}') {
+                let mut piece = [0; 512];
+                let read = end.read(&mut piece).await.expect("a request");
+                text += core::str::from_utf8(&piece[..read]).expect("ASCII");
+            }
+            let refusal = format!(
+                "HTTP/1.1 404 x\r\n{}Content-Length: 0\r\n\r\n",
+                date(START.seconds())
+            );
+            end.write_all(refusal.as_bytes()).await.expect("the node reads");
+        }
+        text
+    };
+    let text = time.run(node, written);
+    assert!(text.contains("2026-11-22T12:00:0"), "{text}");
+    assert!(!text.contains("2026-12"), "{text}");
+}
+
+#[test]
+fn time_synced_ages_when_nothing_confirms_it() {
+    let (agent, time) = agent_of(TimeSource::Unknown);
+    assert_eq!(synced(&agent).1, "ClockNotSet");
+    let (agent, _) = agent_of(TimeSource::Hint);
+    assert_eq!(
+        (synced(&agent).0, &*synced(&agent).1),
+        (Truth::False, "ClockUnconfirmed")
+    );
+    drop(time);
+
+    let (agent, time) = hinted(0);
+    time.alone(time.sleep(Duration::from_secs(10)));
+    agent.answered_at(&head(START.seconds() + 10), valid(), Duration::ZERO);
+    assert_eq!((synced(&agent).0, &*synced(&agent).1), (Truth::True, "ClockSet"));
+    time.alone(time.sleep(CONFIRMATION));
+    assert_eq!(synced(&agent).0, Truth::True);
+    time.alone(time.sleep(Duration::from_secs(1)));
+    // Answers without a date, or with one that is not believed, confirm nothing.
+    agent.answered_at(&ResponseHead::default(), valid(), Duration::ZERO);
+    agent.answered_at(&head(1), valid(), Duration::ZERO);
+    let (truth, reason, message) = synced(&agent);
+    assert_eq!((truth, &*reason), (Truth::False, "ClockUnconfirmed"));
+    assert_eq!(
+        message,
+        "last confirmed by the API server at 2026-11-22T12:00:10Z"
+    );
+    agent.answered_at(&head(START.seconds() + 86_411), valid(), Duration::ZERO);
+    assert_eq!(synced(&agent).0, Truth::True);
+}
+
+#[test]
+fn transition_times_are_not_ahead_when_an_older_clock_was() {
+    let (agent, _) = agent(settings());
+    let mut node = Node::default();
+    let ahead = Timestamp::from_seconds(START.seconds() + 20 * 86_400);
+    node.conditions.push(picolet_kube::node::Condition {
+        kind: "TimeSynced".into(),
+        status: Truth::True,
+        last_transition: Some(ahead),
+    });
+    with_report(&agent, &node, false, &mut |report| {
+        assert!(report.conditions.iter().all(|one| one.last_transition == START));
+    });
+}
