@@ -99,8 +99,9 @@ fn server_is_refused_when_its_certificate_expired_before_the_time_floor() {
 fn timestamps_follow_the_server_when_the_system_clock_differs() {
     for (name, skew) in [("pico-behind", -3 * DAY), ("pico-ahead", 3 * DAY)] {
         let world = World::start(HostOptions::default());
-        world.with(|cluster| cluster.faults(|faults| faults.set_clock_skew(skew)));
-        let (node, _) = world.node(name, false);
+        world.with(move |cluster| cluster.faults(|faults| faults.set_clock_skew(skew)));
+        let (mut node, _) = world.node(name, false);
+        node.settings.built = Timestamp::from_seconds(1_700_000_000);
         let _running = spawn(node, None);
         eventually("a Lease", PATIENCE, || renewed(&world, name).is_some());
         let ahead = renewed(&world, name).expect("a Lease") - now() - skew;

@@ -44,6 +44,7 @@ use crate::pods::Runtime;
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::fmt;
+use core::pin::Pin;
 use judge::{Answer, Belief, differ, judge};
 use picolet_kube::Timestamp;
 use picolet_kube::http::ResponseHead;
@@ -137,8 +138,14 @@ pub(crate) async fn confirm<P: Platform, N: Network, R: Runtime>(
     if agent.time.is_settled() {
         return Ok(());
     }
+    // Out of line and on the heap: it is rarely needed, and several tasks call it.
+    let question: Pin<Box<dyn Future<Output = _> + '_>> = Box::pin(question(agent));
+    question.await
+}
+
+async fn question<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> Result<(), ApiError> {
     match agent.post(&Request::get(Resource::Version)).await {
-        Err(error @ ApiError::Dial(DialError::Tls)) => match Box::pin(ask(agent)).await {
+        Err(error @ ApiError::Dial(DialError::Tls)) => match ask(agent).await {
             Err(ApiError::Dial(DialError::Dated)) => Err(error),
             asked => asked,
         },
