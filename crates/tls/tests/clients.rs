@@ -1,6 +1,5 @@
 //! Whose certificate counts: only one of the client CA, valid now and for client authentication. Any other is as none.
 
-#[allow(missing_docs)]
 mod common;
 
 use common::oracle::Oracle;
