@@ -137,6 +137,8 @@ impl ClusterAddresses {
     pub(crate) fn add_service(&mut self, service: &Service) {
         let owner = format!("service {}", service.full_name()).into();
         service.hosts().for_each(|host| self.add_host(host, &owner));
+        // Pods of every namespace find it by that name too.
+        self.add_host(&service.short_name(), &owner);
     }
 
     pub(crate) fn add_service_cidr(&mut self, cidr: &ServiceCidr) {
@@ -174,6 +176,8 @@ impl ClusterAddresses {
 
     fn add_host(&mut self, host: &str, owner: &Rc<str>) {
         let owner = Rc::clone(owner);
+        // A name that is absolute is the same name.
+        let host = host.trim_end_matches('.');
         match host.parse::<IpAddr>() {
             Ok(address) => drop(self.addresses.entry(address.to_canonical()).or_insert(owner)),
             Err(_) => drop(self.names.entry(host.to_ascii_lowercase()).or_insert(owner)),

@@ -160,6 +160,11 @@ impl Service {
         format!("{}/{}", self.metadata.namespace, self.metadata.name)
     }
 
+    /// `name.namespace`, a name of the Service in pods.
+    pub(crate) fn short_name(&self) -> String {
+        format!("{}.{}", self.metadata.name, self.metadata.namespace)
+    }
+
     /// Every address and host name that leads to the Service.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
         let Self { spec, status, .. } = self;

@@ -104,7 +104,12 @@ fn check_name(name: &str, node: &Node, cluster: &ClusterAddresses) -> Result<(),
 fn cluster_name(name: &str) -> Option<&'static str> {
     let labels: Vec<&str> = name.split('.').collect();
     let (first, last) = (labels.first()?, labels.last()?);
-    if [first, last].contains(&&"localhost") || *last == "localdomain" {
+    // With the aliases in /etc/hosts of Debian (ip6-) and Fedora (localhost4).
+    let aliases = ["ip6-localhost", "ip6-loopback"];
+    if first.starts_with("localhost")
+        || aliases.contains(first)
+        || ["localhost", "localdomain"].contains(last)
+    {
         return Some("it means the machine that resolves it");
     }
     if first.starts_with("kubernetes") {

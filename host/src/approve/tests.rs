@@ -66,7 +66,7 @@ fn cluster() -> ClusterAddresses {
     cluster.add_node(&object(other));
     cluster.add_service(&object(json!({"metadata": {"name": "web", "namespace": "shop"},
         "spec": {"clusterIP": "172.20.0.9", "clusterIPs": ["172.20.0.9", "fd00:20::9"], "externalIPs": ["203.0.113.7"],
-            "loadBalancerIP": "203.0.113.9", "externalName": "db.example.org"},
+            "loadBalancerIP": "203.0.113.9", "externalName": "db.example.org."},
         "status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.8"}, {"hostname": "lb.example.org"}]}}})));
     cluster.add_service(&object(json!({"metadata": {"name": "headless", "namespace": "shop"},
         "spec": {"clusterIP": "None", "clusterIPs": ["None"]}, "status": {"loadBalancer": {"ingress": null}}})));
@@ -192,6 +192,8 @@ fn policy_refuses_the_name_of_a_node_when_it_means_something_else() {
     for (name, words) in [
         ("localhost", "the machine that resolves it"),
         ("localhost.localdomain", "the machine that resolves it"),
+        ("localhost6.localdomain6", "the machine that resolves it"),
+        ("ip6-loopback", "the machine that resolves it"),
         ("pico.localhost", "the machine that resolves it"),
         ("kubernetes", "for the API server"),
         ("kubernetes.default", "for the API server"),
@@ -207,6 +209,7 @@ fn policy_refuses_the_name_of_a_node_when_it_means_something_else() {
         ("other.example.org", "a name of node pico-2"),
         ("lb.example.org", "a name of service shop/web"),
         ("db.example.org", "a name of service shop/web"),
+        ("web.shop", "a name of service shop/web"),
     ] {
         let user = format!("system:node:{name}");
         let mut request = request(&user, NODES, &[name], &["192.0.2.15"]);
