@@ -313,6 +313,18 @@ fn private_key(pem: &[u8]) -> Result<PrivateKey<'static>> {
     )?)
 }
 
+/// Makes text of others fit for a terminal: without control sequences.
+pub(crate) fn printable(text: &str) -> String {
+    let visible = |c: char| {
+        if c.is_ascii_graphic() || c == ' ' {
+            c
+        } else {
+            '\u{fffd}'
+        }
+    };
+    text.chars().map(visible).collect()
+}
+
 /// The certificates in a PEM.
 fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
     ureq::tls::parse_pem(pem)
@@ -385,7 +397,9 @@ fn success(mut answer: Response<ureq::Body>) -> Result<String> {
         return Ok(text);
     }
     let status: Value = serde_json::from_str(&text).unwrap_or_default();
-    let message = status["message"].as_str().unwrap_or(text.trim()).to_owned();
+    let message = status["message"].as_str().unwrap_or(text.trim());
+    // It can be the answer of a node, through the API server.
+    let message = printable(&message.replace('\n', " "));
     Err(Refused { code, message }.into())
 }
 
@@ -469,6 +483,30 @@ mod tests {
         let paths = server.join().expect("no panic");
         assert!(listed.is_err_and(|error| is_too_large(&error)));
         assert_eq!(paths.last().map(String::as_str), Some("/l?limit=1"));
+    }
+
+    #[test]
+    fn refusal_has_no_control_sequences_when_a_node_wrote_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut lines = BufReader::new(stream.try_clone().expect("a stream")).lines();
+            while lines
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            let body = "no\u{1b}[2K\rnode/pico-1 forgets who it is";
+            let head = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n", body.len());
+            stream.write_all((head + body).as_bytes()).expect("an answer");
+        });
+        let client = Client::anonymous(&url, None).expect("a client");
+        let refused = client.get("/x").expect_err("refused").to_string();
+        server.join().expect("no panic");
+        assert_eq!(
+            refused,
+            "no\u{fffd}[2K\u{fffd}node/pico-1 forgets who it is (HTTP 403)"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! last is shown, and that it is so is said.
 
 use crate::clock;
-use crate::cluster::Client;
+use crate::cluster::{Client, printable};
 use anyhow::{Result, bail};
 use clap::Args;
 use picolet_devcluster::human_duration;
@@ -265,6 +265,8 @@ fn row(node: &Value, known: &Known, now: u64) -> [String; HEADINGS.len()] {
         ends(known.serving_ends),
         reset,
     ]
+    // Nodes write most of it themselves.
+    .map(|cell| printable(&cell))
 }
 
 /// Columns as kubectl sets them.
@@ -326,6 +328,9 @@ mod tests {
         let known = reported(&node, Some(NOW - 30));
         let cells = row(&node, &known, NOW);
         assert_eq!(cells[5..], ["about -65 dBm", "365d", "expired", "30s"]);
+        // A node chooses the text that it reports.
+        let hostile = json!({"status": {"nodeInfo": {"kubeletVersion": "v1-picolet.\u{1b}[2J"}}});
+        assert_eq!(row(&hostile, &Known::default(), NOW)[3], "v1-picolet.\u{fffd}[2J");
         // Nothing known is said to be so.
         let cells = row(&json!({}), &Known::default(), NOW);
         assert_eq!(cells[1], "NotReady");

@@ -14,7 +14,7 @@ pub(crate) use machine::MachineRecords;
 pub(crate) use request::{Asked, subject};
 
 use crate::clock;
-use crate::cluster::{Client, Refused, is_refused};
+use crate::cluster::{Client, Refused, is_refused, printable};
 use addresses::{Cidr, ClusterAddresses};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -123,18 +123,6 @@ pub(crate) fn namespace(text: &str) -> Result<String, &'static str> {
         Ok(name) if !name.contains('.') => Ok(name),
         _ => Err("a namespace has at most 63 lower-case letters, digits and '-'"),
     }
-}
-
-/// Text of others for a terminal: without control sequences.
-fn printable(text: &str) -> String {
-    let visible = |c: char| {
-        if c.is_ascii_graphic() || c == ' ' {
-            c
-        } else {
-            '\u{fffd}'
-        }
-    };
-    text.chars().map(visible).collect()
 }
 
 /// Approves what is there, and with `--watch` what comes.
