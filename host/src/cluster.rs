@@ -1,7 +1,7 @@
 //! A person's way to a cluster: the kubeconfig's server, and whom it says that they are.
 
 use crate::kubeconfig::{self, Person};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use picolet_tls::P256Key;
 use picolet_tls::x509::{self, certificates_from_pem};
 use rustls::pki_types::ServerName;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::fmt;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,8 +146,7 @@ impl Client {
             .with_no_client_auth();
         let name = ServerName::try_from(host.clone())?;
         let mut connection = ClientConnection::new(Arc::new(config), name)?;
-        let address = (host.as_str(), port).to_socket_addrs()?.next();
-        let mut stream = TcpStream::connect_timeout(&address.context("no address")?, REQUEST)?;
+        let mut stream = connect((host.as_str(), port).to_socket_addrs()?)?;
         stream.set_read_timeout(Some(REQUEST))?;
         stream.set_write_timeout(Some(REQUEST))?;
         while connection.is_handshaking() {
@@ -311,6 +310,18 @@ fn private_key(pem: &[u8]) -> Result<PrivateKey<'static>> {
     Ok(PrivateKey::from_pem(
         x509::pem("EC PRIVATE KEY", &der).as_bytes(),
     )?)
+}
+
+/// Connects to the first address that answers: `localhost` is two, and an API server may be at one of them only.
+fn connect(addresses: impl Iterator<Item = SocketAddr>) -> Result<TcpStream> {
+    let mut failure = anyhow!("its name has no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, REQUEST) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = anyhow!(error).context(address),
+        }
+    }
+    Err(failure)
 }
 
 /// Makes text of others fit for a terminal: without control sequences.
@@ -507,6 +518,19 @@ mod tests {
             refused,
             "no\u{fffd}[2K\u{fffd}node/pico-1 forgets who it is (HTTP 403)"
         );
+    }
+
+    #[test]
+    fn connection_is_made_when_only_the_last_address_answers() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let live = listener.local_addr().expect("an address");
+        let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let dead = closed.local_addr().expect("an address");
+        drop(closed);
+        let stream = connect([dead, live].into_iter()).expect("a connection");
+        assert_eq!(stream.peer_addr().expect("an address"), live);
+        let failed = connect([dead].into_iter()).expect_err("nobody is there");
+        assert!(format!("{failed:#}").contains(&dead.to_string()), "{failed:#}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ struct Record {
 
 #[derive(Deserialize)]
 struct RecordData {
-    #[serde(rename = "machineID")]
+    #[serde(rename = "machineID", default)]
     machine_id: String,
 }
 
@@ -125,5 +125,16 @@ impl<'a> MachineRecords<'a> {
         self.client
             .delete(&self.path(node))
             .with_context(|| format!("cannot delete {}", self.name(node)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_has_no_machine_id_when_its_key_is_missing() {
+        let record: Record = serde_json::from_str(r#"{"data": {"note": "x"}}"#).expect("a record");
+        assert_eq!(record.data.expect("data").machine_id, "");
     }
 }
