@@ -6,9 +6,9 @@ use picolet_tls::P256Key;
 use picolet_tls::x509::{self, certificates_from_pem};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use std::fmt;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
@@ -49,6 +49,70 @@ struct PageMetadata {
     resource_version: String,
     #[serde(default)]
     r#continue: String,
+}
+
+/// An object or a list of the API server, without `managedFields`. Only those can be nested deeper than a parser follows, and
+/// whoever writes an object chooses them.
+pub(crate) struct Object(pub(crate) Value);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(ObjectVisitor).map(Self)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Object(item)) = from.next_element()? {
+            items.push(item);
+        }
+        Ok(items.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some(key) = from.next_key::<String>()? {
+            if key == "managedFields" {
+                from.next_value::<IgnoredAny>()?;
+            } else {
+                fields.insert(key, from.next_value::<Object>()?.0);
+            }
+        }
+        Ok(fields.into())
+    }
 }
 
 impl Client {
@@ -201,7 +265,8 @@ impl Client {
     /// Reads a list page by page, and calls `each` for every object. Returns the list's resource version.
     ///
     /// Memory is bounded by one page. A page that is too large for one answer is requested again with half as many
-    /// objects, so that a few large objects do not make a list unreadable.
+    /// objects, so that a few large objects do not make a list unreadable. Where `each` takes so long that the list expires, it goes on
+    /// with objects as they are by then; a watch from the resource version is then told that it is too old.
     pub(crate) fn list<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -209,6 +274,7 @@ impl Client {
     ) -> Result<String> {
         let separator = if path.contains('?') { '&' } else { '?' };
         let (mut limit, mut rest) = (PAGE, String::new());
+        let mut version = None;
         loop {
             let page = format!("{path}{separator}limit={limit}{rest}");
             let text = match success(self.send(Method::GET, &page, None, REQUEST)?) {
@@ -216,18 +282,27 @@ impl Client {
                     limit /= 2;
                     continue;
                 }
-                text => text?,
+                Err(error) => match error.downcast::<Refused>()? {
+                    Refused {
+                        code: 410,
+                        r#continue,
+                        ..
+                    } if !r#continue.is_empty() => {
+                        rest = continue_at(&r#continue);
+                        continue;
+                    }
+                    refused => return Err(refused.into()),
+                },
+                Ok(text) => text,
             };
             let page: Page<T> = parse(path, &text)?;
             drop(text);
             page.items.into_iter().flatten().try_for_each(&mut each)?;
+            let version = version.get_or_insert(page.metadata.resource_version);
             if page.metadata.r#continue.is_empty() {
-                return Ok(page.metadata.resource_version);
+                return Ok(std::mem::take(version));
             }
-            rest = "&continue=".to_owned();
-            for byte in page.metadata.r#continue.bytes() {
-                let _ = write!(rest, "%{byte:02X}");
-            }
+            rest = continue_at(&page.metadata.r#continue);
         }
     }
 
@@ -353,12 +428,23 @@ fn roots(pem: &[u8]) -> Result<RootCerts> {
     Ok(RootCerts::new_with_certs(&authorities))
 }
 
+/// The parameter of a list that goes on at `token`.
+fn continue_at(token: &str) -> String {
+    let mut text = "&continue=".to_owned();
+    for byte in token.bytes() {
+        let _ = write!(text, "%{byte:02X}");
+    }
+    text
+}
+
 /// What the API server, or a node behind it, has against a request.
 #[derive(Debug)]
 pub(crate) struct Refused {
     /// The status of HTTP.
     pub(crate) code: u16,
     message: String,
+    /// Where a list that has expired goes on.
+    r#continue: String,
 }
 
 impl fmt::Display for Refused {
@@ -411,7 +497,14 @@ fn success(mut answer: Response<ureq::Body>) -> Result<String> {
     let message = status["message"].as_str().unwrap_or(text.trim());
     // It can be the answer of a node, through the API server.
     let message = printable(&message.replace('\n', " "));
-    Err(Refused { code, message }.into())
+    let r#continue = status["metadata"]["continue"].as_str().unwrap_or_default();
+    let r#continue = r#continue.to_owned();
+    Err(Refused {
+        code,
+        message,
+        r#continue,
+    }
+    .into())
 }
 
 fn parse<T: DeserializeOwned>(path: &str, text: &str) -> Result<T> {
@@ -419,7 +512,8 @@ fn parse<T: DeserializeOwned>(path: &str, text: &str) -> Result<T> {
 }
 
 fn object(answer: Response<ureq::Body>) -> Result<Value> {
-    Ok(serde_json::from_str(&success(answer)?).unwrap_or_default())
+    let parsed: Result<Object, _> = serde_json::from_str(&success(answer)?);
+    Ok(parsed.map(|Object(value)| value).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -447,8 +541,12 @@ mod tests {
                     break;
                 }
                 let body = answer(&path);
+                let status = match body.contains("\"code\": 410") {
+                    true => "410 Gone",
+                    false => "200 OK",
+                };
                 let head = format!(
-                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
                     body.len()
                 );
                 // A client that has read enough hangs up.
@@ -486,6 +584,36 @@ mod tests {
     }
 
     #[test]
+    fn list_goes_on_when_it_expires() {
+        let (url, server) = serve(|path| match path {
+            "/l?limit=250" => {
+                r#"{"metadata": {"resourceVersion": "7", "continue": "old"}, "items": [1]}"#.into()
+            }
+            "/l?limit=250&continue=%6F%6C%64" => {
+                r#"{"kind": "Status", "metadata": {"continue": "new"}, "code": 410}"#.into()
+            }
+            "/l?limit=250&continue=%6E%65%77" => {
+                r#"{"metadata": {"resourceVersion": "9"}, "items": [2]}"#.into()
+            }
+            // Without a place to go on at it is at an end.
+            _ => r#"{"kind": "Status", "metadata": {}, "code": 410}"#.into(),
+        });
+        let client = Client::anonymous(&url, None).expect("a client");
+        let mut found = Vec::new();
+        let version = client.list("/l", |number: u32| {
+            found.push(number);
+            Ok(())
+        });
+        let lost = client.list("/m", |_: Value| Ok(()));
+        let _ = client.get("/end");
+        server.join().expect("no panic");
+        // What came before the second page is missing in it: a watch has to begin at the first one's version.
+        assert_eq!(version.expect("a list"), "7");
+        assert_eq!(found, [1, 2]);
+        assert!(lost.is_err_and(|error| is_refused(&error, 410)));
+    }
+
+    #[test]
     fn list_fails_when_one_object_is_too_large() {
         let (url, server) = serve(|_| " ".repeat(11 << 20));
         let client = Client::anonymous(&url, None).expect("a client");
@@ -494,6 +622,19 @@ mod tests {
         let paths = server.join().expect("no panic");
         assert!(listed.is_err_and(|error| is_too_large(&error)));
         assert_eq!(paths.last().map(String::as_str), Some("/l?limit=1"));
+    }
+
+    #[test]
+    fn objects_are_read_when_their_managed_fields_are_nested_deeply() {
+        let fields = "{\"f:x\":".repeat(1000) + "{}" + &"}".repeat(1000);
+        let text = format!(
+            r#"{{"items": [{{"metadata": {{"managedFields": [{{"fieldsV1": {fields}}}], "name": "x"}}, "n": [1, -1, 0.5, true, null]}}]}}"#
+        );
+        assert!(serde_json::from_str::<Value>(&text).is_err());
+        let Object(read) = serde_json::from_str(&text).expect("an object");
+        let expected =
+            serde_json::json!({"items": [{"metadata": {"name": "x"}, "n": [1, -1, 0.5, true, null]}]});
+        assert_eq!(read, expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! last is shown, and that it is so is said.
 
 use crate::clock;
-use crate::cluster::{Client, printable};
+use crate::cluster::{Client, Object, printable};
 use anyhow::{Result, bail};
 use clap::Args;
 use picolet_devcluster::human_duration;
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         },
         None => {
             let mut nodes = Vec::new();
-            client.list("/api/v1/nodes", |node| {
+            client.list("/api/v1/nodes", |Object(node)| {
                 nodes.extend(Some(node).filter(is_picolet));
                 Ok(())
             })?;
@@ -151,7 +151,7 @@ fn ask(client: &Client, nodes: &[Value]) -> Vec<Result<String>> {
 fn starts(client: &Client) -> BTreeMap<String, u64> {
     let selector = "fieldSelector=involvedObject.kind%3DNode,reason%3DStarting";
     let mut starts = BTreeMap::new();
-    let _ = client.list(&format!("/api/v1/events?{selector}"), |event: Value| {
+    let _ = client.list(&format!("/api/v1/events?{selector}"), |Object(event)| {
         let Some(name) = event["involvedObject"]["name"].as_str() else {
             return Ok(());
         };

@@ -4,7 +4,7 @@
 //! certificates; where it cannot be reached, the last lines say what to do at the board.
 
 use crate::approve::{self, Asked, MachineRecords, REQUESTS, subject};
-use crate::cluster::{Client, is_refused};
+use crate::cluster::{Client, Object, is_refused};
 use crate::nodes::{is_picolet, is_ready};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     delete(format!("node/{name}"), path)?;
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     delete(format!("lease/{name}"), format!("{leases}/{name}"))?;
-    client.list(REQUESTS, |request: Value| {
+    client.list(REQUESTS, |Object(request)| {
         if !is_of(&request, name) {
             return Ok(());
         }
@@ -191,7 +191,7 @@ fn pods(client: &Client, node: &str) -> Result<Vec<Value>> {
     let mut pods = Vec::new();
     client.list(
         &format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{node}"),
-        |pod| {
+        |Object(pod)| {
             pods.extend(Some(pod).filter(|pod| fate(pod) != Fate::Stays));
             Ok(())
         },

@@ -14,13 +14,15 @@ pub(crate) use machine::MachineRecords;
 pub(crate) use request::{Asked, subject};
 
 use crate::clock;
-use crate::cluster::{Client, Refused, is_refused, printable};
+use crate::cluster::{Client, Object, Refused, is_refused, printable};
 use addresses::{Cidr, ClusterAddresses};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use objects::Node;
+use objects::{Node, Request};
 use picolet_kube::Timestamp;
 use policy::Exceptions;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Read};
 use std::net::IpAddr;
@@ -95,6 +97,9 @@ const WAIT: Duration = Duration::from_secs(30);
 const ADDRESSES_AGE: Duration = Duration::from_secs(5);
 /// The longest event of a watch: several times the largest object of an API server.
 const EVENT_LIMIT: u64 = 10 << 20;
+/// The largest CertificateSigningRequest, in JSON, that is read in full. A node's has 2 or 3 KiB. The API server stores them up to some
+/// MB, and those take many times that to parse.
+const REQUEST_LIMIT: usize = 32 << 10;
 
 /// A duration in seconds, minutes or hours.
 fn duration(text: &str) -> Result<Duration, &'static str> {
@@ -137,7 +142,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Decides about the request that `--csr` names.
 fn approve_one(arguments: &Arguments, name: &str) -> Result<()> {
     let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
-    let request = client.find(&format!("{REQUESTS}/{name}"))?;
+    let request: Option<Box<RawValue>> = client.find_as(&format!("{REQUESTS}/{name}"))?;
     let request = request
         .with_context(|| format!("--csr {name}: there is no such request; kubectl get csr lists them"))?;
     match Approver::new(&client, arguments).consider(&request)? {
@@ -224,18 +229,24 @@ fn watch(arguments: &Arguments, begun: &mut bool) -> Result<()> {
     );
     let mut events = client.stream(&path, WATCH + Duration::from_secs(20))?;
     while let Some(event) = next_event(&mut events)? {
-        if event["type"] == "ERROR" {
-            break;
-        }
-        if event["type"] != "DELETED" {
-            approver.consider_or_refuse(&event["object"])?;
+        match &*event.kind {
+            "ERROR" => break,
+            "DELETED" => {}
+            _ => drop(approver.consider_or_refuse(&event.object)?),
         }
     }
     Ok(())
 }
 
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    object: Box<RawValue>,
+}
+
 /// Reads an event of a watch; `None` where it ends.
-fn next_event(events: &mut impl BufRead) -> Result<Option<Value>> {
+fn next_event(events: &mut impl BufRead) -> Result<Option<Event>> {
     let mut line = Vec::new();
     // A watch that breaks off has ended.
     let read = events.take(EVENT_LIMIT).read_until(b'\n', &mut line);
@@ -249,6 +260,20 @@ fn next_event(events: &mut impl BufRead) -> Result<Option<Value>> {
     serde_json::from_slice(&line)
         .map(Some)
         .context("the API server sent no event")
+}
+
+/// Reads all of a request, unless it is larger than any of a node.
+fn read_request(object: &RawValue) -> Result<Value, String> {
+    let size = object.get().len();
+    if size > REQUEST_LIMIT {
+        return Err(format!(
+            "it has {size} bytes, and that of a node has at most {REQUEST_LIMIT}"
+        ));
+    }
+    let parsed: Result<Object, _> = serde_json::from_str(object.get());
+    parsed
+        .map(|Object(value)| value)
+        .map_err(|error| format!("it cannot be read: {error}"))
 }
 
 fn selector() -> String {
@@ -328,7 +353,7 @@ impl<'a> Approver<'a> {
     fn consider_pending(&mut self) -> Result<(Tally, String)> {
         let client = self.client;
         let mut tally = Tally::default();
-        let version = client.list(&format!("{REQUESTS}?{}", selector()), |request: Value| {
+        let version = client.list(&format!("{REQUESTS}?{}", selector()), |request: Box<RawValue>| {
             tally.add(&self.consider_or_refuse(&request)?);
             Ok(())
         })?;
@@ -336,10 +361,10 @@ impl<'a> Approver<'a> {
     }
 
     /// Decides about one request. What the API server refuses for this one must not keep others from being approved.
-    fn consider_or_refuse(&mut self, request: &Value) -> Result<Decision> {
+    fn consider_or_refuse(&mut self, request: &RawValue) -> Result<Decision> {
         match self.consider(request) {
             Err(error) if error.is::<Refused>() => {
-                let name = request["metadata"]["name"].as_str().unwrap_or("");
+                let name = Request::read(request)?.name().to_owned();
                 println!("{name}: not approved: {}", printable(&format!("{error:#}")));
                 Ok(Decision::Refused(error.to_string()))
             }
@@ -348,22 +373,26 @@ impl<'a> Approver<'a> {
     }
 
     /// Decides about one request.
-    fn consider(&mut self, request: &Value) -> Result<Decision> {
-        let user = request["spec"]["username"].as_str().unwrap_or("");
+    fn consider(&mut self, object: &RawValue) -> Result<Decision> {
+        let request = Request::read(object)?;
+        let (name, user) = (request.name(), request.username());
         let node = user.strip_prefix("system:node:").unwrap_or("");
         let only = self.arguments.node.as_deref();
-        let undecided = request["status"]["conditions"]
-            .as_array()
-            .is_none_or(Vec::is_empty);
-        if !undecided || request["spec"]["signerName"] != SERVING || only.is_some_and(|only| only != node) {
+        if request.is_decided() || request.signer() != SERVING || only.is_some_and(|only| only != node) {
             return Ok(Decision::None);
         }
-        let name = request["metadata"]["name"].as_str().unwrap_or("");
-        if let Err(why) = self.judge(name, request, user, node)? {
+        let refuse = |why: String| {
             println!("{name}: not approved: {}", printable(&why));
-            return Ok(Decision::Refused(why));
+            Ok(Decision::Refused(why))
+        };
+        let object = match read_request(object) {
+            Ok(object) => object,
+            Err(why) => return refuse(why),
+        };
+        match self.judge(name, &object, user, node)? {
+            Ok(()) => self.approve(name, object),
+            Err(why) => refuse(why),
         }
-        self.approve(name, request)
     }
 
     /// Whether a request can be approved. The inner error says why not.
@@ -398,7 +427,7 @@ impl<'a> Approver<'a> {
         records.check(node, found.machine_id())
     }
 
-    fn approve(&self, name: &str, request: &Value) -> Result<Decision> {
+    fn approve(&self, name: &str, mut approval: Value) -> Result<Decision> {
         let Exceptions { names, addresses } = &self.exceptions;
         let addresses = addresses.iter().map(IpAddr::to_string);
         let exceptions: Vec<String> = names.iter().cloned().chain(addresses).collect();
@@ -409,7 +438,6 @@ impl<'a> Approver<'a> {
                 exceptions.join(", ")
             ),
         };
-        let mut approval = request.clone();
         let now = Timestamp::from_micros(clock::system().map_or(0, |now| now.0));
         approval["kind"] = "CertificateSigningRequest".into();
         approval["apiVersion"] = "certificates.k8s.io/v1".into();

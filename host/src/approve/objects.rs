@@ -1,15 +1,96 @@
 //! The fields of API objects that an approval depends on. All else in them is skipped while they are parsed.
 
+use anyhow::{Context, Result};
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
 /// Addresses, names or networks that are read of one object. Nodes and tenants write these lists themselves; a real
 /// object has a few.
 const LIMIT: usize = 256;
 
-/// Reads `null` as the default, as Kubernetes writes empty lists of some kinds.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
+/// Entries of a list that are kept while an object is parsed: as many as an EndpointSlice can have. A Service of the size that the API
+/// server stores has 100,000.
+const LONGEST_LIST: usize = 1000;
+
+/// Reads the beginning of a list, and `null` as an empty one, as Kubernetes writes lists of some kinds.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    from.deserialize_any(ListVisitor(PhantomData))
+}
+
+struct ListVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Vec<T>, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < LONGEST_LIST {
+            match from.next_element()? {
+                Some(item) => items.push(item),
+                None => return Ok(items),
+            }
+        }
+        while from.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(items)
+    }
+}
+
+/// A CertificateSigningRequest, as far as it has to be known before its size is.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct Request {
+    metadata: Metadata,
+    spec: RequestSpec,
+    status: RequestStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RequestSpec {
+    username: String,
+    signer_name: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RequestStatus {
+    #[serde(deserialize_with = "list")]
+    conditions: Vec<IgnoredAny>,
+}
+
+impl Request {
+    pub(crate) fn read(object: &RawValue) -> Result<Self> {
+        serde_json::from_str(object.get()).context("the API server sent no CertificateSigningRequest")
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.metadata.name
+    }
+
+    /// Who made the request.
+    pub(crate) fn username(&self) -> &str {
+        &self.spec.username
+    }
+
+    pub(crate) fn signer(&self) -> &str {
+        &self.spec.signer_name
+    }
+
+    /// Whether it is approved, denied or failed.
+    pub(crate) fn is_decided(&self) -> bool {
+        !self.status.conditions.is_empty()
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -33,7 +114,7 @@ pub(crate) struct Node {
 struct NodeSpec {
     #[serde(rename = "podCIDR")]
     pod_cidr: String,
-    #[serde(rename = "podCIDRs", deserialize_with = "or_default")]
+    #[serde(rename = "podCIDRs", deserialize_with = "list")]
     pod_cidrs: Vec<String>,
 }
 
@@ -41,9 +122,9 @@ struct NodeSpec {
 #[serde(default, rename_all = "camelCase")]
 struct NodeStatus {
     node_info: NodeInfo,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "list")]
     addresses: Vec<NodeAddress>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "list")]
     conditions: Vec<Condition>,
 }
 
@@ -125,9 +206,9 @@ pub(crate) struct Service {
 struct ServiceSpec {
     #[serde(rename = "clusterIP")]
     cluster_ip: String,
-    #[serde(rename = "clusterIPs", deserialize_with = "or_default")]
+    #[serde(rename = "clusterIPs", deserialize_with = "list")]
     cluster_ips: Vec<String>,
-    #[serde(rename = "externalIPs", deserialize_with = "or_default")]
+    #[serde(rename = "externalIPs", deserialize_with = "list")]
     external_ips: Vec<String>,
     #[serde(rename = "loadBalancerIP")]
     load_balancer_ip: String,
@@ -143,7 +224,7 @@ struct ServiceStatus {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct LoadBalancer {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "list")]
     ingress: Vec<Ingress>,
 }
 
@@ -193,7 +274,7 @@ pub(crate) struct ServiceCidr {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ServiceCidrSpec {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "list")]
     cidrs: Vec<String>,
 }
 
@@ -211,14 +292,14 @@ impl ServiceCidr {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct EndpointSlice {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "list")]
     endpoints: Vec<Endpoint>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Endpoint {
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "list")]
     addresses: Vec<String>,
 }
 
@@ -226,5 +307,20 @@ impl EndpointSlice {
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
         let all = self.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
         all.map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn lists_are_cut_when_they_are_longer_than_any_real_one() {
+        let addresses: Vec<String> = (0..100_000).map(|_| "192.0.2.1".to_owned()).collect();
+        let service = json!({"spec": {"clusterIP": "10.96.0.7", "externalIPs": addresses}});
+        let service: Service = serde_json::from_value(service).expect("a Service");
+        assert_eq!(service.spec.external_ips.len(), LONGEST_LIST);
+        assert_eq!(service.hosts().next(), Some("10.96.0.7"));
     }
 }

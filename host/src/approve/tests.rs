@@ -327,6 +327,38 @@ fn requests_are_refused_when_there_is_more_than_one_block() {
     assert_eq!(Asked::read(&request), Asked::read(&good));
 }
 
+fn raw(value: &Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("JSON")
+}
+
+#[test]
+fn requests_are_refused_when_they_are_larger_than_those_of_nodes() {
+    let mut request = request(USER, NODES, &["pico-1"], &["192.0.2.15"]);
+    assert_eq!(read_request(&raw(&request)), Ok(request.clone()));
+    request["metadata"]["finalizers"] = (0..10_000).map(|number| format!("x/{number}")).collect();
+    let refused = read_request(&raw(&request)).expect_err("too large");
+    assert!(refused.contains("at most 32768"), "{refused}");
+    let head = Request::read(&raw(&request)).expect("a request");
+    assert_eq!(
+        (head.name(), head.username(), head.signer()),
+        ("csr", USER, SERVING)
+    );
+    assert!(!head.is_decided());
+}
+
+#[test]
+fn requests_are_read_when_their_managed_fields_are_nested_deeply() {
+    let request = request(USER, NODES, &["pico-1"], &["192.0.2.15"]);
+    let fields = "{\"f:x\":".repeat(1000) + "{}" + &"}".repeat(1000);
+    let deep = format!("{{\"managedFields\":[{{\"fieldsV1\":{fields}}}],");
+    let text = raw(&request)
+        .get()
+        .replacen("\"metadata\":{", &format!("\"metadata\":{deep}"), 1);
+    let deep = RawValue::from_string(text).expect("JSON");
+    assert_eq!(Request::read(&deep).expect("a request").name(), "csr");
+    assert_eq!(read_request(&deep), Ok(request));
+}
+
 #[test]
 fn exceptions_allow_exactly_what_they_name() {
     let exceptions = |names: &[&str], addresses: &[&str]| Exceptions {
@@ -451,9 +483,9 @@ fn text_of_others_has_no_control_sequences_when_it_is_printed() {
 
 #[test]
 fn events_are_bounded() {
-    let mut events = &b"{\"type\":\"ADDED\"}\n{\"type\""[..];
+    let mut events = &b"{\"type\":\"ADDED\",\"object\":{}}\n{\"type\""[..];
     let event = next_event(&mut events).expect("an event").expect("one");
-    assert_eq!(event["type"], "ADDED");
+    assert_eq!(event.kind, "ADDED");
     assert!(next_event(&mut events).is_err(), "half an event");
     assert!(next_event(&mut events).expect("the end").is_none());
     let endless = std::io::repeat(b'x');

@@ -289,3 +289,52 @@ pub(super) fn machine_record_holds(case: &Case<'_>) -> Result<()> {
     ensure!(retired.status.success(), "{retired:?}");
     Ok(())
 }
+
+pub(super) fn hostile_requests_hold_up_no_other(case: &Case<'_>) -> Result<()> {
+    let thief = Thief::new(case)?;
+    let own = thief.name.as_str();
+    let address = "198.51.100.15";
+    thief.register("own-machine", None, &[("InternalIP", address)])?;
+
+    // Deeper than a JSON parser follows.
+    let mut deep = thief.serving("deep", &[own], &[address])?;
+    let mut fields = json!({});
+    for _ in 0..300 {
+        fields = json!({"f:x": fields});
+    }
+    let managed = |version: &str| {
+        json!([{"manager": "x", "operation": "Update", "fieldsType": "FieldsV1", "apiVersion": version,
+            "time": "2026-01-01T00:00:00Z", "fieldsV1": fields}])
+    };
+    deep["metadata"]["managedFields"] = managed("certificates.k8s.io/v1");
+    let node = json!({"metadata": {"managedFields": managed("v1")}});
+    let url = format!("{}/api/v1/nodes/{own}", thief.server);
+    let changed = thief.caller.merge(&url, &node.to_string())?;
+    ensure!(changed.status == 200, "{changed:?}");
+    // As large as the API server stores it.
+    let mut large = thief.serving("large", &[own], &[address])?;
+    let finalizers: Vec<Value> = (0..60_000).map(|number| format!("x/{number}").into()).collect();
+    large["metadata"]["finalizers"] = finalizers.into();
+    for request in [&deep, &large] {
+        thief
+            .kubectl
+            .run_with_input(["create", "--filename=-"], &request.to_string())?;
+    }
+    thief.ask("own", &[own], &[address])?;
+
+    let output = picolet(case, &["approve", own])?;
+    let said = said(&output);
+    // Apart from its nesting, the deep one is in order.
+    for request in ["own", "deep"] {
+        wait_issued(case, &format!("{own}-{request}")).with_context(|| said.clone())?;
+    }
+    let large = format!("{own}-large");
+    ensure!(is_undecided(case, &large)?, "{large} was decided");
+    ensure!(
+        said.contains(&format!("{large}: not approved: it has ")),
+        "{said}"
+    );
+    let retired = picolet(case, &["retire", own, "--force", "--timeout=2"])?;
+    ensure!(retired.status.success(), "{retired:?}");
+    Ok(())
+}

@@ -20,6 +20,11 @@ use crate::{Entry, beside};
 pub(crate) const CASES: &[Entry] = &[
     beside("confined_by_the_api_server", attempts::confined_by_the_api_server).only_linux(CERTIFICATE),
     beside("claims_are_refused", approver::claims_are_refused).only_linux(CERTIFICATE),
+    beside(
+        "hostile_requests_hold_up_no_other",
+        approver::hostile_requests_hold_up_no_other,
+    )
+    .only_linux(CERTIFICATE),
     beside("machine_record_holds", approver::machine_record_holds).only_linux(CERTIFICATE),
 ];
 
