@@ -180,23 +180,21 @@ impl Watched {
             Ok(pair) => pair.digest(),
             Err(error) => Sha256::digest(format!("{error:#}")).into(),
         };
-        if self.reported == Some(digest) {
-            return None;
-        }
+        // Each time, since a certificate that is not valid yet becomes so while its file stays the same.
         let checked = read.and_then(|pair| Ok((pair.checked(self.purpose(), node, now)?, pair)));
-        Some(match checked {
+        match checked {
             Ok(((identity, not_after), pair)) => {
                 self.pair = pair;
                 self.not_after = not_after;
                 self.reported = None;
                 self.expiry_reported = false;
-                Change::Renewed(identity, not_after)
+                Some(Change::Renewed(identity, not_after))
             }
             Err(error) => {
-                self.reported = Some(digest);
-                Change::Unusable(error)
+                let is_new = self.reported.replace(digest) != Some(digest);
+                is_new.then_some(Change::Unusable(error))
             }
-        })
+        }
     }
 
     /// Whether the certificate in use has expired and nobody was told yet.
@@ -314,6 +312,34 @@ mod tests {
         std::fs::remove_file(folder.path().join("key")).expect("the file");
         assert!(matches!(watched.look("pico-1", now), Some(Change::Unusable(_))));
         assert!(watched.look("pico-1", now).is_none(), "it was reported");
+        assert_eq!(watched.pair().certificate, new.certificate_pem.as_bytes());
+    }
+
+    #[test]
+    fn renewed_pair_is_taken_once_it_is_valid() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let pki = Pki::new().expect("an authority");
+        let [old, new] = [(), ()].map(|()| pki.node("pico-1").expect("a certificate"));
+        let origin = Origin::Files {
+            purpose: Purpose::Client,
+            certificate: put(folder.path(), "crt", &old.certificate_pem),
+            key: put(folder.path(), "key", &old.key_pem),
+        };
+        let pair = origin.read("pico-1").expect("a pair");
+        let mut watched = Watched::new(origin, pair).expect("a pair");
+        put(folder.path(), "crt", &new.certificate_pem);
+        put(folder.path(), "key", &new.key_pem);
+        // By this machine's clock, which is behind, it is not valid yet.
+        let early = Some(1_000_000_000);
+        match watched.look("pico-1", early) {
+            Some(Change::Unusable(error)) => {
+                assert!(error.to_string().contains("not valid before"), "{error}")
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(watched.look("pico-1", early).is_none(), "it was reported");
+        let now = crate::clock::system().map(picolet_platform::UnixMicros::seconds);
+        assert!(matches!(watched.look("pico-1", now), Some(Change::Renewed(..))));
         assert_eq!(watched.pair().certificate, new.certificate_pem.as_bytes());
     }
 }
