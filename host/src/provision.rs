@@ -214,7 +214,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     }
     target.deliver(&arguments.node_name, block)?;
     if let Some(onboarding) = &cluster.onboarding {
-        onboarding.keep_token();
+        onboarding.keep_token()?;
     }
     Ok(())
 }

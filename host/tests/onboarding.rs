@@ -30,6 +30,11 @@ impl Deref for Api {
 
 impl Api {
     fn start() -> Self {
+        Self::that_creates_with("200 OK")
+    }
+
+    /// One that answers so when it has created an object.
+    fn that_creates_with(status: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let server = format!("http://{}", listener.local_addr().expect("an address"));
         let secrets = Arc::<Mutex<Vec<String>>>::default();
@@ -37,7 +42,7 @@ impl Api {
         std::thread::spawn(move || {
             for socket in listener.incoming() {
                 let kept = kept.clone();
-                std::thread::spawn(move || answer_all(&socket.expect("a client"), &kept));
+                std::thread::spawn(move || answer_all(&socket.expect("a client"), &kept, status));
             }
         });
         let folder = Folder::new();
@@ -62,7 +67,7 @@ impl Api {
 }
 
 /// Answers the requests of one connection.
-fn answer_all(mut socket: &TcpStream, secrets: &Mutex<Vec<String>>) {
+fn answer_all(mut socket: &TcpStream, secrets: &Mutex<Vec<String>>, created: &str) {
     let mut reader = BufReader::new(socket);
     loop {
         let mut head = Vec::new();
@@ -80,8 +85,12 @@ fn answer_all(mut socket: &TcpStream, secrets: &Mutex<Vec<String>>) {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let mut secrets = secrets.lock().expect("the names");
         let mut words = head.split(' ');
+        let mut status = "200 OK";
         match words.next() {
-            Some("post") => secrets.push(body["metadata"]["name"].as_str().expect("a name").to_owned()),
+            Some("post") => {
+                secrets.push(body["metadata"]["name"].as_str().expect("a name").to_owned());
+                status = created;
+            }
             Some("delete") => {
                 let path = words.next().expect("a path");
                 secrets.retain(|name| !path.ends_with(&format!("/secrets/{name}")));
@@ -89,7 +98,8 @@ fn answer_all(mut socket: &TcpStream, secrets: &Mutex<Vec<String>>) {
             _ => {}
         }
         drop(secrets);
-        let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+        let answer =
+            format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}");
         socket.write_all(answer.as_bytes()).expect("an answer");
     }
 }
@@ -150,6 +160,18 @@ fn token_is_revoked_when_the_settings_are_not_delivered() {
         "{said}"
     );
     assert_eq!(api.tokens(), <[String; 0]>::default());
+}
+
+#[test]
+fn token_is_revoked_when_the_server_fails_after_it_has_created_it() {
+    let api = Api::that_creates_with("504 Gateway Timeout");
+    let said = api.refused(provision(&api, &["--output=s.uf2"]));
+    assert!(
+        said.contains("HTTP 504") && said.contains("the bootstrap token is revoked"),
+        "{said}"
+    );
+    assert_eq!(api.tokens(), <[String; 0]>::default());
+    assert!(!api.path("s.uf2").exists());
 }
 
 #[test]

@@ -408,6 +408,15 @@ impl Drop for Finish<'_> {
 
 /// A board on a pseudo-terminal, while `work` is done with its path: what it was told, and whether it restarted.
 fn on_a_terminal<T>(console: Option<Console>, work: impl FnOnce(&Path) -> T) -> (T, Vec<u8>, bool) {
+    on_a_terminal_until(None, console, work)
+}
+
+/// The same; `last` is what it answers when it is to restart.
+fn on_a_terminal_until<T>(
+    last: Option<&str>,
+    console: Option<Console>,
+    work: impl FnOnce(&Path) -> T,
+) -> (T, Vec<u8>, bool) {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
     grantpt(&master).expect("granted");
@@ -433,8 +442,9 @@ fn on_a_terminal<T>(console: Option<Console>, work: impl FnOnce(&Path) -> T) -> 
                     if let Some(answer) = block_on(console.take(*byte, &mut flash)) {
                         // Its log goes on.
                         let text = format!("level=info msg=\"a line\"\r\n{}", answer.line);
-                        line.write_all(text.as_bytes()).expect("written");
                         restarted |= answer.then == Then::Restart;
+                        let text = if restarted { last.unwrap_or(&text) } else { &text };
+                        line.write_all(text.as_bytes()).expect("written");
                     }
                 }
             }
@@ -457,6 +467,18 @@ fn a_board_is_told_over_its_serial_line() {
         folder.provision(&with(&["--board=pico-w", &line]))
     });
     assert!(made && restarted && said.contains("restarts"), "{said}");
+    expect_usual(&Settings::read(&flash).expect("settings"));
+}
+
+#[test]
+fn settings_are_delivered_when_the_line_breaks_after_the_board_has_them() {
+    let folder = Folder::new();
+    let console = Some(Console::new("pico-w"));
+    let ((made, said), flash, restarted) = on_a_terminal_until(Some("% ?\r\n"), console, |path| {
+        let line = format!("--serial={}", path.display());
+        folder.provision(&with(&["--board=pico-w", &line]))
+    });
+    assert!(made && restarted, "{said}");
     expect_usual(&Settings::read(&flash).expect("settings"));
 }
 

@@ -48,9 +48,10 @@ impl Revocable {
         self.path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Deletes it, if there is one.
+    /// Deletes it, if there is one. The lock is held until then: nobody goes on, or ends the program, in between.
     fn revoke(&self) {
-        let Some(path) = self.lock().take() else { return };
+        let mut held = self.lock();
+        let Some(path) = held.take() else { return };
         let name = path.rsplit('/').next().unwrap_or_default();
         match self.client.delete(&path) {
             Ok(true) => eprintln!("note: the bootstrap token is revoked: Secret {name} is deleted"),
@@ -200,15 +201,23 @@ impl Onboarding {
         // Before it is known to exist: the answer may be lost.
         *revocable = Some(format!("{SECRETS}/{name}"));
         let created = self.client.post(SECRETS, object);
-        if created.as_ref().is_err_and(|error| error.is::<Refused>()) {
+        // A server that is in trouble (5xx) may have created it all the same.
+        let refused =
+            |error: &anyhow::Error| matches!(error.downcast_ref(), Some(Refused { code: ..500, .. }));
+        if created.as_ref().is_err_and(refused) {
             *revocable = None;
         }
         created
     }
 
     /// The board has its token.
-    pub(super) fn keep_token(&self) {
-        self.revocable.lock().take();
+    ///
+    /// # Errors
+    /// The program was interrupted, and the token is revoked.
+    pub(super) fn keep_token(&self) -> Result<()> {
+        let kept = self.revocable.lock().take();
+        kept.map(drop)
+            .context("interrupted: the settings have a token that is revoked; make new ones")
     }
 }
 

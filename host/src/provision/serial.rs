@@ -48,6 +48,9 @@ impl Board {
     }
 
     /// Sends it settings, with which it restarts. Returns what it is.
+    ///
+    /// # Errors
+    /// The board has not confirmed that it has them.
     pub(super) fn send(mut self, entries: &[u8]) -> Result<String> {
         let line = &mut self.line;
         line.ask(&format!("begin {} {:08x}", entries.len(), checksum(entries)))?;
@@ -61,7 +64,8 @@ impl Board {
             offset += piece.len();
         }
         line.ask("commit")?;
-        line.ask("restart")?;
+        // A board restarts with new settings in any case, and its line may break before it answers.
+        let _ = line.ask("restart");
         Ok(self.name)
     }
 }
