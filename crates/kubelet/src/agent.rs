@@ -42,9 +42,9 @@ pub struct Agent<P, N: Network, R> {
     pub(crate) events: RefCell<Events>,
     #[cfg(feature = "identity")]
     pub(crate) certificates: RefCell<crate::identity::Certificates>,
-    /// The uptime since which the API server has refused the node's certificate.
+    /// When the API server refused the node's certificate first and last, as uptimes, if it has not accepted it since.
     #[cfg(feature = "identity")]
-    pub(crate) refused_since: Cell<Option<Duration>>,
+    pub(crate) refused: Cell<Option<(Duration, Duration)>>,
     /// The `Authorization` that requests carry as long as the node has no certificate.
     pub(crate) bootstrap: RefCell<Option<Rc<str>>>,
     pub(crate) metrics: Metrics,
@@ -89,7 +89,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             #[cfg(feature = "identity")]
             certificates: RefCell::default(),
             #[cfg(feature = "identity")]
-            refused_since: Cell::default(),
+            refused: Cell::default(),
             bootstrap: RefCell::default(),
             metrics: Metrics::default(),
             signals: Signals::default(),

@@ -487,9 +487,11 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         #[cfg(feature = "identity")]
         if self.bootstrap.borrow().is_none() {
             match head.status {
-                401 => self.refused_since.set(self.refused_since.get().or(Some(now))),
+                401 => self
+                    .refused
+                    .set(Some(crate::identity::refused_again(self.refused.get(), now))),
                 // Whoever is not authenticated gets no such answer; a proxy may give others.
-                200..=299 | 403 | 404 | 409 => self.refused_since.set(None),
+                200..=299 | 403 | 404 | 409 => self.refused.set(None),
                 _ => {}
             }
         }

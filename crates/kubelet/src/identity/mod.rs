@@ -12,6 +12,7 @@ mod renewal;
 mod report;
 mod request;
 
+pub(crate) use renewal::refused_again;
 pub(crate) use request::confirm;
 
 use crate::agent::Agent;
@@ -141,7 +142,7 @@ async fn keep_one<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, p
             false => Duration::ZERO,
         };
         let Some(needed) = needed.filter(|_| paused.is_zero()) else {
-            if needed.is_none() && agent.refused_since.get().is_none() && !limited {
+            if needed.is_none() && agent.refused.get().is_none() && !limited {
                 report(agent, purpose, None);
             }
             let look = if paused.is_zero() { LOOK } else { paused.min(LOOK) };
@@ -155,12 +156,12 @@ async fn keep_one<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, p
         let now = agent.platform.uptime();
         if needed == Need::Token {
             // The certificate of now is tried for as long again.
-            let refused = agent.refused_since.get().filter(|_| obtained.is_err());
-            agent.refused_since.set(refused.map(|_| now));
+            let refused = agent.refused.get().filter(|_| obtained.is_err());
+            agent.refused.set(refused.map(|_| (now, now)));
         }
         if let Err(failure) = obtained {
             // A refusal of the certificate would be reported as one of the token.
-            if needed == Need::Token || agent.refused_since.get().is_none() {
+            if needed == Need::Token || agent.refused.get().is_none() {
                 report_failure(agent, purpose, &failure);
             }
             pause = (Some(needed), now + delay(&failure, &mut backoff, &agent.platform));
@@ -195,13 +196,12 @@ fn situation<P: Platform, N: Network, R: Runtime>(
     purpose: Purpose,
     due: Timestamp,
 ) -> Situation {
-    let now = agent.platform.uptime();
     let identities = agent.network.identities();
-    let refused_since = agent.refused_since.get();
+    let refused = agent.refused.get();
     Situation {
         // What the bootstrap token requests is not the node's request.
         registered: agent.is_registered() && agent.bootstrap.borrow().is_none(),
-        refused: refused_since.map(|since| now.saturating_sub(since)),
+        refused: refused.map(|(first, last)| last.saturating_sub(first)),
         valid: is_valid(agent, purpose),
         due: agent.now() >= due,
         serves: agent.network.address().map(|address| identities.serves(address)),

@@ -397,3 +397,29 @@ fn certificate_comes_back_when_nobody_approves_what_the_token_requests() {
     });
     assert_eq!(count(&cluster), [2, 1]);
 }
+
+#[test]
+fn certificate_stays_in_use_when_the_server_is_silent_after_a_refusal() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, true, async {
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+        let before = ends(&agent, Purpose::Client);
+        // As of a server that is going down: one refusal, and then no answer for minutes.
+        let mut fault = Fault::status(401).by("system:node:pico-1");
+        fault.times = Some(1);
+        cluster.faults(|faults| {
+            faults.add(fault);
+            faults.add(Fault::new(FaultKind::Cut));
+        });
+        let end = time.now() + Duration::from_secs(180);
+        while time.now() < end {
+            assert_eq!(ends(&agent, Purpose::Client), before, "it shows its certificate");
+            time.sleep(Duration::from_millis(50)).await;
+        }
+        cluster.faults(picolet_devcluster::Faults::clear);
+        until(&time, 60, "it is Ready", || is_ready(&cluster)).await;
+    });
+    assert_eq!(count(&cluster), [1, 1]);
+    assert!(!stores(&agent, Record::PendingClient), "its token was not used");
+}
