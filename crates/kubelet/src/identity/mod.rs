@@ -84,6 +84,8 @@ pub(crate) async fn join_cluster<P: Platform, N: Network, R: Runtime>(agent: &Ag
             Err(error) => Err(error.into()),
         };
         if let Err(failure) = obtained {
+            // The clock may be wrong, and without a token nothing else is sent that an answer with the time could come to.
+            agent.time.doubt();
             report_failure(agent, Purpose::Client, &failure);
             let delay = delay(&failure, &mut backoff, &agent.platform);
             agent.platform.sleep(delay).await;

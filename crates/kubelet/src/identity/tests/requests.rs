@@ -423,3 +423,27 @@ fn certificate_stays_in_use_when_the_server_is_silent_after_a_refusal() {
     assert_eq!(count(&cluster), [1, 1]);
     assert!(!stores(&agent, Record::PendingClient), "its token was not used");
 }
+
+#[test]
+fn kept_certificate_is_used_when_the_clock_is_set_right() {
+    let (first, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &first, &cluster, true, async {
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+    });
+    let again = restarted(first, &time, None);
+    // The API server's own clock was wrong when the node asked for the time.
+    let wrong = Timestamp::from_seconds(START.seconds() + 3650 * 86_400);
+    again.platform.told.set((wrong, time.now()));
+    // [`serve`] identified the connection by that clock; a real server goes by its own.
+    let mut fault = Fault::new(FaultKind::Cut).on("create", "nodes");
+    fault.times = Some(1);
+    cluster.faults(|faults| faults.add(fault));
+    run(&time, &again, &cluster, true, async {
+        until(&time, 30, "it is registered", || {
+            log(&again).contains("registered as node")
+        })
+        .await;
+    });
+    assert_eq!(count(&cluster), [1, 1]);
+}
