@@ -11,12 +11,15 @@ use picolet_tls::{Keyring, P256Key};
 const NODE: &str = "system:node:pico-1";
 
 thread_local! {
-    /// A key that waits for its certificate, which nobody has signed.
-    static WAITING: Keyring = {
-        let keyring = Keyring::default();
-        keyring.request_for_node("pico-1", false, None).expect("a key");
-        keyring
-    };
+    /// A key that waits for its certificate, which nobody has signed (PKCS#8, DER).
+    static WAITING: Vec<u8> = P256Key::generate().expect("a key").to_pkcs8().to_vec();
+}
+
+/// Nothing is adopted for the key that waits.
+fn refuse(chain: &[u8]) {
+    let keyring = Keyring::default();
+    WAITING.with(|key| assert!(keyring.adopt(NODE, key, chain, 0).is_err()));
+    assert!(keyring.identity().is_none());
 }
 
 fn answer(pieces: &[&[u8]]) -> Option<(String, Decision, Vec<u8>)> {
@@ -38,13 +41,10 @@ fuzz_target!(|data: &[u8]| {
     if let Some((_, _, mut certificate)) = whole {
         assert!(certificate.len() <= CERTIFICATE_BYTES);
         if let Ok(chain) = Base64::decode_in_place(&mut certificate) {
-            WAITING.with(|keyring| assert!(keyring.adopt(NODE, chain).is_err()));
+            refuse(chain);
         }
     }
-    WAITING.with(|keyring| {
-        assert!(keyring.adopt(NODE, data).is_err());
-        assert!(keyring.identity().is_none());
-    });
+    refuse(data);
     // A record of what was adopted once.
     let kept = Keyring::default();
     if kept.restore(NODE, data).is_ok() {

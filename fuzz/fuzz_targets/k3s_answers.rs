@@ -5,16 +5,12 @@
 use libfuzzer_sys::fuzz_target;
 use picolet_kube::k3s::{FirstCertificate, credential};
 use picolet_kube::status::StatusDecoder;
-use picolet_tls::Keyring;
+use picolet_tls::{Keyring, P256Key};
 use picolet_tls::x509::{CertificateInfo, certificates_from_pem};
 
 thread_local! {
-    /// It waits for a certificate.
-    static RING: Keyring = {
-        let ring = Keyring::default();
-        ring.request_for_node("pico-1", false, None).expect("a key");
-        ring
-    };
+    /// A key that waits for its certificate (PKCS#8, DER).
+    static WAITING: Vec<u8> = P256Key::generate().expect("a key").to_pkcs8().to_vec();
 }
 
 fn first(pieces: &[&[u8]]) -> Option<Vec<u8>> {
@@ -35,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
         for der in certificates_from_pem(pem).unwrap_or_default() {
             let _ = CertificateInfo::from_der(&der);
         }
-        let adopted = RING.with(|ring| ring.adopt("system:node:pico-1", pem).is_ok());
+        let adopted = WAITING.with(|key| Keyring::default().adopt("system:node:pico-1", key, pem, 0).is_ok());
         assert!(!adopted, "nobody has signed for this key");
     }
     let mut refusal = StatusDecoder::default();

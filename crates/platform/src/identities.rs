@@ -57,6 +57,8 @@ pub enum IdentityError {
     OtherKey,
     /// It speaks for another node.
     OtherNode,
+    /// It has expired.
+    Expired,
     /// The certificate chain and its key take this many bytes, more than [`LONGEST_RECORD`].
     TooLong(usize),
 }
@@ -70,6 +72,9 @@ impl fmt::Display for IdentityError {
             Self::Malformed => "this is no certificate",
             Self::OtherKey => "the certificate belongs to another key",
             Self::OtherNode => "the certificate speaks for another node",
+            Self::Expired => {
+                "the certificate has expired already: check the clock of the signer (kube-controller-manager)"
+            }
             Self::TooLong(bytes) => {
                 return write!(
                     f,
@@ -105,8 +110,8 @@ pub trait Identities {
         Err(IdentityError::ByHand)
     }
 
-    /// Uses the certificates (PEM, the own one first) that were issued for `key`, and returns both as a record to keep: it
-    /// holds a secret.
+    /// Uses the certificates (PEM, the own one first) that were issued for `key`, unless they have expired `now` (seconds since
+    /// the epoch). Returns both as a record to keep: it holds a secret.
     ///
     /// # Errors
     /// What was in use before is still.
@@ -116,8 +121,9 @@ pub trait Identities {
         node: &str,
         key: &[u8],
         chain: &[u8],
+        now: u64,
     ) -> Result<Vec<u8>, IdentityError> {
-        let _ = (purpose, node, key, chain);
+        let _ = (purpose, node, key, chain, now);
         Err(IdentityError::ByHand)
     }
 

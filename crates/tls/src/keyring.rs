@@ -73,8 +73,8 @@ fn request_for_node(
 }
 
 impl Keyring {
-    /// Uses the certificates (PEM, the own one first) that were issued for `key` (PKCS#8, DER). Returns key and
-    /// certificates as a record: all DER, one behind the other.
+    /// Uses the certificates (PEM, the own one first) that were issued for `key` (PKCS#8, DER), unless they have expired `now`
+    /// (Unix seconds). Returns key and certificates as a record: all DER, one behind the other.
     ///
     /// # Errors
     /// All but [`IdentityError::Entropy`] and [`IdentityError::Name`].
@@ -83,6 +83,7 @@ impl Keyring {
         common_name: &str,
         key: &[u8],
         chain: &[u8],
+        now: u64,
     ) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
         let chain = certificates_from_pem(chain)?;
         let length = key.len() + chain.iter().map(Vec::len).sum::<usize>();
@@ -92,11 +93,11 @@ impl Keyring {
         let mut record = Zeroizing::new(Vec::with_capacity(length));
         record.extend_from_slice(key);
         chain.iter().for_each(|der| record.extend_from_slice(der));
-        self.hold(common_name, chain, &P256Key::from_der(key)?)?;
+        self.hold(common_name, chain, &P256Key::from_der(key)?, now)?;
         Ok(record)
     }
 
-    /// Uses what was kept of [`Keyring::adopt`].
+    /// Uses what was kept of [`Keyring::adopt`], expired or not: the time may not be known yet.
     ///
     /// # Errors
     /// As [`Keyring::adopt`].
@@ -109,10 +110,16 @@ impl Keyring {
             chain.push(certificate.to_vec());
             rest = behind;
         }
-        self.hold(common_name, chain, &key)
+        self.hold(common_name, chain, &key, 0)
     }
 
-    fn hold(&self, common_name: &str, chain: Vec<Vec<u8>>, key: &P256Key) -> Result<(), IdentityError> {
+    fn hold(
+        &self,
+        common_name: &str,
+        chain: Vec<Vec<u8>>,
+        key: &P256Key,
+        now: u64,
+    ) -> Result<(), IdentityError> {
         let own = chain.first().ok_or(IdentityError::Malformed)?;
         let info = CertificateInfo::from_der(own).map_err(|_| IdentityError::Malformed)?;
         // k3s names a serving certificate after the node, not after its user.
@@ -122,6 +129,9 @@ impl Keyring {
             .is_some_and(|name| name == common_name || common_name.strip_prefix(NODE_USER) == Some(name));
         if !named {
             return Err(IdentityError::OtherNode);
+        }
+        if info.not_after <= now {
+            return Err(IdentityError::Expired);
         }
         let identity = Identity::new(chain, key)?;
         *self.held.borrow_mut() = Some(Held { identity, info });
@@ -226,8 +236,9 @@ impl<K: Keyholder> Identities for OwnIdentities<'_, K> {
         node: &str,
         key: &[u8],
         chain: &[u8],
+        now: u64,
     ) -> Result<Vec<u8>, IdentityError> {
-        let mut record = self.ring(purpose).adopt(&node_user(node), key, chain)?;
+        let mut record = self.ring(purpose).adopt(&node_user(node), key, chain, now)?;
         self.show(purpose)?;
         Ok(core::mem::take(&mut *record))
     }
@@ -264,6 +275,8 @@ mod tests {
     use rcgen::{CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair};
 
     const NAME: &str = "system:node:pico-1";
+    /// 2025-01-01.
+    const NOW: u64 = 1_735_689_600;
 
     fn authority() -> Issuer<'static, KeyPair> {
         let mut parameters = CertificateParams::default();
@@ -284,8 +297,11 @@ mod tests {
     fn asked_adopted_and_restored() {
         let (ring, mut key) = (Keyring::default(), Vec::new());
         let certificate = sign(&request("pico-1", &mut key));
-        assert_eq!(ring.adopt(NAME, &key, b"").unwrap_err(), IdentityError::Malformed);
-        let record = ring.adopt(NAME, &key, certificate.as_bytes()).unwrap();
+        assert_eq!(
+            ring.adopt(NAME, &key, b"", NOW).unwrap_err(),
+            IdentityError::Malformed
+        );
+        let record = ring.adopt(NAME, &key, certificate.as_bytes(), NOW).unwrap();
         assert!(ring.covers("10.0.0.5".parse().unwrap()) && !ring.covers("10.0.0.6".parse().unwrap()));
         let again = Keyring::default();
         again.restore(NAME, &record).unwrap();
@@ -308,7 +324,7 @@ mod tests {
     fn certificate_is_unused_while_it_is_withheld() {
         let (ring, mut key) = (Keyring::default(), Vec::new());
         let certificate = sign(&request("pico-1", &mut key));
-        let record = ring.adopt(NAME, &key, certificate.as_bytes()).unwrap();
+        let record = ring.adopt(NAME, &key, certificate.as_bytes(), NOW).unwrap();
         ring.withhold(true);
         assert!(ring.identity().is_none() && ring.lifetime().is_none());
         assert!(!ring.covers("10.0.0.5".parse().unwrap()));
@@ -330,19 +346,21 @@ mod tests {
             "each request has a key of its own"
         );
         assert_eq!(
-            ring.adopt(NAME, &theirs, certificate.as_bytes()).unwrap_err(),
+            ring.adopt(NAME, &theirs, certificate.as_bytes(), NOW)
+                .unwrap_err(),
             IdentityError::OtherKey
         );
         let named = sign(&request("pico-2", &mut theirs));
         assert_eq!(
-            ring.adopt(NAME, &theirs, named.as_bytes()).unwrap_err(),
+            ring.adopt(NAME, &theirs, named.as_bytes(), NOW).unwrap_err(),
             IdentityError::OtherNode
         );
         assert_eq!(
-            ring.adopt(NAME, b"no key", certificate.as_bytes()).unwrap_err(),
+            ring.adopt(NAME, b"no key", certificate.as_bytes(), NOW)
+                .unwrap_err(),
             IdentityError::Malformed
         );
-        ring.adopt(NAME, &mine, certificate.as_bytes()).unwrap();
+        ring.adopt(NAME, &mine, certificate.as_bytes(), NOW).unwrap();
     }
 
     #[test]
@@ -353,7 +371,7 @@ mod tests {
         let certificate = sign(&request("pico-1", &mut key));
         assert_eq!(key, kept);
         let ring = Keyring::default();
-        ring.adopt(NAME, &kept, certificate.as_bytes()).unwrap();
+        ring.adopt(NAME, &kept, certificate.as_bytes(), NOW).unwrap();
         let mut broken = kept[..40].to_vec();
         assert!(request_for_node("pico-1", true, None, &mut broken).is_err());
     }
@@ -364,11 +382,11 @@ mod tests {
         let certificate = sign(&request("pico-1", &mut key));
         let one = certificates_from_pem(certificate.as_bytes()).unwrap()[0].len();
         let most = (LONGEST_RECORD - key.len()) / one;
-        let error = ring.adopt(NAME, &key, certificate.repeat(most + 1).as_bytes());
+        let error = ring.adopt(NAME, &key, certificate.repeat(most + 1).as_bytes(), NOW);
         let length = key.len() + (most + 1) * one;
         assert_eq!(error.unwrap_err(), IdentityError::TooLong(length));
         assert!(ring.identity().is_none());
-        let record = ring.adopt(NAME, &key, certificate.repeat(most).as_bytes());
+        let record = ring.adopt(NAME, &key, certificate.repeat(most).as_bytes(), NOW);
         assert!(record.unwrap().len() <= LONGEST_RECORD);
     }
 }

@@ -134,7 +134,7 @@ pub(super) async fn obtain<P: Platform, N: Network, R: Runtime>(
     };
     let adopted = signed.and_then(|chain| {
         let identities = agent.network.identities();
-        Ok(identities.adopt(purpose, name, &pending.key, &chain)?)
+        Ok(identities.adopt(purpose, name, &pending.key, &chain, agent.now().seconds())?)
     });
     let record = match adopted {
         Ok(record) => Zeroizing::new(record),

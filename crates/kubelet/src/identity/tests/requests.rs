@@ -425,6 +425,48 @@ fn certificate_stays_in_use_when_the_server_is_silent_after_a_refusal() {
 }
 
 #[test]
+fn expired_certificates_are_refused_and_requested_ever_more_rarely() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    // As a signer does whose clock is behind.
+    let signer = signer(&cluster);
+    signer.ends.set(0);
+    run(&time, &agent, &cluster, true, async {
+        time.sleep(Duration::from_secs(600)).await;
+        assert!(
+            log(&agent).contains("check the clock of the signer"),
+            "{}",
+            log(&agent)
+        );
+        let [requests, _] = count(&cluster);
+        assert!((2..=5).contains(&requests), "{requests} in ten minutes");
+        signer.ends.set(u64::MAX / 1_000_000);
+        until(&time, 1200, "both certificates", || {
+            condition(&cluster).0 == "True"
+        })
+        .await;
+    });
+}
+
+#[test]
+fn certificate_stays_in_use_when_its_successor_has_expired() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    let signer = signer(&cluster);
+    run(&time, &agent, &cluster, true, async {
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+        let before = ends(&agent, Purpose::Client);
+        signer.ends.set(0);
+        until(&time, 700, "it asks for a new one", || {
+            count(&cluster)[0] == 2 && log(&agent).contains("check the clock of the signer")
+        })
+        .await;
+        assert_eq!(ends(&agent, Purpose::Client), before);
+        assert!(is_ready(&cluster));
+    });
+}
+
+#[test]
 fn kept_certificate_is_used_when_the_clock_is_set_right() {
     let (first, time) = agent(joining(Some(TOKEN)));
     let cluster = cluster(&time);
