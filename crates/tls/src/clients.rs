@@ -21,7 +21,7 @@
 //!
 //! [`Clients::Optional`]: crate::Clients::Optional
 
-use crate::provider::ALGORITHMS;
+use crate::provider::{ALGORITHMS, CLIENT_ALGORITHMS, count_signature};
 use crate::sync::Arc;
 use crate::x509::public_key;
 use alloc::vec::Vec;
@@ -63,14 +63,15 @@ impl ClientVerifier {
     /// Whether a client that has the key of the first of these certificates is whom it says: the only way to an
     /// identity. `resumed` is whether it showed them in another handshake than the last one.
     pub(crate) fn is_verified(&self, chain: &[CertificateDer<'_>], resumed: bool) -> bool {
-        if self.mandatory && !resumed {
-            return true;
-        }
         let (Some((end_entity, intermediates)), Some(now)) = (chain.split_first(), self.time.current_time())
         else {
             return false;
         };
-        self.verify(end_entity, intermediates, now).is_ok()
+        let verified = self.mandatory && !resumed || self.verify(end_entity, intermediates, now).is_ok();
+        if verified && !resumed {
+            count_signature(end_entity);
+        }
+        verified
     }
 
     fn verify(
@@ -127,7 +128,7 @@ impl ClientCertVerifier for Verifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let key = public_key(certificate).ok_or(CertificateError::BadEncoding)?;
-        verify_tls13_signature_with_raw_key(message, &key.into(), signature, &ALGORITHMS)
+        verify_tls13_signature_with_raw_key(message, &key.into(), signature, &CLIENT_ALGORITHMS)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -138,5 +139,62 @@ impl ClientCertVerifier for Verifier {
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Verifier")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::provider::prepared;
+    use crate::record::tests::connect;
+    use crate::{Acceptor, Clients, Connector, Identity, P256Key};
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn identity(authority: Option<&CertifiedIssuer<'static, KeyPair>>) -> (Identity, P256Key) {
+        let mut parameters = CertificateParams::new(vec!["api.test".into()]).unwrap();
+        parameters.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        ];
+        let key = KeyPair::generate().unwrap();
+        let certificate = match authority {
+            Some(authority) => parameters.signed_by(&key, authority).unwrap(),
+            None => parameters.self_signed(&key).unwrap(),
+        };
+        let key = P256Key::from_der(&key.serialize_der()).unwrap();
+        (
+            Identity::new(vec![certificate.der().to_vec()], &key).unwrap(),
+            key,
+        )
+    }
+
+    /// A table takes 2 KB and as long as a verification, and only so many keys have one.
+    #[test]
+    fn client_key_is_prepared_only_when_its_certificate_verifies() {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+        let roots: Vec<Vec<u8>> = vec![authority.der().to_vec()];
+        let now = || Some(NOW);
+        let (server, _) = identity(Some(&authority));
+        for (certified, mandatory) in [(false, false), (true, false), (true, true)] {
+            let (client, key) = identity(certified.then_some(&authority));
+            let connector = Connector::new(&roots, Some(&client), now).unwrap();
+            let clients = match mandatory {
+                true => Clients::Required(&roots),
+                false => Clients::Optional(&roots),
+            };
+            let acceptor = Acceptor::new(&server, clients, now).unwrap();
+            // Other tests use the same tables and may push a key out.
+            let counted = (0..20).any(|_| {
+                let (_, far) = connect(&connector, &acceptor);
+                assert_eq!(far.peer_certificate().is_some(), certified);
+                prepared::is_counted(&key.secret().public())
+            });
+            assert_eq!(counted, certified, "mandatory: {mandatory}");
+        }
     }
 }

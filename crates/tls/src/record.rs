@@ -424,7 +424,7 @@ impl Records {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     //! What only a peer with our own keys could send. Everything else is in `tests/`.
 
     use super::*;
@@ -443,7 +443,7 @@ mod tests {
 
     type Lane = Rc<RefCell<VecDeque<u8>>>;
 
-    struct End(Lane, Lane);
+    pub(crate) struct End(Lane, Lane);
 
     impl ErrorType for End {
         type Error = ErrorKind;
@@ -487,6 +487,11 @@ mod tests {
         let now = || Some(1_800_000_000);
         let connector = Connector::new(&roots, None, now).unwrap();
         let acceptor = Acceptor::new(&identity, Clients::Anonymous, now).unwrap();
+        connect(&connector, &acceptor)
+    }
+
+    /// Both ends of a new connection.
+    pub(crate) fn connect(connector: &Connector, acceptor: &Acceptor) -> (TlsStream<End>, TlsStream<End>) {
         let (a, b) = (Lane::default(), Lane::default());
         let (near, far) = block_on(join(
             connector.connect("api.test", End(a.clone(), b.clone())),

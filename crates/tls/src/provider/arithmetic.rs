@@ -68,6 +68,13 @@ pub(crate) fn p256_verify(public: &[u8], digest: &[u8; 32], signature: &[u8; 64]
     prepared::verify(&key, digest, &signature)
 }
 
+/// Counts a valid signature of the trusted key `public` (SEC 1), so that a key that comes back is prepared.
+pub(crate) fn p256_count(public: &[u8]) {
+    if let Ok(key) = p256::PublicKey::from_sec1_bytes(public) {
+        prepared::count(&key);
+    }
+}
+
 /// A private key on Curve25519.
 pub(crate) struct X25519Secret(x25519::SecretKey);
 

@@ -19,7 +19,7 @@ use rustls::crypto::{
 };
 use rustls::{CipherSuite, SupportedCipherSuite, Tls13CipherSuite};
 
-pub(crate) use verify::ALGORITHMS;
+pub(crate) use verify::{ALGORITHMS, CLIENT_ALGORITHMS, count_signature};
 
 /// What this crate's connections are made with.
 pub(crate) fn provider() -> CryptoProvider {

@@ -1,8 +1,9 @@
 //! The few P-256 keys that verify again and again: the cluster CA's, the API server's, the API server's as a client.
 //!
 //! A key whose multiples are tabulated verifies in half the time, but the table takes 2 KB and the time of a verification to make. So
-//! a key earns it with its second valid signature, and at most [`PREPARED`] keys have one. Who cannot make a valid signature that
-//! webpki asks about (it checks a chain from its trusted end) cannot push out those who can.
+//! a key earns it with its second valid signature, and at most [`PREPARED`] keys have one. Only signatures of trusted keys count
+//! ([`count`]): webpki verifies a chain from its trusted end, and what a client signs counts once its chain is verified. Nobody else can
+//! push out a table, or have one made.
 //!
 //! The table is made in steps of half a million instructions at most, while connections wait for their peers ([`advance`]): a
 //! handshake takes what its own arithmetic takes and nothing more, and nobody has to wait for a table.
@@ -78,18 +79,26 @@ impl Keys {
 
 /// Whether the key made this signature over the digest.
 pub(super) fn verify(key: &PublicKey, digest: &[u8; 32], signature: &Signature) -> bool {
-    if let Some(prepared) = with_keys(|keys| keys.find(key)) {
-        return prepared.verify(digest, signature).is_ok();
+    match with_keys(|keys| keys.find(key)) {
+        Some(prepared) => prepared.verify(digest, signature).is_ok(),
+        None => key.verify(digest, signature).is_ok(),
     }
-    let valid = key.verify(digest, signature).is_ok();
-    if valid {
-        with_keys(|keys| {
-            if keys.seen_before(key) && keys.job.is_none() {
-                keys.job = Some(Job::Wanted(*key));
-            }
-        });
-    }
-    valid
+}
+
+/// Counts a valid signature of a trusted key.
+pub(super) fn count(key: &PublicKey) {
+    with_keys(|keys| {
+        if keys.find(key).is_none() && keys.seen_before(key) && keys.job.is_none() {
+            keys.job = Some(Job::Wanted(*key));
+        }
+    });
+}
+
+/// Whether a signature of the key was counted, as long as no other key has taken its place.
+#[cfg(test)]
+pub(crate) fn is_counted(key: &[u8]) -> bool {
+    let key = PublicKey::from_sec1_bytes(key).expect("a point");
+    with_keys(|keys| keys.find(&key).is_some() || keys.candidates.contains(&Some(key)))
 }
 
 /// Does a step of preparing a key that came back, if there is one; `false` says that there was nothing to do.
@@ -143,6 +152,7 @@ mod tests {
                     let (digest, key) = ([round; 32], secret.public_key());
                     let signature = secret.sign(&digest);
                     assert!(verify(&key, &digest, &signature));
+                    count(&key);
                     assert!(!verify(&key, &[round + 1; 32], &signature));
                     assert!(!verify(&secrets[(i + 1) % 8].public_key(), &digest, &signature));
                 }

@@ -3,6 +3,7 @@
 use super::arithmetic;
 use super::rsa::{self, HashKind};
 use super::sign::EcdsaSignature;
+use crate::x509::public_key;
 use der::Decode;
 use rustls::SignatureScheme;
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -12,7 +13,7 @@ use sha2::Digest;
 /// What is accepted in certificates (`all`) and in handshakes (`mapping`; PKCS#1 v1.5 is for certificates only there).
 pub(crate) static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
-        &EcdsaP256Sha256,
+        &TRUSTED_P256,
         &RSA_PKCS1_SHA256,
         &RSA_PKCS1_SHA384,
         &RSA_PKCS1_SHA512,
@@ -21,7 +22,7 @@ pub(crate) static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorit
         &RSA_PSS_SHA512,
     ],
     mapping: &[
-        (SignatureScheme::ECDSA_NISTP256_SHA256, &[&EcdsaP256Sha256]),
+        (SignatureScheme::ECDSA_NISTP256_SHA256, &[&TRUSTED_P256]),
         (SignatureScheme::RSA_PSS_SHA256, &[&RSA_PSS_SHA256]),
         (SignatureScheme::RSA_PSS_SHA384, &[&RSA_PSS_SHA384]),
         (SignatureScheme::RSA_PSS_SHA512, &[&RSA_PSS_SHA512]),
@@ -31,9 +32,37 @@ pub(crate) static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorit
     ],
 };
 
+/// What a client may sign its handshake with. Its certificate is not verified yet, so no signature counts for
+/// [`prepared`](super::prepared).
+pub(crate) static CLIENT_ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[],
+    mapping: &[
+        (
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            &[&EcdsaP256Sha256 { trusted: false }],
+        ),
+        (SignatureScheme::RSA_PSS_SHA256, &[&RSA_PSS_SHA256]),
+        (SignatureScheme::RSA_PSS_SHA384, &[&RSA_PSS_SHA384]),
+        (SignatureScheme::RSA_PSS_SHA512, &[&RSA_PSS_SHA512]),
+    ],
+};
+
+/// Counts a signature that was made with the key of a certificate, once that is trusted.
+pub(crate) fn count_signature(certificate: &[u8]) {
+    // An uncompressed point is the end of the key's DER (RFC 5480, section 2.2).
+    if let Some(point) = public_key(certificate).and_then(<[u8]>::last_chunk::<65>) {
+        arithmetic::p256_count(point);
+    }
+}
+
+pub(super) static TRUSTED_P256: EcdsaP256Sha256 = EcdsaP256Sha256 { trusted: true };
+
 /// ECDSA on P-256 with SHA-256 (FIPS 186-5).
 #[derive(Debug)]
-pub(super) struct EcdsaP256Sha256;
+pub(super) struct EcdsaP256Sha256 {
+    /// Whether the keys are trusted, so that valid signatures count.
+    trusted: bool,
+}
 
 impl SignatureVerificationAlgorithm for EcdsaP256Sha256 {
     fn public_key_alg_id(&self) -> AlgorithmIdentifier {
@@ -55,9 +84,13 @@ impl SignatureVerificationAlgorithm for EcdsaP256Sha256 {
             .and_then(|signature| signature.to_bytes())
             .ok_or(InvalidSignature)?;
         let digest = sha2::Sha256::digest(message).into();
-        arithmetic::p256_verify(public, &digest, &signature)
-            .then_some(())
-            .ok_or(InvalidSignature)
+        if !arithmetic::p256_verify(public, &digest, &signature) {
+            return Err(InvalidSignature);
+        }
+        if self.trusted {
+            arithmetic::p256_count(public);
+        }
+        Ok(())
     }
 }
 
