@@ -48,8 +48,8 @@ impl<F: NorFlash> Device<F> {
     /// Opens the records in `region` of `flash`, at least two sectors, and counts this boot. An update that was cut
     /// short is brought to its end.
     ///
-    /// The region is erased only where it is proved to be corrupted (`sequential_storage::Error::Corrupted`) and no
-    /// record can be read from it. One item whose checksum is wrong is no such proof: the library passes over it, and
+    /// The region is erased only where it is proved to hold no records of ours, and none can be read from it:
+    /// `sequential_storage::Error::Corrupted`, or an item that is longer than any record. One item whose checksum is wrong is no such proof: the library passes over it, and
     /// the record has the value before.
     ///
     /// # Errors
@@ -128,7 +128,8 @@ impl<F: NorFlash> Device<F> {
         let map = self.map.get_mut();
         let known = match map.fetch_item::<&[u8]>(&mut scratch, &BOOTS).await {
             Ok(value) => value.map(|value| value.try_into().unwrap_or_default()),
-            Err(Error::Corrupted { .. }) => return Ok(Err(Uncounted::Corrupted)),
+            // A whole item that is longer than any record is another program's.
+            Err(Error::Corrupted { .. } | Error::BufferTooSmall(_)) => return Ok(Err(Uncounted::Corrupted)),
             Err(error) => return Err(told(error)),
         };
         self.boots = u32::from_le_bytes(known.unwrap_or_default()).saturating_add(1);

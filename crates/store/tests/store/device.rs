@@ -301,6 +301,18 @@ fn region_is_erased_when_it_holds_no_records() {
     assert_eq!(open(&mut flash).err(), Some(RecordError::Io));
 }
 
+#[test]
+fn region_is_erased_when_it_holds_an_item_that_is_longer_than_any_record() {
+    let mut flash = Flash::new(4);
+    flash.bytes[0] = 0;
+    // The header of an item, as `sequential-storage` writes it: a checksum of the data, their length, and its checksum.
+    flash.bytes[4..8].copy_from_slice(&[1; 4]);
+    flash.bytes[8..10].copy_from_slice(&3000_u16.to_le_bytes());
+    flash.bytes[10..12].copy_from_slice(&0xed83_u16.to_le_bytes());
+    let (device, opened) = open(&mut flash).expect("opens");
+    assert_eq!((opened, device.boots()), (Opened::Erased, 1));
+}
+
 /// A life of records in so few sectors that each of them is used again twice and more, cut at every single operation in
 /// every way, and once more while the first cut is being made up for.
 #[test]
