@@ -295,7 +295,13 @@ impl Records {
         let mut rest = &messages[..];
         while let [kind, a, b, c, after @ ..] = rest {
             let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-            if length > MESSAGE {
+            // Before it is put together: a server takes no message that is longer than a byte.
+            let longest = match (*kind, &self.kernel) {
+                (NEW_SESSION_TICKET, Kernel::Client(_)) => MESSAGE,
+                (KEY_UPDATE, _) => 1,
+                _ => return Err(UNEXPECTED_MESSAGE),
+            };
+            if length > longest {
                 return Err(RECORD_OVERFLOW);
             }
             let Some((body, after)) = after.split_at_checked(length) else {
@@ -316,7 +322,11 @@ impl Records {
                 _ => return Err(UNEXPECTED_MESSAGE),
             }
         }
-        self.message = rest.to_vec();
+        let left = rest.len();
+        if left > 0 {
+            messages.drain(..messages.len() - left);
+            self.message = messages;
+        }
         Ok(())
     }
 
@@ -572,6 +582,21 @@ pub(crate) mod tests {
                 send(kind, content, to_client).err(),
                 expected,
                 "{kind} {content:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn server_refuses_a_message_when_its_header_has_arrived() {
+        for (header, expected) in [
+            ([NEW_SESSION_TICKET, 0, 31, 0], TlsError::Protocol),
+            ([1, 0, 31, 0], TlsError::Protocol),
+            ([KEY_UPDATE, 0, 31, 0], TlsError::TooLarge),
+        ] {
+            assert_eq!(
+                send(HANDSHAKE, &header, false).err(),
+                Some(expected),
+                "{header:?}"
             );
         }
     }
