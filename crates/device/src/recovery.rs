@@ -5,6 +5,8 @@ use core::fmt;
 /// Seconds without a frame, joined and with link up, after which the radio counts as failed; also the seconds with frames after
 /// which it counts as working.
 const HOUR: u32 = 3600;
+/// Seconds without a failure after which a radio that did not answer counts as answering again.
+const ANSWERING: u64 = 60;
 /// Seconds before the second reset in a row. Each later one waits twice as long, at most an hour.
 const FIRST_DELAY: u32 = 60;
 
@@ -68,6 +70,42 @@ impl RadioResets {
     /// Counts from zero again.
     pub fn clear(&mut self) {
         (self.count, self.check) = (0, 0);
+    }
+}
+
+/// The reset of the board for a radio that does not answer control calls. Times are seconds of uptime.
+///
+/// A radio that answers some calls and not others is reset too: an answer alone ends nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PendingReset {
+    at: Option<u64>,
+    /// The last failure.
+    failed: u64,
+}
+
+impl PendingReset {
+    /// No reset.
+    pub const fn new() -> Self {
+        Self { at: None, failed: 0 }
+    }
+
+    /// Records a call that was not answered. `delay` is what [`RadioResets::delay`] asks for. Returns whether it is the first one.
+    pub fn fail(&mut self, now: u64, delay: u32) -> bool {
+        self.failed = now;
+        let first = self.at.is_none();
+        self.at.get_or_insert(now + u64::from(delay));
+        first
+    }
+
+    /// Records a call that was answered. Returns whether the reset is given up, since the radio answers again.
+    pub fn answer(&mut self, now: u64) -> bool {
+        let answering = now.saturating_sub(self.failed) >= ANSWERING;
+        self.at.take_if(|_| answering).is_some()
+    }
+
+    /// Whether the board is to be reset, if the radio has just failed again.
+    pub fn is_due(&self, now: u64) -> bool {
+        self.at.is_some_and(|at| now >= at)
     }
 }
 
@@ -140,6 +178,34 @@ mod tests {
             }
             assert_eq!(resets.delay(), 0, "bit {bit}");
         }
+    }
+
+    #[test]
+    fn reset_is_due_after_its_delay_when_the_radio_answers_in_between() {
+        for delay in [0, 60, 3600] {
+            let mut reset = PendingReset::new();
+            for now in (100..).step_by(20) {
+                assert_eq!(reset.fail(now, delay), now == 100);
+                let due = now >= 100 + u64::from(delay);
+                assert_eq!(reset.is_due(now), due, "at {now}, delay {delay}");
+                if due {
+                    break;
+                }
+                assert!(!reset.answer(now + 1) && !reset.answer(now + 19));
+            }
+        }
+    }
+
+    #[test]
+    fn reset_is_given_up_when_the_radio_answers_for_a_minute() {
+        let mut reset = PendingReset::new();
+        assert!(!reset.answer(99), "nothing has failed");
+        assert!(reset.fail(100, 240));
+        assert!(!reset.answer(159));
+        assert!(reset.answer(160));
+        assert!(!reset.answer(161), "once");
+        assert!(reset.fail(400, 240), "the delay begins anew");
+        assert!(!reset.is_due(400));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::{fault, log};
 use core::cell::Cell;
 use embassy_time::{Duration, Instant, Timer};
-use picolet_device::recovery::RadioFailure;
+use picolet_device::recovery::{PendingReset, RadioFailure};
 use picolet_platform::Level;
 
 /// Between two looks at the deadline.
@@ -16,15 +16,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Supervisor {
     /// When the call that is under way must be answered.
     deadline: Cell<Instant>,
-    /// When the board is reset, since the radio has not answered.
-    reset: Cell<Option<Instant>>,
+    reset: Cell<PendingReset>,
 }
 
 impl Supervisor {
     pub(super) const fn new() -> Self {
         Self {
             deadline: Cell::new(Instant::MAX),
-            reset: Cell::new(None),
+            reset: Cell::new(PendingReset::new()),
         }
     }
 
@@ -36,7 +35,10 @@ impl Supervisor {
     /// The radio has answered it.
     pub(super) fn end(&self) {
         self.deadline.set(Instant::MAX);
-        if self.reset.take().is_some() {
+        let mut reset = self.reset.get();
+        let answers = reset.answer(Instant::now().as_secs());
+        self.reset.set(reset);
+        if answers {
             log::line(Level::Info, format_args!("radio answers again"));
         }
     }
@@ -53,17 +55,17 @@ impl Supervisor {
 
     /// The radio has not answered: resets the board, or returns while the back-off lasts.
     pub(super) fn fail(&self, failure: RadioFailure) {
-        let now = Instant::now();
-        let reset = self.reset.get().unwrap_or_else(|| {
-            let delay = fault::radio_reset_delay();
+        let now = Instant::now().as_secs();
+        let delay = fault::radio_reset_delay();
+        let mut reset = self.reset.get();
+        if reset.fail(now, delay) {
             log::line(
                 Level::Error,
                 format_args!("{failure}: resetting the board in {delay} s"),
             );
-            now + Duration::from_secs(delay.into())
-        });
-        self.reset.set(Some(reset));
-        if now >= reset {
+        }
+        self.reset.set(reset);
+        if reset.is_due(now) {
             fault::reset_for_radio(failure);
         }
     }
