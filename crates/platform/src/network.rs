@@ -69,6 +69,8 @@ pub struct Subject {
     pub user: Box<str>,
     /// The groups: the subject's organizations.
     pub groups: Vec<Box<str>>,
+    /// The last second in which the certificate is valid, in Unix seconds.
+    pub not_after: u64,
 }
 
 /// What a caller of the kubelet API showed when its connection was set up.
@@ -84,11 +86,12 @@ pub enum Credential {
 
 impl Credential {
     /// Who a verified certificate speaks for. One without a name, or that cannot be read, speaks for nobody.
-    pub fn of_certificate(user: Option<String>, groups: Vec<String>) -> Self {
+    pub fn of_certificate(user: Option<String>, groups: Vec<String>, not_after: u64) -> Self {
         user.map_or(Self::None, |user| {
             Self::Certificate(Subject {
                 user: user.into(),
                 groups: groups.into_iter().map(Into::into).collect(),
+                not_after,
             })
         })
     }

@@ -45,7 +45,7 @@ impl<S> TlsStream<S> {
             .peer_certificate()
             .and_then(|der| CertificateInfo::from_der(der).ok());
         info.map_or(Credential::None, |info| {
-            Credential::of_certificate(info.common_name, info.organizations)
+            Credential::of_certificate(info.common_name, info.organizations, info.not_after)
         })
     }
 

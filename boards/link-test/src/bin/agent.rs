@@ -344,6 +344,7 @@ impl Network for Ether {
                 Credential::Certificate(Subject {
                     user: black_box("user").into(),
                     groups: Default::default(),
+                    not_after: number().into(),
                 })
             } else {
                 Credential::None

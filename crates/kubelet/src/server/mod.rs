@@ -42,7 +42,9 @@ use embassy_sync::signal::Signal;
 use embedded_io_async::{Read, Write};
 use http::{Head, Method, RequestError};
 use picolet_kube::review::{USER_BYTES, User};
-use picolet_platform::{AcceptError, Accepted, Credential, Duration, Level, Network, Platform, Record};
+use picolet_platform::{
+    AcceptError, Accepted, Credential, Duration, Level, Network, Platform, Record, UnixMicros,
+};
 use rate::Rate;
 use response::Answer;
 use reviews::Reviews;
@@ -132,6 +134,8 @@ impl Caught {
 struct Connection<S> {
     stream: S,
     shown: Shown,
+    /// The last second in which that counts, in Unix seconds.
+    not_after: u64,
     peer: IpAddr,
     received: Vec<u8>,
 }
@@ -141,7 +145,12 @@ struct Gone;
 
 impl<S: Read + Write> Connection<S> {
     fn new(accepted: Accepted<S>) -> Self {
+        let not_after = match &accepted.credential {
+            Credential::Certificate(subject) => subject.not_after,
+            _ => u64::MAX,
+        };
         Self {
+            not_after,
             stream: accepted.stream,
             shown: match &accepted.credential {
                 Credential::None => Shown::Nothing,
@@ -154,6 +163,15 @@ impl<S: Read + Write> Connection<S> {
             peer: accepted.peer,
             received: Vec::new(),
         }
+    }
+
+    /// What the peer has shown. A kubelet verifies a certificate for each request, so one that has expired since the
+    /// connection was opened no longer counts.
+    fn shown(&self, now: Option<UnixMicros>) -> &Shown {
+        if now.is_some_and(|now| now.seconds() > self.not_after) {
+            return &Shown::Nothing;
+        }
+        &self.shown
     }
 
     /// Reads up to `most` bytes more.
@@ -437,7 +455,8 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         let now = self.agent.platform.uptime();
         let token = head.token(&connection.received).filter(|token| !token.is_empty());
         let settings = &self.agent.settings;
-        *identity = auth::recognize(settings, &connection.shown, token, head.method, route);
+        let shown = connection.shown(self.agent.platform.now());
+        *identity = auth::recognize(settings, shown, token, head.method, route);
         if let Err(seconds) = self.rate.take(connection.peer, now, &self.agent.settings.limits) {
             return Some(
                 Answer::error(pico, 429, &"too many requests from this address").retry_after(seconds),

@@ -3,7 +3,7 @@
 use super::*;
 use core::cell::{Cell, RefCell};
 use picolet_kube::request::{Request, Resource, Verb};
-use picolet_platform::Duration;
+use picolet_platform::{Clock, Duration};
 use std::format;
 use std::string::ToString;
 
@@ -107,6 +107,30 @@ fn a_certificate_is_a_name_and_not_a_right() {
             // The same name in another group is somebody else.
             assert_eq!(get(agent, named("reader", &["ops"]), "", "/pods").await.code, 200);
             assert_eq!(taken(asked), ["reader get pods"]);
+        },
+    );
+}
+
+#[test]
+fn caller_is_unauthenticated_when_its_certificate_expires_on_an_open_connection() {
+    with_agent(
+        |_| {},
+        async |agent, time| {
+            let now = agent.platform.now().expect("the time");
+            let mut credential = certificate();
+            if let Credential::Certificate(subject) = &mut credential {
+                subject.not_after = now.seconds() + 40;
+            }
+            let mut caller = Caller::new(agent, credential);
+            for (seconds, code) in [(0, 200), (20, 200), (20, 200), (1, 401)] {
+                time.sleep(Duration::from_secs(seconds)).await;
+                assert_eq!(caller.get("/pods").await.code, code);
+            }
+            // As for a certificate that did not verify, a token is enough.
+            caller
+                .send("GET /pods HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\r\n\r\n")
+                .await;
+            assert_eq!(caller.reply().await.expect("an answer").code, 200);
         },
     );
 }
