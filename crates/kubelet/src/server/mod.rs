@@ -174,12 +174,13 @@ impl<S: Read + Write> Connection<S> {
         &self.shown
     }
 
-    /// Reads up to `most` bytes more.
+    /// Reads up to `most` bytes more. Where there is no memory for them, the peer is left.
     async fn read(&mut self, most: usize) -> Result<(), Gone> {
         let start = self.received.len();
         if start + most > self.received.capacity() {
             // What is left behind in the heap may be a part of a token.
-            let mut larger = Vec::with_capacity(start + most);
+            let mut larger = Vec::new();
+            larger.try_reserve_exact(start + most).map_err(|_| Gone)?;
             larger.extend_from_slice(&self.received);
             self.received.zeroize();
             self.received = larger;

@@ -1,8 +1,9 @@
 //! Callers who are slow, greedy, or up to something.
 
+use super::super::Connection;
 use super::*;
 use embassy_futures::select::{Either, select};
-use picolet_platform::Duration;
+use picolet_platform::{Accepted, Duration};
 use proptest::prelude::*;
 use std::format;
 
@@ -324,6 +325,23 @@ fn without_memory_only_health_is_told() {
         assert!(reply.head.contains("Retry-After: 10\r\n"));
         assert_eq!(caller.get("/healthz").await.body, "ok");
     });
+}
+
+#[test]
+fn caller_is_left_when_there_is_no_memory_for_its_request() {
+    with_agent(
+        |_| {},
+        async |agent, _| {
+            let stream = Caller::new(agent, certificate()).end;
+            let mut connection = Connection::new(Accepted {
+                stream,
+                credential: certificate(),
+                peer: PEER,
+            });
+            // More than any machine has.
+            assert!(connection.read(isize::MAX as usize).await.is_err());
+        },
+    );
 }
 
 #[test]
