@@ -199,9 +199,10 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        // First, so that the chain of another server is not the latest that was verified.
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         let time = self.open.is_none().then(|| now.as_secs());
         let validity = self.servers.verify(end_entity, intermediates, time)?;
-        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         if let Some(open) = &self.open {
             critical_section::with(|section| open.borrow(section).set(Some(validity)));
         }
@@ -353,6 +354,23 @@ mod tests {
                 .verify(&server((1000, 4000), &root), &[], Some(2000))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn latest_validity_is_unchanged_when_the_name_is_another_server_s() {
+        let root = authority((0, 100), None);
+        let leaf = server((1000, 4000), &root);
+        let verifier = Verifier {
+            servers: Arc::new(servers(&root)),
+            open: None,
+        };
+        for (name, expected) in [("other.test", None), ("api.test", Some(validity(1000, 4000)))] {
+            let name = ServerName::try_from(name).unwrap();
+            let now = crate::time::unix_time(2000);
+            let verified = verifier.verify_server_cert(&leaf, &[], &name, &[], now);
+            assert_eq!(verified.is_ok(), expected.is_some(), "{name:?}");
+            assert_eq!(verifier.servers.latest(), expected, "{name:?}");
+        }
     }
 
     #[test]
