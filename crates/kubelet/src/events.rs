@@ -36,8 +36,9 @@ struct Entry {
     severity: Severity,
     reason: &'static str,
     message: Box<str>,
-    first: Timestamp,
-    last: Timestamp,
+    /// The uptimes at which it happened: the clock may be set before it is sent.
+    first: Duration,
+    last: Duration,
     count: u32,
 }
 
@@ -73,7 +74,8 @@ impl Entry {
 struct Sent {
     fingerprint: u64,
     event_name: Box<str>,
-    first: Timestamp,
+    /// The uptime at which it happened first.
+    first: Duration,
     count: u32,
     at: Duration,
 }
@@ -124,7 +126,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             level,
             format_args!("{reason} ({} {}): {}", about.kind, about.name, text.0),
         );
-        let now = self.now();
+        let now = self.platform.uptime();
         let entry = Box::new(Entry {
             kind: match about.kind {
                 "Pod" => "Pod",
@@ -156,7 +158,11 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             return Err(ApiError::Timeout);
         }
         let fingerprint = entry.fingerprint();
-        let (now, latest) = (self.platform.uptime(), self.now());
+        let (now, time) = (self.platform.uptime(), self.now());
+        let time_at = |uptime: Duration| {
+            let ago = now.saturating_sub(uptime).as_micros();
+            Timestamp::from_micros(time.micros().saturating_sub(ago))
+        };
         let known = {
             let mut events = self.events.borrow_mut();
             while events
@@ -184,9 +190,8 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             reason: entry.reason,
             message: &entry.message,
             host: &self.settings.node_name,
-            // The clock may have been stepped back since.
-            first: first.min(latest),
-            last: entry.last.min(latest),
+            first: time_at(first),
+            last: time_at(entry.last),
             count: before + entry.count,
         };
         let namespace = entry.reference().event_namespace();
