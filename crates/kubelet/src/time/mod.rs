@@ -11,15 +11,16 @@
 //! # Rules
 //! 1. A hint below the floor is refused. Once the API server has confirmed the time, a hint that is more than 5 minutes off is
 //!    refused, and one that is more than 2 s off changes nothing ([`picolet_platform::TimeKeeper`]).
-//! 2. Nothing that carries a timestamp is sent before the API server has confirmed the time: [`confirm`] asks for `/version`
-//!    first, on the connection that the requests after it use. If TLS fails, the hint may be wrong: the server is asked over a
-//!    connection on which everything but the dates of its certificates is verified, without a credential.
+//! 2. Nothing that carries a timestamp is sent before the API server has answered: [`confirm`] asks for `/version` first, on the
+//!    connection that the requests after it use. If TLS fails, the hint may be wrong: the server is asked over a connection on
+//!    which everything but the dates of its certificates is verified, without a credential. An answer without a `Date`
+//!    confirms nothing; the node goes on by the hint then, and `TimeSynced` is False.
 //! 3. A `Date` is believed only while the server's certificates are valid, and only if they are also valid at the floor. On
 //!    a connection whose handshake verified their dates, a `Date` that continues the node's time is believed beyond their end.
 //!    There a `Date` that is not believed does not set the clock, but what the node writes is not ahead of it either.
 //! 4. The floor is raised only by a connection whose handshake verified the dates, never beyond the certificates' end. A
 //!    believed `Date` below the floor lowers it, with a warning. Resetting the node's identity erases it.
-//! 5. 24 hours after the last confirmation the condition `TimeSynced` becomes False.
+//! 5. The condition `TimeSynced` becomes False when a `Date` is not believed, and 24 hours after the last confirmation.
 //!
 //! # Attackers
 //! - *Spoofed NTP, true API server reachable*: rule 2 sets the clock right before anything is written, whether the first
@@ -29,6 +30,8 @@
 //! - *Stolen, expired key of an API server, with spoofed NTP or `Date`*: a time at which its certificate was valid is below the
 //!   floor and refused, if the node has heard from the true server after the certificate's end. Otherwise only the date of the
 //!   build protects. A handshake under a hint is no weaker here than one without dates: both accept the same certificates.
+//! - *Delayed answers*: TLS keeps them from being replayed, and a `Date` that waited on the way is old. It sets the clock back
+//!   by as long as the node waits for an answer at most (30 s), until the next answer.
 //! - *Stolen key that is valid at the floor*: it could give the floor as its `Date` anyway. That a lower `Date` of it is
 //!   believed (rule 4) adds nothing, and keeps a server whose clock was ahead once from locking the node out.
 //! - *Floor of an older version*, which may be a lie of a time server: ignored ([`picolet_platform::TimeFloor`]).
@@ -75,8 +78,9 @@ pub(crate) struct TimeState {
     settled: Cell<bool>,
     /// Whether the last `Date` was not believed.
     refused: Cell<bool>,
-    /// The microseconds by which such a `Date` is behind the clock. Nothing is written ahead of it all the same.
-    behind: Cell<u64>,
+    /// Microseconds since the epoch at uptime zero by such a `Date`, ahead of which nothing is written; `u64::MAX` if the
+    /// last one was believed.
+    limit: Cell<u64>,
 }
 
 impl TimeState {
@@ -87,7 +91,7 @@ impl TimeState {
             confirmed: Cell::default(),
             settled: Cell::new(is_confirmed(source)),
             refused: Cell::default(),
-            behind: Cell::default(),
+            limit: Cell::new(u64::MAX),
         }
     }
 
@@ -197,13 +201,11 @@ pub(crate) async fn keep<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N
 impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// The time of day, as the node writes it; while it is unknown, the uptime counted from the floor.
     pub(crate) fn now(&self) -> Timestamp {
-        match self.platform.now() {
-            Some(UnixMicros(micros)) => Timestamp::from_micros(micros.saturating_sub(self.time.behind.get())),
-            None => {
-                let up = self.platform.uptime().as_micros();
-                Timestamp::from_micros(self.time.floor.get().micros().saturating_add(up))
-            }
-        }
+        let up = self.platform.uptime().as_micros();
+        Timestamp::from_micros(match self.platform.now() {
+            Some(UnixMicros(micros)) => micros.min(self.time.limit.get().saturating_add(up)),
+            None => self.time.floor.get().micros().saturating_add(up),
+        })
     }
 
     /// Takes an answer on a connection whose certificates are valid then, `latency` after its request.
@@ -216,17 +218,12 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
             validity,
             dated: true,
         };
-        let believed = self.believe(&answer);
-        let behind = match self.platform.now() {
-            Some(UnixMicros(now)) if believed.is_err() => now.saturating_sub(date.micros()),
-            _ => 0,
+        let Err(error) = self.believe(&answer) else {
+            return;
         };
-        if behind == 0 || behind.abs_diff(self.time.behind.get()) > TimeKeeper::TOLERANCE.as_micros() {
-            self.time.behind.set(behind);
-        }
-        if self.time.refused.replace(believed.is_err()) != believed.is_err()
-            && let Err(error) = believed
-        {
+        let up = self.platform.uptime().as_micros();
+        self.time.limit.set(date.micros().saturating_sub(up));
+        if !self.time.refused.replace(true) {
             self.platform
                 .log(Level::Warn, format_args!("time not confirmed: {error}"));
         }
@@ -235,32 +232,36 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// Judges the `Date` of an answer and acts on it.
     fn believe(&self, answer: &Answer) -> Result<(), ApiError> {
         let known = self.platform.now().map(|now| Timestamp::from_micros(now.0));
+        let (state, uptime) = (&self.time, self.platform.uptime());
+        let floor = state.floor.get();
         let belief = Belief {
             now: known,
-            floor: self.time.floor.get(),
+            floor,
             built: self.settings.built,
         };
         let Some(verdict) = judge(&belief, answer) else {
             return Err(ApiError::Dates(Box::new(Dates {
                 time: answer.date,
-                floor: belief.floor,
+                floor,
                 not_before: Timestamp::from_seconds(answer.validity.not_before),
                 not_after: Timestamp::from_seconds(answer.validity.not_after),
             })));
         };
-        if verdict.floor < belief.floor {
+        if verdict.floor < floor {
             self.platform.log(
                 Level::Warn,
                 format_args!(
                     "time floor {} dropped: the API server, whose certificate is valid then, reports {}",
-                    belief.floor.time(),
+                    floor.time(),
                     answer.date.time()
                 ),
             );
         }
-        self.time.floor.set(verdict.floor);
-        self.time.unsaved.set(self.time.unsaved.get() | verdict.confirmed);
-        self.time.confirmed.set(self.platform.uptime());
+        state.floor.set(verdict.floor);
+        state.unsaved.set(state.unsaved.get() | verdict.confirmed);
+        state.confirmed.set(uptime);
+        state.refused.set(false);
+        state.limit.set(u64::MAX);
         match (verdict.step, known) {
             (None, Some(now)) if self.platform.time_source() == TimeSource::Hint => {
                 self.platform
@@ -305,7 +306,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
                 "ClockUnconfirmed",
                 "the API server has not confirmed the time yet",
             ),
-            _ if age > CONFIRMATION => {
+            _ if age > CONFIRMATION || self.time.refused.get() => {
                 let now = self.platform.now().map_or(0, |now| now.0);
                 let at = now.saturating_sub(age.as_micros());
                 let _ = fmt::write(

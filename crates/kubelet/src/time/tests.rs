@@ -361,6 +361,37 @@ fn sent_under_hint(days: i64) -> String {
     time.run(node, written)
 }
 
+/// The log says why.
+#[test]
+fn time_synced_is_false_when_a_date_is_not_believed() {
+    let (agent, time) = hinted(0);
+    agent.answered_at(&head(START.seconds()), valid(), Duration::ZERO);
+    assert_eq!(synced(&agent).0, Truth::True);
+    time.alone(time.sleep(Duration::from_secs(10)));
+    for wrong in [valid().not_before - 1, valid().not_after + 1] {
+        agent.answered_at(&head(wrong), valid(), Duration::ZERO);
+        let (truth, reason, message) = synced(&agent);
+        assert_eq!((truth, &*reason), (Truth::False, "ClockUnconfirmed"));
+        assert_eq!(
+            message,
+            "last confirmed by the API server at 2026-11-22T12:00:00Z"
+        );
+    }
+    agent.answered_at(&head(START.seconds() + 10), valid(), Duration::ZERO);
+    assert_eq!(synced(&agent).0, Truth::True);
+}
+
+#[test]
+fn timestamps_follow_the_clock_when_it_is_set_without_dates() {
+    let (agent, time) = hinted(0);
+    agent.answered_at(&head(START.seconds()), valid(), Duration::ZERO);
+    agent.answered_at(&head(valid().not_before - 86_400), valid(), Duration::ZERO);
+    agent.network.validity.set(valid());
+    let (asked, (_, _end)) = time.alone(join(ask(&agent), answer(&agent, &date(START.seconds() + 600))));
+    assert_eq!(asked, Ok(()));
+    assert_eq!(agent.now().seconds(), START.seconds() + 600);
+}
+
 #[test]
 fn time_synced_ages_when_nothing_confirms_it() {
     let (agent, time) = agent_of(TimeSource::Unknown);
