@@ -14,6 +14,8 @@ pub(super) struct Belief {
     pub(super) now: Option<Timestamp>,
     /// The latest confirmed time, or `built`.
     pub(super) floor: Timestamp,
+    /// `floor` plus the time since it was set: it cannot be earlier now.
+    pub(super) earliest: Timestamp,
     /// The date of the build: no clock is below it.
     pub(super) built: Timestamp,
 }
@@ -44,7 +46,12 @@ pub(super) struct Verdict {
 
 /// Judges an answer. `None`: the `Date` is not believed.
 pub(super) fn judge(belief: &Belief, answer: &Answer) -> Option<Verdict> {
-    let Belief { now, floor, built } = *belief;
+    let Belief {
+        now,
+        floor,
+        earliest,
+        built,
+    } = *belief;
     let Lifetime {
         not_before,
         not_after,
@@ -52,13 +59,13 @@ pub(super) fn judge(belief: &Belief, answer: &Answer) -> Option<Verdict> {
     let time = answer.date.max(built);
     // A certificate may expire while its connection is open.
     let continues = answer.dated && now.is_some_and(|now| differ(now, time) <= TimeKeeper::AGREEMENT);
-    let fits = (not_before..=not_after).contains(&time.seconds()) && floor.seconds() <= not_after;
+    let fits = (not_before..=not_after).contains(&time.seconds()) && earliest.seconds() <= not_after;
     if !continues && !fits {
         return None;
     }
     let latest = time.micros() + (TimeKeeper::TOLERANCE + answer.latency.min(LATENCY)).as_micros();
-    let earliest = time.micros().saturating_sub(TimeKeeper::TOLERANCE.as_micros());
-    let agrees = now.is_some_and(|now| (earliest..=latest).contains(&now.micros()));
+    let least = time.micros().saturating_sub(TimeKeeper::TOLERANCE.as_micros());
+    let agrees = now.is_some_and(|now| (least..=latest).contains(&now.micros()));
     let confirmed = answer.dated && answer.validity != Lifetime::UNVERIFIED;
     let mut floor = floor.min(time);
     if confirmed {
@@ -99,6 +106,7 @@ mod tests {
         Belief {
             now: now.map(at),
             floor: at(floor),
+            earliest: at(floor),
             built: at(BUILT),
         }
     }

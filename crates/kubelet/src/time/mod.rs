@@ -15,9 +15,10 @@
 //!    connection that the requests after it use. If TLS fails, the hint may be wrong: the server is asked over a connection on
 //!    which everything but the dates of its certificates is verified, without a credential. An answer without a `Date`
 //!    confirms nothing; the node goes on by the hint then, and `TimeSynced` is False.
-//! 3. A `Date` is believed only while the server's certificates are valid, and only if they are also valid at the floor. On
-//!    a connection whose handshake verified their dates, a `Date` that continues the node's time is believed beyond their end.
-//!    There a `Date` that is not believed does not set the clock, but what the node writes is not ahead of it either.
+//! 3. A `Date` is believed only while the server's certificates are valid, and only if they are also valid at the floor, to
+//!    which the time since it was raised is added. On a connection whose handshake verified their dates, a `Date` that continues
+//!    the node's time is believed beyond their end. There a `Date` that is not believed does not set the clock, but what the
+//!    node writes is not ahead of it either.
 //! 4. The floor is raised only by a connection whose handshake verified the dates, never beyond the certificates' end. A
 //!    believed `Date` below the floor lowers it, with a warning. Resetting the node's identity erases it.
 //! 5. The condition `TimeSynced` becomes False when a `Date` is not believed, and 24 hours after the last confirmation.
@@ -28,8 +29,9 @@
 //! - *Spoofed NTP, API server blocked*: the hint is not confirmed, so the node writes and stores nothing. The kubelet API judges
 //!   its clients' certificates by the hint, but not by a time below the floor.
 //! - *Stolen, expired key of an API server, with spoofed NTP or `Date`*: a time at which its certificate was valid is below the
-//!   floor and refused, if the node has heard from the true server after the certificate's end. Otherwise only the date of the
-//!   build protects. A handshake under a hint is no weaker here than one without dates: both accept the same certificates.
+//!   floor and refused, if the node has heard from the true server after the certificate's end, or has been up since it heard
+//!   from it. A floor or a build from before that end does not protect. A handshake under a hint is no weaker here than one without
+//!   dates: both accept the same certificates.
 //! - *Delayed answers*: TLS keeps them from being replayed, and a `Date` that waited on the way is old. It sets the clock back
 //!   by as long as the node waits for an answer at most (30 s), until the next answer.
 //! - *Stolen key that is valid at the floor*: it could give the floor as its `Date` anyway. That a lower `Date` of it is
@@ -70,6 +72,8 @@ const CONFIRMATION: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct TimeState {
     /// The latest confirmed time, or the date of the build.
     floor: Cell<Timestamp>,
+    /// The uptime at which the floor was set.
+    reached: Cell<Duration>,
     /// Whether the floor is to be stored.
     unsaved: Cell<bool>,
     /// The uptime at the last confirmation.
@@ -87,6 +91,7 @@ impl TimeState {
     pub(crate) fn new(built: Timestamp, source: TimeSource) -> Self {
         Self {
             floor: Cell::new(built),
+            reached: Cell::default(),
             unsaved: Cell::default(),
             confirmed: Cell::default(),
             settled: Cell::new(is_confirmed(source)),
@@ -234,15 +239,17 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
         let known = self.platform.now().map(|now| Timestamp::from_micros(now.0));
         let (state, uptime) = (&self.time, self.platform.uptime());
         let floor = state.floor.get();
+        let since = uptime.saturating_sub(state.reached.get()).as_micros();
         let belief = Belief {
             now: known,
             floor,
+            earliest: Timestamp::from_micros(floor.micros().saturating_add(since)),
             built: self.settings.built,
         };
         let Some(verdict) = judge(&belief, answer) else {
             return Err(ApiError::Dates(Box::new(Dates {
                 time: answer.date,
-                floor,
+                floor: belief.earliest,
                 not_before: Timestamp::from_seconds(answer.validity.not_before),
                 not_after: Timestamp::from_seconds(answer.validity.not_after),
             })));
@@ -257,7 +264,10 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
                 ),
             );
         }
-        state.floor.set(verdict.floor);
+        if verdict.floor != floor {
+            state.floor.set(verdict.floor);
+            state.reached.set(uptime);
+        }
         state.unsaved.set(state.unsaved.get() | verdict.confirmed);
         state.confirmed.set(uptime);
         state.refused.set(false);

@@ -381,6 +381,25 @@ fn time_synced_is_false_when_a_date_is_not_believed() {
     assert_eq!(synced(&agent).0, Truth::True);
 }
 
+/// Somebody with the key of a certificate that expired while the API server could not be reached.
+#[test]
+fn node_believes_no_server_when_its_certificate_expired_while_the_node_was_up() {
+    let day = 86_400;
+    let (agent, time) = hinted(0);
+    agent.answered_at(&head(START.seconds()), valid(), Duration::ZERO);
+    time.alone(time.sleep(Duration::from_secs(14 * day)));
+    let now = agent.now();
+    let end = START.seconds() + 7 * day;
+    agent.network.validity.set(validity(0, end));
+    let (asked, (_, _end)) = time.alone(join(ask(&agent), answer(&agent, &date(end - 60))));
+    assert!(matches!(asked, Err(ApiError::Dates(_))), "{asked:?}");
+    assert_eq!(agent.now(), now);
+    // The true one's may end a moment later.
+    agent.network.validity.set(validity(0, now.seconds()));
+    let (asked, (_, _end)) = time.alone(join(ask(&agent), answer(&agent, &date(now.seconds()))));
+    assert_eq!(asked, Ok(()));
+}
+
 #[test]
 fn timestamps_follow_the_clock_when_it_is_set_without_dates() {
     let (agent, time) = hinted(0);
