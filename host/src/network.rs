@@ -119,6 +119,8 @@ pub(crate) struct Tokio {
     servers: Vec<Server>,
     /// Which of them is in use.
     server: Cell<usize>,
+    /// Whether the server in use was asked for the time last. If the time is asked again, that server's was not believed.
+    asked: Cell<bool>,
     connector: RefCell<Option<Connector>>,
     /// What the connector is made of.
     authorities: Vec<Vec<u8>>,
@@ -150,6 +152,7 @@ impl Tokio {
             node: node.to_owned(),
             servers,
             server: Cell::new(0),
+            asked: Cell::default(),
             connector: RefCell::new(connector),
             authorities: authorities.to_vec(),
             clock,
@@ -254,9 +257,13 @@ impl Tokio {
         })
     }
 
-    /// Dials the server that worked last, then the others in turn, until one answers.
-    async fn dial_any<T>(&self, dial: impl AsyncFn(&Server) -> Result<T, DialError>) -> Result<T, DialError> {
-        let first = self.server.get();
+    /// Dials the server that worked last, or the one that is `skip` behind it, then the others in turn, until one answers.
+    async fn dial_any<T>(
+        &self,
+        skip: usize,
+        dial: impl AsyncFn(&Server) -> Result<T, DialError>,
+    ) -> Result<T, DialError> {
+        let first = self.server.get() + skip;
         let mut last = DialError::Connect;
         for n in 0..self.servers.len() {
             let index = (first + n) % self.servers.len();
@@ -334,14 +341,19 @@ impl Network for Tokio {
     }
 
     async fn dial(&self) -> Result<Dialled<Outbound>, DialError> {
-        self.dial_any(async |server| self.dial_server(server).await).await
+        let dialled = self
+            .dial_any(0, async |server| self.dial_server(server).await)
+            .await?;
+        self.asked.set(false);
+        Ok(dialled)
     }
 
     async fn dial_undated(&self) -> Result<Undated<Outbound>, DialError> {
         if self.clock.is_system() {
             return Err(DialError::Dated);
         }
-        self.dial_any(async |server| self.dial_server_undated(server).await)
+        let skip = usize::from(self.asked.replace(true));
+        self.dial_any(skip, async |server| self.dial_server_undated(server).await)
             .await
     }
 
@@ -406,8 +418,9 @@ impl Network for Tokio {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Source;
+    use crate::clock::{Source, system};
     use picolet_devcluster::host::Pki;
+    use picolet_platform::TimeSource;
     use picolet_tls::{Acceptor, Alert, Clients};
     use tokio::net::TcpListener;
 
@@ -437,6 +450,59 @@ mod tests {
         let (dialled, heard) = tokio::join!(network.dial(), serve);
         assert_eq!(dialled.err(), Some(DialError::Tls));
         assert_eq!(heard, TlsError::Refused(Alert(42)));
+    }
+
+    #[tokio::test]
+    async fn network_asks_another_server_for_the_time_when_the_last_was_not_believed() {
+        let pki = Pki::new().expect("an authority");
+        let ip = std::net::Ipv4Addr::LOCALHOST;
+        let served = pki.server("api", &["localhost"], &[ip.into()]);
+        let served = served.expect("a certificate");
+        let identity = Identity::from_pem(served.certificate_pem.as_bytes(), served.key_pem.as_bytes());
+        let identity = identity.expect("an identity");
+        let acceptor = Acceptor::new(&identity, Clients::Anonymous, WallClock::new(Source::System));
+        let acceptor = acceptor.expect("an acceptor");
+        let listener = TcpListener::bind((ip, 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let servers = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+        let parsed = servers
+            .iter()
+            .map(|server| Server::parse(&format!("https://{server}"), false).expect("a server"));
+        let clock = WallClock::new(Source::ApiServer);
+        let roots = [pki.ca().certificate_der.clone()];
+        let network = Tokio::new(
+            "pico",
+            parsed.collect(),
+            &roots,
+            None,
+            clock.clone(),
+            None,
+            ip.into(),
+        );
+        let network = network.expect("a network");
+        let serve = async {
+            loop {
+                let (socket, _) = listener.accept().await.expect("a client");
+                // The client may be gone before its ticket is sent.
+                let _ = acceptor.shake(&mut FromTokio::new(socket)).await;
+            }
+        };
+        let used = |index: usize| network.with_host(|host| host == servers[index]);
+        let ask = async {
+            for index in [0, 1, 0] {
+                network.dial_undated().await.expect("a connection");
+                assert!(used(index), "{index}");
+            }
+            // The last one was believed, and stays in use.
+            clock.set(system().expect("a clock"), TimeSource::ApiServer);
+            network.dial().await.expect("a connection");
+            network.dial_undated().await.expect("a connection");
+            assert!(used(0));
+        };
+        tokio::select! {
+            () = serve => unreachable!("it serves for ever"),
+            () = ask => {}
+        }
     }
 
     #[test]

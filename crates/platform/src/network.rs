@@ -156,8 +156,10 @@ pub trait Network {
     /// Says which step failed; details are in the platform's log.
     fn dial(&self) -> impl Future<Output = Result<Dialled<Self::Outbound>, DialError>>;
 
-    /// Opens a connection to the same API server for a node that does not know the time, or whose time makes
+    /// Opens a connection to the API server for a node that does not know the time, or whose time makes
     /// [`Network::dial`] fail. A platform that can ask a time server gives it a moment first if the time is unknown.
+    /// If no call of [`Network::dial`] has succeeded since the last one, that server's time was not believed: another one is
+    /// dialled first.
     ///
     /// # Errors
     /// As [`Network::dial`], and [`DialError::Dated`] if a time server answers first, or if the platform's clock is not

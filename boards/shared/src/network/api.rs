@@ -93,6 +93,8 @@ pub(crate) struct Api {
     settings: Settings<'static>,
     /// Which of the servers is in use.
     server: Cell<usize>,
+    /// Whether the server in use was asked for the time last. If the time is asked again, that server's was not believed.
+    asked: Cell<bool>,
     /// What counts for connections from now on: with the settings' certificates, or those that the node got for itself.
     connector: RefCell<Option<Connector>>,
     acceptor: RefCell<Option<Acceptor>>,
@@ -151,6 +153,7 @@ impl Api {
         Ok(Self {
             settings,
             server: Cell::new(0),
+            asked: Cell::default(),
             connector: RefCell::new(connector),
             acceptor: RefCell::new(acceptor),
             keyrings: Keyrings::default(),
@@ -235,12 +238,13 @@ impl Api {
         })
     }
 
-    /// Dials the server that worked last, then the others in turn, until one answers.
+    /// Dials the server that worked last, or the one that is `skip` behind it, then the others in turn, until one answers.
     async fn dial_any<T>(
         &self,
+        skip: usize,
         dial: impl AsyncFn(Server<'static>) -> Result<T, DialError>,
     ) -> Result<T, DialError> {
-        let (first, servers) = (self.server.get(), self.settings.servers().count().max(1));
+        let (first, servers) = (self.server.get() + skip, self.settings.servers().count().max(1));
         let mut last = DialError::Connect;
         for n in 0..servers {
             let index = (first + n) % servers;
@@ -314,7 +318,11 @@ impl Network for Api {
     async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
         let _one = self.dialling.lock().await;
         connected().await?;
-        self.dial_any(async |server| self.dial_server(server).await).await
+        let dialled = self
+            .dial_any(0, async |server| self.dial_server(server).await)
+            .await?;
+        self.asked.set(false);
+        Ok(dialled)
     }
 
     async fn dial_undated(&self) -> Result<Undated<Stream>, DialError> {
@@ -323,7 +331,8 @@ impl Network for Api {
         if clock::now().is_none() && with_timeout(TIME_SERVERS, dated()).await.is_ok() {
             return Err(DialError::Dated);
         }
-        self.dial_any(async |server| self.dial_server_undated(server).await)
+        let skip = usize::from(self.asked.replace(true));
+        self.dial_any(skip, async |server| self.dial_server_undated(server).await)
             .await
     }
 
