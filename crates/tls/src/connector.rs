@@ -78,14 +78,18 @@ impl Connector {
     /// # Errors
     /// As [`Connector::connect`], but the stream is not dropped.
     pub async fn shake<S: Read + Write>(&self, name: &str, stream: &mut S) -> Result<Handshake, TlsError> {
-        shake(self.config.clone(), name, stream).await
+        let handshake = shake(self.config.clone(), name, stream).await?;
+        if !handshake.resumed() {
+            self.servers.note_proof();
+        }
+        Ok(handshake)
     }
 
-    /// When the chain of the server is valid that was verified last. A handshake that resumes a session verifies none: its
-    /// server is the one of the full handshake before.
+    /// When the chain of the server is valid with which hands were shaken last. A handshake that resumes a session verifies
+    /// none: its server is the one of the full handshake before.
     #[must_use]
     pub fn validity(&self) -> Option<Validity> {
-        self.servers.latest()
+        self.servers.proved()
     }
 
     /// Shakes hands as [`Connector::shake`] does, but before the time is known: all of the server's chain is verified

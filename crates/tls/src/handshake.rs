@@ -30,6 +30,11 @@ impl Handshake {
 }
 
 impl Handshake {
+    /// Whether a session was resumed.
+    pub(crate) const fn resumed(&self) -> bool {
+        self.resumed
+    }
+
     /// Takes records with payloads of up to `limit` bytes from now on.
     pub(crate) fn set_record_limit(&mut self, limit: usize) {
         self.records.set_limit(limit.min(LONGEST));

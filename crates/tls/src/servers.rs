@@ -81,6 +81,8 @@ type Remembered = [Option<(Fingerprint, Validity)>; REMEMBERED];
 pub(crate) struct Servers {
     roots: RootCertStore,
     remembered: Mutex<RefCell<Remembered>>,
+    /// When the chain is valid whose key was proved last.
+    proved: Mutex<Cell<Option<Validity>>>,
 }
 
 impl Servers {
@@ -88,6 +90,7 @@ impl Servers {
         Self {
             roots,
             remembered: Mutex::new(RefCell::new([None; REMEMBERED])),
+            proved: Mutex::new(Cell::new(None)),
         }
     }
 
@@ -139,12 +142,19 @@ impl Servers {
         Ok(validity)
     }
 
-    /// When the chain is valid that was verified last.
-    pub(crate) fn latest(&self) -> Option<Validity> {
+    /// Notes that the server of the chain that was verified last has its key and its name. Anybody can show a chain.
+    pub(crate) fn note_proof(&self) {
         critical_section::with(|section| {
-            let remembered = self.remembered.borrow_ref(section);
-            remembered[0].map(|(_, validity)| validity)
-        })
+            let latest = self.remembered.borrow_ref(section)[0];
+            self.proved
+                .borrow(section)
+                .set(latest.map(|(_, validity)| validity));
+        });
+    }
+
+    /// When the chain is valid of the server that proved its key last.
+    pub(crate) fn proved(&self) -> Option<Validity> {
+        critical_section::with(|section| self.proved.borrow(section).get())
     }
 
     fn recall(&self, fingerprint: &Fingerprint) -> Option<Validity> {

@@ -378,6 +378,34 @@ fn asks_for_the_time_without_knowing_it() {
     }
 }
 
+/// Whoever has seen a server's certificates can show them.
+#[test]
+fn validity_is_that_of_the_last_server_when_another_handshake_fails() {
+    let authority = Authority::new();
+    let roots = authority.roots();
+    let connector = Connector::new(&roots, None, now).unwrap();
+    let accepted = |days| {
+        let server = authority.identity(&Leaf {
+            days,
+            ..Leaf::server()
+        });
+        Acceptor::new(&server, Clients::Anonymous, now).unwrap()
+    };
+    let (near, _) = shake(&connector, "api.test", &accepted((-1, 1)));
+    near.unwrap();
+    let validity = connector.validity().expect("it is known");
+    for days in [(-3, -1), (-1, 30)] {
+        let (mut near, far) = wire();
+        let acceptor = accepted(days);
+        let (near, _) = block_on(join(
+            connector.shake_undated("other.test", &mut near),
+            acceptor.accept(far),
+        ));
+        assert_eq!(near.unwrap_err(), TlsError::WrongName);
+        assert_eq!(connector.validity(), Some(validity), "{days:?}");
+    }
+}
+
 #[test]
 fn asks_nobody_else_for_the_time() {
     let authority = Authority::new();
