@@ -271,8 +271,9 @@ impl Identities for Ether {
         node: &str,
         key: &[u8],
         chain: &[u8],
+        now: u64,
     ) -> Result<Vec<u8>, IdentityError> {
-        black_box((purpose, node, key));
+        black_box((purpose, node, key, now));
         match input() {
             0 => Err(IdentityError::OtherKey),
             1 => Err(IdentityError::OtherNode),
