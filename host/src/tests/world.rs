@@ -157,7 +157,10 @@ impl World {
                 .as_str()
                 .and_then(picolet_kube::Timestamp::parse);
             let now = WallClock::new(Source::System).now().expect("a clock");
-            ready && renewed.is_some_and(|renewed| renewed.seconds() + 15 >= now.seconds())
+            // The node follows the clock of the server.
+            let skew = cluster.faults(|faults| faults.clock_skew());
+            let now = now.seconds().saturating_add_signed(skew);
+            ready && renewed.is_some_and(|renewed| renewed.seconds() + 15 >= now)
         })
     }
 
