@@ -5,8 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use picolet_kube::k3s::{FirstCertificate, credential};
 use picolet_kube::status::StatusDecoder;
-use picolet_tls::{Keyring, P256Key};
 use picolet_tls::x509::{CertificateInfo, certificates_from_pem};
+use picolet_tls::{Keyring, P256Key};
 
 thread_local! {
     /// A key that waits for its certificate (PKCS#8, DER).
@@ -31,7 +31,11 @@ fuzz_target!(|input: &[u8]| {
         for der in certificates_from_pem(pem).unwrap_or_default() {
             let _ = CertificateInfo::from_der(&der);
         }
-        let adopted = WAITING.with(|key| Keyring::default().adopt("system:node:pico-1", key, pem, 0).is_ok());
+        let adopted = WAITING.with(|key| {
+            Keyring::default()
+                .adopt("system:node:pico-1", key, pem, 0)
+                .is_ok()
+        });
         assert!(!adopted, "nobody has signed for this key");
     }
     let mut refusal = StatusDecoder::default();
