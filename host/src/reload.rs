@@ -260,18 +260,23 @@ mod tests {
         path
     }
 
+    /// A client certificate and its key, written to `crt` and `key` in `folder`.
+    fn client_pair(folder: &Path, certificate: &str, key: &str) -> Watched {
+        let origin = Origin::Files {
+            purpose: Purpose::Client,
+            certificate: put(folder, "crt", certificate),
+            key: put(folder, "key", key),
+        };
+        let pair = origin.read("pico-1").expect("a pair");
+        Watched::new(origin, pair).expect("a pair")
+    }
+
     #[test]
     fn renewed_pair_is_taken_once_certificate_and_key_match() {
         let folder = tempfile::tempdir().expect("a directory");
         let pki = Pki::new().expect("an authority");
         let [old, new] = [(), ()].map(|()| pki.node("pico-1").expect("a certificate"));
-        let origin = Origin::Files {
-            purpose: Purpose::Client,
-            certificate: put(folder.path(), "crt", &old.certificate_pem),
-            key: put(folder.path(), "key", &old.key_pem),
-        };
-        let pair = origin.read("pico-1").expect("a pair");
-        let mut watched = Watched::new(origin, pair).expect("a pair");
+        let mut watched = client_pair(folder.path(), &old.certificate_pem, &old.key_pem);
         let now = crate::clock::system().map(picolet_platform::UnixMicros::seconds);
         assert!(watched.look("pico-1", now).is_none(), "nothing has changed");
 
@@ -320,13 +325,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a directory");
         let pki = Pki::new().expect("an authority");
         let [old, new] = [(), ()].map(|()| pki.node("pico-1").expect("a certificate"));
-        let origin = Origin::Files {
-            purpose: Purpose::Client,
-            certificate: put(folder.path(), "crt", &old.certificate_pem),
-            key: put(folder.path(), "key", &old.key_pem),
-        };
-        let pair = origin.read("pico-1").expect("a pair");
-        let mut watched = Watched::new(origin, pair).expect("a pair");
+        let mut watched = client_pair(folder.path(), &old.certificate_pem, &old.key_pem);
         put(folder.path(), "crt", &new.certificate_pem);
         put(folder.path(), "key", &new.key_pem);
         // By this machine's clock, which is behind, it is not valid yet.
