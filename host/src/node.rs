@@ -11,9 +11,9 @@ use crate::state::NodeState;
 use anyhow::{Context, Result, bail};
 use picolet_devcluster::host::DevCluster;
 use picolet_kube::selector::Taint;
-use picolet_kubelet::pods::NoRuntime;
 use picolet_kubelet::{Agent, Capacity, Limits, Settings};
 use picolet_platform::{Purpose, ResetReason};
+use picolet_runtime::NoRuntime;
 use picolet_tls::Identity;
 use picolet_tls::x509::certificates_from_pem;
 use std::net::SocketAddr;
@@ -160,7 +160,7 @@ impl Node {
     }
 
     /// An agent that has not begun, its port open.
-    fn agent(&self, reason: ResetReason) -> Result<Agent<Linux, Tokio, NoRuntime>> {
+    fn agent(&self, reason: ResetReason) -> Result<Agent<(Linux, Tokio, NoRuntime)>> {
         let name = &*self.settings.node_name;
         let clock = WallClock::new(self.clock);
         let mut servers = vec![Server::parse(&self.access.server, self.lab_mode)?];

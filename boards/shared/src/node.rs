@@ -9,9 +9,9 @@ use embassy_executor::Spawner;
 use embassy_time::{Duration, Timer};
 use picolet_kube::Timestamp;
 use picolet_kube::selector::Taint;
-use picolet_kubelet::pods::NoRuntime;
 use picolet_kubelet::{Agent, Capacity, Join, Limits, StaticToken};
 use picolet_platform::Level;
+use picolet_runtime::NoRuntime;
 use picolet_store::settings::Settings;
 use picolet_tls::SetupError;
 use static_cell::StaticCell;
@@ -29,7 +29,7 @@ pub(crate) const LIMITS: Limits = Limits {
 };
 
 /// The node of a board.
-pub(crate) type Node = Agent<Board, Api, NoRuntime>;
+pub(crate) type Node = Agent<(Board, Api, NoRuntime)>;
 
 /// The node's settings in the agent's words.
 fn agent_settings(settings: Settings<'static>) -> picolet_kubelet::Settings {

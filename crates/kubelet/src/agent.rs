@@ -6,9 +6,10 @@ use crate::apart::{Task, together};
 use crate::client::Client;
 use crate::configuration::Configuration;
 use crate::events::Events;
+use crate::host::{Host, Outbound};
 use crate::led::Director;
 use crate::metrics::Metrics;
-use crate::pods::{Pods, Runtime};
+use crate::pods::Pods;
 use crate::settings::Settings;
 use crate::time::TimeState;
 use alloc::rc::Rc;
@@ -20,20 +21,20 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
 use embassy_sync::signal::Signal;
 use picolet_kube::node::Node;
+use picolet_platform::Pins;
 #[cfg(feature = "identity")]
-use picolet_platform::Duration;
-use picolet_platform::{Network, Platform};
+use picolet_platform::{Clock, Duration};
 
 /// A node agent on one machine. Everything in it runs on one thread: what its tasks share is in cells, and no borrow is
 /// ever held across an `await`.
-pub struct Agent<P, N: Network, R> {
+pub struct Agent<H: Host> {
     pub(crate) settings: Settings,
-    pub(crate) platform: P,
-    pub(crate) network: N,
+    pub(crate) platform: H::Machine,
+    pub(crate) network: H::Network,
     /// What runs the containers of pods.
-    pub(crate) runtime: R,
+    pub(crate) runtime: H::Runtime,
     /// The one connection for requests, used in turn.
-    pub(crate) client: Mutex<NoopRawMutex, Client<N::Outbound>>,
+    pub(crate) client: Mutex<NoopRawMutex, Client<Outbound<H>>>,
     /// The Node as the API server had it last; its uid is empty until the node is registered.
     pub(crate) node: RefCell<Node>,
     pub(crate) configuration: RefCell<Configuration>,
@@ -70,9 +71,9 @@ pub(crate) struct Signals {
     pub(crate) led: Signal<NoopRawMutex, ()>,
 }
 
-impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+impl<H: Host> Agent<H> {
     /// An agent that has not begun.
-    pub fn new(settings: Settings, platform: P, network: N, runtime: R) -> Self {
+    pub fn new(settings: Settings, platform: H::Machine, network: H::Network, runtime: H::Runtime) -> Self {
         let pins = platform.pins();
         Self {
             time: TimeState::new(settings.built, platform.time_source()),
@@ -123,7 +124,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     }
 
     /// The machine that the agent runs on.
-    pub fn platform(&self) -> &P {
+    pub fn platform(&self) -> &H::Machine {
         &self.platform
     }
 
@@ -133,7 +134,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     }
 
     /// The network that the agent uses.
-    pub fn network(&self) -> &N {
+    pub fn network(&self) -> &H::Network {
         &self.network
     }
 }

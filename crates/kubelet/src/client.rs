@@ -4,8 +4,8 @@
 //! never decides what to do about a failure; it only obeys the server's word to slow down (429 and `Retry-After`).
 
 use crate::agent::Agent;
+use crate::host::{Host, Outbound};
 use crate::metrics::count;
-use crate::pods::Runtime;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -22,7 +22,7 @@ use picolet_kube::http::{self, Body, HEAD_BYTES, ResponseHead};
 use picolet_kube::json::{Code, Decoder, Sink};
 use picolet_kube::request::{Request, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
-use picolet_platform::{Clock, DialError, Dialled, Duration, Lifetime, Network, Platform};
+use picolet_platform::{Clock, DialError, Dialled, Duration, Lifetime, Network};
 use pin_project_lite::pin_project;
 use zeroize::Zeroizing;
 
@@ -297,9 +297,9 @@ pub(crate) fn within<T, F: Future<Output = Result<T, ApiError>>>(
     }
 }
 
-impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+impl<H: Host> Agent<H> {
     /// A new connection to the API server.
-    pub(crate) async fn dial(&self) -> Result<Connection<N::Outbound>, ApiError> {
+    pub(crate) async fn dial(&self) -> Result<Connection<Outbound<H>>, ApiError> {
         let dial = async { self.network.dial().await.map_err(ApiError::Dial) };
         let dialled = within(&self.platform, DIAL_TIMEOUT, dial).await;
         if let Err(ApiError::Dial(DialError::Tls)) = dialled {
@@ -323,7 +323,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// the successes, before their bodies.
     pub(crate) async fn exchange(
         &self,
-        connection: &mut Connection<N::Outbound>,
+        connection: &mut Connection<Outbound<H>>,
         request: &Request<'_>,
         by: Option<Duration>,
         begun: Option<&Cell<u32>>,
@@ -462,7 +462,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
     /// Counts an answer, and does what its head asks for.
     fn answered(
         &self,
-        client: &mut Client<N::Outbound>,
+        client: &mut Client<Outbound<H>>,
         begun: Duration,
         result: Result<(ResponseHead, Option<Box<Status>>), ApiError>,
     ) -> Result<(), ApiError> {

@@ -8,15 +8,15 @@ use crate::agent::Agent;
 use crate::backoff::Backoff;
 use crate::client::ApiError;
 use crate::fingerprint;
+use crate::host::Host;
 use crate::metrics::count;
-use crate::pods::Runtime;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::{self, Write as _};
 use picolet_kube::Timestamp;
 use picolet_kube::event::{Event, Reference, Severity};
 use picolet_kube::request::{Request, Resource, Verb};
-use picolet_platform::{Duration, Level, Network, Platform};
+use picolet_platform::{Clock, Duration, Entropy, Level, Log};
 
 /// Events that wait to be sent.
 const QUEUE: usize = 8;
@@ -99,7 +99,7 @@ impl fmt::Write for Limited {
     }
 }
 
-impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+impl<H: Host> Agent<H> {
     /// Notes an event about the node itself. It is sent when there is a connection.
     #[inline(never)]
     pub(crate) fn node_event(&self, severity: Severity, reason: &'static str, message: fmt::Arguments<'_>) {
@@ -236,7 +236,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
 }
 
 /// Sends what is queued, for ever.
-pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     loop {
         // Taken out only to be sent: what comes meanwhile finds its place behind it.

@@ -6,14 +6,14 @@
 use crate::agent::Agent;
 use crate::backoff::{Backoff, jittered};
 use crate::client::ApiError;
-use crate::pods::Runtime;
+use crate::host::Host;
 use alloc::boxed::Box;
 use alloc::string::String;
 use embassy_futures::select::select;
 use picolet_kube::Timestamp;
 use picolet_kube::lease::{self, Lease};
 use picolet_kube::request::{Request, Resource, Verb};
-use picolet_platform::{Duration, Level, Network, Platform};
+use picolet_platform::{Clock, Duration, Level, Log};
 
 /// Seconds after which a Lease that was not renewed is void.
 const DURATION_SECONDS: u32 = 40;
@@ -29,7 +29,7 @@ struct Held {
 }
 
 /// Renews the Lease for ever, beginning when the node is registered.
-pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
     agent.signals.registered.wait().await;
     let mut held = Held::default();
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(7));
@@ -53,10 +53,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
     }
 }
 
-async fn renew<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-    held: &mut Held,
-) -> Result<(), ApiError> {
+async fn renew<H: Host>(agent: &Agent<H>, held: &mut Held) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
     let mut known = held.resource_version.is_some();
     let begun = agent.platform.uptime();

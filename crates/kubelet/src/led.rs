@@ -4,9 +4,9 @@
 //! the configuration otherwise.
 
 use crate::agent::Agent;
-use crate::pods::Runtime;
+use crate::host::Host;
 use embassy_futures::select::select;
-use picolet_platform::{Duration, LedMode, Network, Platform};
+use picolet_platform::{Clock, Duration, Led, LedMode};
 
 /// What the node says by its LED when it is not Ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Director {
 }
 
 /// Keeps the LED right, for ever.
-pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
     let mut shown = None;
     loop {
         let now = agent.platform.uptime();

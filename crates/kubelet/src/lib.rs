@@ -20,6 +20,7 @@ mod client;
 pub mod configuration;
 mod events;
 mod fingerprint;
+mod host;
 #[cfg(feature = "identity")]
 mod identity;
 mod lease;
@@ -36,4 +37,5 @@ mod time;
 mod watch;
 
 pub use agent::Agent;
+pub use host::Host;
 pub use settings::{Capacity, Join, Limits, Settings, StaticToken, VERSION};

@@ -6,21 +6,21 @@
 use crate::agent::Agent;
 use crate::backoff::Backoff;
 use crate::client::ApiError;
-use crate::pods::Runtime;
+use crate::host::Host;
 use crate::status;
 use crate::time;
 use alloc::string::String;
 use picolet_kube::event::Severity;
 use picolet_kube::node::{Node, write_labels_patch, write_node};
 use picolet_kube::request::{Request, Resource, Verb};
-use picolet_platform::{Duration, Level, Network, Platform};
+use picolet_platform::{Duration, Level, Log, System};
 
 /// What runs here is WebAssembly, whatever the machine is: this also keeps away the DaemonSets that select Linux.
 pub(crate) const OPERATING_SYSTEM: &str = "wasip1";
 /// See [`OPERATING_SYSTEM`].
 pub(crate) const ARCHITECTURE: &str = "wasm";
 
-impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+impl<H: Host> Agent<H> {
     /// The labels that the node gives itself; all of them are allowed by NodeRestriction.
     pub(crate) fn labels(&self) -> [(&'static str, &str); 6] {
         let machine = self.platform.machine();
@@ -36,7 +36,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
 }
 
 /// Registers the node, however long it takes, and keeps the Node as the API server has it.
-pub(crate) async fn register<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn register<H: Host>(agent: &Agent<H>) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(7));
     let mut told = String::new();
     loop {
@@ -84,9 +84,7 @@ fn remedy(code: u16) -> Option<&'static str> {
     }
 }
 
-async fn try_to_register<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-) -> Result<(), ApiError> {
+async fn try_to_register<H: Host>(agent: &Agent<H>) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
     time::confirm(agent).await?;
     let mut body = String::new();
@@ -112,10 +110,7 @@ async fn try_to_register<P: Platform, N: Network, R: Runtime>(
 }
 
 /// Makes the Node that is there ours: its labels, and a word about the reboot.
-async fn adopt<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-    found: &mut Node,
-) -> Result<(), ApiError> {
+async fn adopt<H: Host>(agent: &Agent<H>, found: &mut Node) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
     let machine = agent.platform.machine();
     #[cfg(feature = "identity")]

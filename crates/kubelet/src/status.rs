@@ -8,8 +8,8 @@ use crate::address::Address;
 use crate::agent::Agent;
 use crate::client::ApiError;
 use crate::fingerprint;
+use crate::host::Host;
 use crate::led::Mood;
-use crate::pods::Runtime;
 use crate::register::{ARCHITECTURE, OPERATING_SYSTEM, register};
 use crate::settings::VERSION;
 use crate::time;
@@ -20,7 +20,8 @@ use picolet_kube::event::Severity;
 use picolet_kube::node::{ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch};
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::{Integer, Quantity, Timestamp};
-use picolet_platform::{Duration, Level, Network, Platform};
+use picolet_platform::{Clock, Duration, Level, Log, Memory, Network, Pins, System};
+use picolet_runtime::Runtime;
 
 /// How often the status is computed and the Node looked at.
 const COMPUTE: Duration = Duration::from_secs(10);
@@ -35,7 +36,7 @@ const LOST: Duration = Duration::from_secs(40);
 
 /// What has to be remembered from one computation to the next.
 #[derive(Default)]
-struct Memory {
+struct Reported {
     low_since: Option<Duration>,
     pressure: bool,
     /// The status that was sent last, by its hash, and when.
@@ -44,10 +45,10 @@ struct Memory {
 }
 
 /// Registers the node and reports its status, for ever.
-pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
     agent.node_event(Severity::Normal, "Starting", format_args!("Starting kubelet."));
     register(agent).await;
-    let mut memory = Memory::default();
+    let mut memory = Reported::default();
     loop {
         let result = report(agent, &mut memory).await;
         match &result {
@@ -84,10 +85,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
     }
 }
 
-async fn report<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-    memory: &mut Memory,
-) -> Result<(), ApiError> {
+async fn report<H: Host>(agent: &Agent<H>, memory: &mut Reported) -> Result<(), ApiError> {
     let name = &*agent.settings.node_name;
     time::confirm(agent).await?;
     let mut node = Node::default();
@@ -131,10 +129,7 @@ async fn report<P: Platform, N: Network, R: Runtime>(
 }
 
 /// The patch of this moment, its hash but for the time, and whether the API server has other conditions.
-fn render<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-    pressure: bool,
-) -> (String, u64, bool) {
+fn render<H: Host>(agent: &Agent<H>, pressure: bool) -> (String, u64, bool) {
     // What a status takes, so that it need not grow by doubling.
     let mut body = String::with_capacity(3072);
     let mut hash = 0;
@@ -164,9 +159,9 @@ fn render<P: Platform, N: Network, R: Runtime>(
     (body, hash, differs)
 }
 
-impl Memory {
+impl Reported {
     /// Looks at the heap; says so when pressure begins or ends.
-    fn feel<P: Platform, N: Network, R: Runtime>(&mut self, agent: &Agent<P, N, R>) {
+    fn feel<H: Host>(&mut self, agent: &Agent<H>) {
         let now = agent.platform.uptime();
         let free = agent.platform.heap().free();
         let before = self.pressure;
@@ -193,7 +188,7 @@ impl Memory {
     }
 }
 
-impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+impl<H: Host> Agent<H> {
     /// What the node has, or what of it pods may have.
     pub(crate) fn amounts(&self, allocatable: bool) -> [(&'static str, Quantity); 7] {
         let machine = self.platform.machine();
@@ -233,8 +228,8 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
 
 /// Makes the report of this moment. A condition that is in `node`, as the API server has it, and has not flipped keeps
 /// its time.
-pub(crate) fn with_report<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
+pub(crate) fn with_report<H: Host>(
+    agent: &Agent<H>,
     node: &Node,
     pressure: bool,
     use_it: &mut dyn FnMut(&StatusReport<'_>),

@@ -7,13 +7,13 @@
 use crate::agent::Agent;
 use crate::backoff::{Backoff, jittered};
 use crate::client::{ApiError, Reader};
-use crate::pods::Runtime;
+use crate::host::Host;
 use alloc::boxed::Box;
 use picolet_kube::envelope::{Each, Envelope, Event, Object, Objects};
 use picolet_kube::json::Code;
 use picolet_kube::request::{Request, Resource, Selection, Verb};
 use picolet_kube::status::Status;
-use picolet_platform::{Duration, Level, Network, Platform};
+use picolet_platform::{Clock, Duration, Level, Log};
 
 /// How long a watch lasts, at least. A kubelet's informers take 5 to 10 minutes likewise.
 const WATCH: Duration = Duration::from_secs(300);
@@ -113,8 +113,8 @@ enum End {
 }
 
 /// Follows `selection` of `resource` for ever. A refusal (403) is told once by `refused`.
-pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
+pub(crate) async fn run<H: Host>(
+    agent: &Agent<H>,
     resource: Resource<'_>,
     selection: Selection<'_>,
     store: &dyn Collection,
@@ -158,8 +158,8 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(
 }
 
 /// Lists, unless there is a place to go on from, and watches until the watch ends.
-async fn round<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
+async fn round<H: Host>(
+    agent: &Agent<H>,
     resource: Resource<'_>,
     selection: Selection<'_>,
     store: &dyn Collection,

@@ -18,7 +18,6 @@ use cortex_m_rt::entry;
 use embassy_futures::block_on;
 use embedded_io_async::{ErrorType, Read, Write};
 use link_test::{Nowhere, input, output, start};
-use picolet_kubelet::pods::NoRuntime;
 use picolet_kubelet::{Agent, Capacity, Join, Limits, Settings};
 use picolet_platform::{
     AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Entropy, HeapFigures, Identities,
@@ -28,6 +27,7 @@ use picolet_platform::{
 };
 #[cfg(feature = "identity")]
 use picolet_platform::{IdentityError, Purpose};
+use picolet_runtime::NoRuntime;
 
 // A driver's functions are too large to be compiled into each place that calls them; so are these not to be.
 #[inline(never)]
@@ -398,7 +398,9 @@ async fn agent() {
         },
         built: picolet_kube::Timestamp::from_seconds(u64::from(number())),
     };
-    Agent::new(settings, Board, Ether, NoRuntime).run().await;
+    Agent::<(Board, Ether, NoRuntime)>::new(settings, Board, Ether, NoRuntime)
+        .run()
+        .await;
 }
 
 const fn size<Made: Future>(_: fn() -> Made) -> usize {

@@ -9,8 +9,8 @@ mod values;
 
 use crate::agent::Agent;
 use crate::apart::{Task, together};
+use crate::host::Host;
 use crate::metrics::count;
-use crate::pods::Runtime;
 use crate::watch::{self, Store};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -22,7 +22,7 @@ use picolet_kube::event::{Reference, Severity};
 use picolet_kube::metadata::Metadata;
 use picolet_kube::request::{Resource, Selection};
 use picolet_kube::status::Status;
-use picolet_platform::{LedMode, Level, Network, PinError, PinMode, PinSet, Platform};
+use picolet_platform::{LedMode, Level, Log, PinError, PinMode, PinSet, Pins};
 pub use values::{CELLS, Problem, Rejection};
 use values::{Stage, Values};
 
@@ -254,12 +254,12 @@ pub fn check(key: &str, value: &str, pins: PinSet) -> Result<(), Rejection> {
 }
 
 /// Follows either the base or the labelled ConfigMaps.
-struct Follower<'a, P, N: Network, R> {
-    agent: &'a Agent<P, N, R>,
+struct Follower<'a, H: Host> {
+    agent: &'a Agent<H>,
     base: bool,
 }
 
-impl<P: Platform, N: Network, R: Runtime> Follower<'_, P, N, R> {
+impl<H: Host> Follower<'_, H> {
     /// Whether this follower is the one for a layer of that name.
     fn follows(&self, name: &str) -> bool {
         (name == BASE) == self.base
@@ -307,7 +307,7 @@ impl<P: Platform, N: Network, R: Runtime> Follower<'_, P, N, R> {
     }
 }
 
-impl<P: Platform, N: Network, R: Runtime> Store for Follower<'_, P, N, R> {
+impl<H: Host> Store for Follower<'_, H> {
     type Object = ConfigMap<Stage>;
 
     fn reader(&self) -> Self::Object {
@@ -405,7 +405,7 @@ impl<P: Platform, N: Network, R: Runtime> Store for Follower<'_, P, N, R> {
 }
 
 /// Follows the ConfigMaps, for ever.
-pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
     let namespace = &*agent.settings.config_namespace;
     let name = &*agent.settings.node_name;
     let resource = Resource::ConfigMaps { namespace };

@@ -7,19 +7,19 @@ use super::report::Failure;
 use super::request::{Pending, decoded};
 use crate::agent::Agent;
 use crate::client::{ApiError, Reader};
-use crate::pods::Runtime;
+use crate::host::Host;
 use alloc::string::String;
 use alloc::vec::Vec;
 use picolet_kube::k3s::{FirstCertificate, Signing};
 use picolet_kube::request::{Request, Resource, Verb};
-use picolet_platform::{Identities, Network, Platform, Purpose, Record};
+use picolet_platform::{Entropy, Identities, Network, Purpose, Record, Records};
 use zeroize::Zeroize;
 
 /// Bytes of a node's password, which is told in hexadecimal.
 const PASSWORD: usize = 16;
 
 /// Whether the node has joined a k3s before.
-pub(super) async fn was_joined<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> bool {
+pub(super) async fn was_joined<H: Host>(agent: &Agent<H>) -> bool {
     let mut password = [0; PASSWORD];
     agent
         .platform
@@ -29,7 +29,7 @@ pub(super) async fn was_joined<P: Platform, N: Network, R: Runtime>(agent: &Agen
 }
 
 /// The node's password, made now if there is none.
-async fn password<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> Result<String, Failure> {
+async fn password<H: Host>(agent: &Agent<H>) -> Result<String, Failure> {
     let mut bytes = [0; PASSWORD];
     let platform = &agent.platform;
     if platform.load(Record::NodePassword, &mut bytes).await != Some(PASSWORD) {
@@ -65,8 +65,8 @@ impl Reader for FirstCertificate {
 }
 
 /// Has a request signed, and returns the certificate (PEM).
-pub(super) async fn sign<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
+pub(super) async fn sign<H: Host>(
+    agent: &Agent<H>,
     purpose: Purpose,
     pending: &mut Pending,
 ) -> Result<Vec<u8>, Failure> {

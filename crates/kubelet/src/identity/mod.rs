@@ -17,13 +17,13 @@ pub(crate) use request::confirm;
 
 use crate::agent::Agent;
 use crate::backoff::Backoff;
-use crate::pods::Runtime;
+use crate::host::Host;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use embassy_futures::join::join;
 use embassy_futures::select::select;
 use picolet_kube::Timestamp;
-use picolet_platform::{Duration, Identities, Network, Platform, Purpose};
+use picolet_platform::{Clock, Duration, Entropy, Identities, Network, Platform, Purpose};
 use renewal::{Need, Situation, need, renewal};
 use report::{Failure, report, report_failure, report_limit};
 use request::{Pending, obtain, restore};
@@ -63,7 +63,7 @@ fn delay<P: Platform>(failure: &Failure, backoff: &mut Backoff, platform: &P) ->
 }
 
 /// Completes once the node has a client certificate: the one that it kept, or one that it is given for its token.
-pub(crate) async fn join_cluster<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn join_cluster<H: Host>(agent: &Agent<H>) {
     let Some(join) = &agent.settings.join else {
         return;
     };
@@ -96,7 +96,7 @@ pub(crate) async fn join_cluster<P: Platform, N: Network, R: Runtime>(agent: &Ag
 
 /// Has a client certificate issued to whoever has the bootstrap token. A certificate that the node has is not shown meanwhile,
 /// and is in use again if it fails.
-async fn obtain_by_token<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> Result<(), Failure> {
+async fn obtain_by_token<H: Host>(agent: &Agent<H>) -> Result<(), Failure> {
     let join = agent.settings.join.as_ref();
     let token = join.and_then(|join| join.token.as_deref());
     let token = token.ok_or(Failure::NoToken)?;
@@ -116,7 +116,7 @@ async fn obtain_by_token<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N
 }
 
 /// Keeps both certificates valid, for ever.
-pub(crate) async fn keep<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn keep<H: Host>(agent: &Agent<H>) {
     if agent.settings.join.is_some() {
         join(
             keep_one(agent, Purpose::Client),
@@ -126,7 +126,7 @@ pub(crate) async fn keep<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N
     }
 }
 
-async fn keep_one<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose) {
+async fn keep_one<H: Host>(agent: &Agent<H>, purpose: Purpose) {
     let mut backoff = backoff();
     // The uptime before which nothing is requested, or nothing for that reason.
     let mut pause: (Option<Need>, Duration) = (None, Duration::ZERO);
@@ -193,11 +193,7 @@ async fn keep_one<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, p
 }
 
 /// What is known of the certificate for `purpose`, which is renewed at `due`.
-fn situation<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-    purpose: Purpose,
-    due: Timestamp,
-) -> Situation {
+fn situation<H: Host>(agent: &Agent<H>, purpose: Purpose, due: Timestamp) -> Situation {
     let identities = agent.network.identities();
     let refused = agent.refused.get();
     Situation {
@@ -212,11 +208,7 @@ fn situation<P: Platform, N: Network, R: Runtime>(
 }
 
 /// Waits for that long, or until the serving certificate is to be looked at again.
-async fn sleep<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-    purpose: Purpose,
-    duration: Duration,
-) {
+async fn sleep<H: Host>(agent: &Agent<H>, purpose: Purpose, duration: Duration) {
     let sleep = agent.platform.sleep(duration);
     match purpose {
         Purpose::Client => sleep.await,
@@ -226,18 +218,18 @@ async fn sleep<P: Platform, N: Network, R: Runtime>(
     }
 }
 
-fn random<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> u16 {
+fn random<H: Host>(agent: &Agent<H>) -> u16 {
     let mut random = [0; 2];
     agent.platform.fill(&mut random);
     u16::from_le_bytes(random)
 }
 
-fn is_valid<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose) -> bool {
+fn is_valid<H: Host>(agent: &Agent<H>, purpose: Purpose) -> bool {
     let lifetime = agent.network.identities().lifetime(purpose);
     lifetime.is_some_and(|lifetime| agent.now().seconds() < lifetime.not_after)
 }
 
-impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+impl<H: Host> Agent<H> {
     /// Whether the API server has the Node.
     fn is_registered(&self) -> bool {
         !self.node.borrow().metadata.uid.is_empty()

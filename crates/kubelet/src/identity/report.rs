@@ -3,12 +3,12 @@
 use super::{is_valid, k3s};
 use crate::agent::Agent;
 use crate::client::ApiError;
-use crate::pods::Runtime;
+use crate::host::Host;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use picolet_kube::Timestamp;
-use picolet_platform::{Identities, IdentityError, Level, Network, Platform, Purpose, RecordError};
+use picolet_platform::{Identities, IdentityError, Level, Log, Network, Purpose, RecordError};
 
 /// Why there is no certificate.
 pub(super) enum Failure {
@@ -94,12 +94,7 @@ impl From<IdentityError> for Failure {
 }
 
 /// Reports what a request waits for. What is renewed in good time is not worth a line.
-pub(super) fn report_progress<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-    purpose: Purpose,
-    request: &str,
-    approved: bool,
-) {
+pub(super) fn report_progress<H: Host>(agent: &Agent<H>, purpose: Purpose, request: &str, approved: bool) {
     let valid = is_valid(agent, purpose);
     if valid && purpose == Purpose::Client && !approved {
         return;
@@ -133,11 +128,7 @@ pub(super) fn report_progress<P: Platform, N: Network, R: Runtime>(
     report(agent, purpose, Some(words));
 }
 
-pub(super) fn report_failure<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-    purpose: Purpose,
-    failure: &Failure,
-) {
+pub(super) fn report_failure<H: Host>(agent: &Agent<H>, purpose: Purpose, failure: &Failure) {
     // Another try follows. What a request waits for is reported already.
     if matches!(failure, Failure::Gone | Failure::Outdated | Failure::Undecided) {
         return;
@@ -149,7 +140,7 @@ pub(super) fn report_failure<P: Platform, N: Network, R: Runtime>(
 }
 
 /// Reports that a renewal has gained nothing.
-pub(super) fn report_limit<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose) {
+pub(super) fn report_limit<H: Host>(agent: &Agent<H>, purpose: Purpose) {
     let mut words = String::new();
     let _ = fmt::write(
         &mut words,
@@ -162,11 +153,7 @@ pub(super) fn report_limit<P: Platform, N: Network, R: Runtime>(agent: &Agent<P,
 }
 
 /// Logs what is the matter, unless that was said before, and has the status tell it, or that nothing is.
-pub(super) fn report<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-    purpose: Purpose,
-    words: Option<String>,
-) {
+pub(super) fn report<H: Host>(agent: &Agent<H>, purpose: Purpose, words: Option<String>) {
     let words = words.map(String::into_boxed_str);
     let level = if is_valid(agent, purpose) {
         Level::Info
@@ -184,7 +171,7 @@ pub(super) fn report<P: Platform, N: Network, R: Runtime>(
     }
 }
 
-impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+impl<H: Host> Agent<H> {
     /// The condition `CertificatesValid`: whether it is, its reason, and words. `None` where others see to certificates.
     pub(crate) fn describe_certificates(&self, words: &mut String) -> Option<(bool, &'static str)> {
         self.settings.join.as_ref()?;

@@ -8,7 +8,7 @@ use super::k3s;
 use super::report::{Failure, report_progress};
 use crate::agent::Agent;
 use crate::backoff::Backoff;
-use crate::pods::Runtime;
+use crate::host::Host;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,7 +19,8 @@ use picolet_kube::Timestamp;
 use picolet_kube::certificate::{self, CERTIFICATE_BYTES, CertificateSigningRequest, Decision, Signer};
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_platform::{
-    Duration, Entropy, Identities, IdentityError, LONGEST_RECORD, Level, Network, Platform, Purpose, Record,
+    Clock, Duration, Entropy, Identities, IdentityError, LONGEST_RECORD, Level, Log, Network, Purpose,
+    Record, Records,
 };
 use zeroize::Zeroizing;
 
@@ -94,7 +95,7 @@ const fn pending_record(purpose: Purpose) -> Record {
 }
 
 /// Uses what was kept when the node ran before, and goes on with what it had requested.
-pub(super) async fn restore<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose) {
+pub(super) async fn restore<H: Host>(agent: &Agent<H>, purpose: Purpose) {
     let mut kept = Zeroizing::new(Vec::new());
     kept.resize(LONGEST_RECORD, 0);
     if let Some(length) = agent.platform.load(record(purpose), &mut kept).await {
@@ -114,8 +115,8 @@ pub(super) async fn restore<P: Platform, N: Network, R: Runtime>(agent: &Agent<P
 
 /// Has a new certificate issued to the node, and uses it from then on. Takes as long as it takes to be approved, or until
 /// `patience` is at its end.
-pub(super) async fn obtain<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
+pub(super) async fn obtain<H: Host>(
+    agent: &Agent<H>,
     purpose: Purpose,
     patience: Option<Duration>,
 ) -> Result<(), Failure> {
@@ -169,7 +170,7 @@ pub(super) async fn obtain<P: Platform, N: Network, R: Runtime>(
 }
 
 /// Keeps the client certificate that was issued to the bootstrap token, now that the node is registered with it.
-pub(crate) async fn confirm<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn confirm<H: Host>(agent: &Agent<H>) {
     let record = agent.certificates.borrow_mut().unconfirmed.take();
     if let Some(record) = record {
         store(agent, Purpose::Client, &record).await;
@@ -177,7 +178,7 @@ pub(crate) async fn confirm<P: Platform, N: Network, R: Runtime>(agent: &Agent<P
 }
 
 /// Keeps a certificate and its key, and then no longer what it was requested by.
-async fn store<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purpose: Purpose, kept: &[u8]) {
+async fn store<H: Host>(agent: &Agent<H>, purpose: Purpose, kept: &[u8]) {
     let mut stored = agent.platform.store(record(purpose), kept).await;
     let on_k3s = agent.certificates.borrow().k3s;
     if stored.is_ok() && !on_k3s {
@@ -196,8 +197,8 @@ async fn store<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, purp
 
 /// Has a request approved and signed by the signers of Kubernetes, and returns the certificates (PEM). One that an earlier try
 /// or run has sent is found by its name.
-async fn sign<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
+async fn sign<H: Host>(
+    agent: &Agent<H>,
     purpose: Purpose,
     address: Option<IpAddr>,
     pending: &mut Pending,
@@ -218,8 +219,8 @@ async fn sign<P: Platform, N: Network, R: Runtime>(
 }
 
 /// Stores a request and sends it.
-async fn send<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
+async fn send<H: Host>(
+    agent: &Agent<H>,
     purpose: Purpose,
     address: Option<IpAddr>,
     pending: &mut Pending,
@@ -264,8 +265,8 @@ pub(super) fn decoded(mut text: Vec<u8>) -> Result<Vec<u8>, Failure> {
 
 /// Waits until the request of that name is decided, and returns the base64 of the certificates that came of it. It is read now
 /// and then, over the connection that all requests share: a watch would be one connection more, for as long as nobody approves.
-async fn wait<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
+async fn wait<H: Host>(
+    agent: &Agent<H>,
     purpose: Purpose,
     request: &str,
     address: Option<IpAddr>,

@@ -6,23 +6,22 @@
 //! kubelet does by default), and one talks to the API server. So a pod costs some hundred bytes, and not a task with a
 //! stack of its own.
 //!
-//! It never runs a container itself: that is the [`Runtime`]'s.
+//! It never runs a container itself: that is the [`Runtime`](picolet_runtime::Runtime)'s.
 
 mod admission;
 mod own;
 mod report;
-mod runtime;
 mod table;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-pub use runtime::{ContainerId, Exit, Image, LogPiece, NoRuntime, Observed, PullError, Runtime, StartError};
 pub(crate) use table::Pods;
 
 use crate::address::Address;
 use crate::agent::Agent;
 use crate::apart::{Task, together};
+use crate::host::Host;
 use crate::register::OPERATING_SYSTEM;
 use crate::watch::{self, Store};
 use alloc::boxed::Box;
@@ -36,7 +35,8 @@ use picolet_kube::metadata::Metadata;
 use picolet_kube::node::Node;
 use picolet_kube::pod::{PodReader, PullPolicy};
 use picolet_kube::request::{Request, Resource, Selection, Verb};
-use picolet_platform::{Duration, Level, Network, Platform};
+use picolet_platform::{Clock, Duration, Level, Log, Network, System};
+use picolet_runtime::{ContainerId, Runtime};
 use report::Owed;
 use table::Site;
 use worker::Moment;
@@ -51,7 +51,7 @@ const NODE_AGAIN: Duration = Duration::from_secs(2);
 type Bell = Signal<NoopRawMutex, ()>;
 
 /// Follows the pods of the node for ever.
-pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
     while agent.node.borrow().metadata.uid.is_empty() {
         agent.platform.sleep(REGISTRATION).await;
     }
@@ -78,7 +78,7 @@ pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N,
     together(tasks).await;
 }
 
-impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+impl<H: Host> Agent<H> {
     fn moment(&self) -> Moment {
         Moment {
             up: self.platform.uptime(),
@@ -129,7 +129,7 @@ impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
 }
 
 /// Looks at every pod whenever something may have happened.
-async fn look<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, jobs: &Bell, tellings: &Bell) {
+async fn look<H: Host>(agent: &Agent<H>, jobs: &Bell, tellings: &Bell) {
     loop {
         agent.settle_pods();
         let now = agent.moment();
@@ -160,7 +160,7 @@ async fn look<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, jobs:
 }
 
 /// Fetches images and starts containers, one after the other.
-async fn work<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell: &Bell) {
+async fn work<H: Host>(agent: &Agent<H>, bell: &Bell) {
     let say = |about: &Metadata, severity, reason, message: fmt::Arguments<'_>| {
         agent.say(about, severity, reason, message);
     };
@@ -203,7 +203,7 @@ async fn work<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
 }
 
 /// Tells the API server what it has not heard yet.
-async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell: &Bell) {
+async fn tell<H: Host>(agent: &Agent<H>, bell: &Bell) {
     loop {
         let wants_node = agent.pods.borrow().wants_node();
         if wants_node {
@@ -268,9 +268,9 @@ async fn tell<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>, bell:
 }
 
 /// The table, as what the watch writes to.
-struct Watched<'a, P, N: Network, R>(&'a Agent<P, N, R>);
+struct Watched<'a, H: Host>(&'a Agent<H>);
 
-impl<P: Platform, N: Network, R: Runtime> Store for Watched<'_, P, N, R> {
+impl<H: Host> Store for Watched<'_, H> {
     type Object = PodReader;
 
     fn reader(&self) -> PodReader {

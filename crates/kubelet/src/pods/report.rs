@@ -3,7 +3,6 @@
 //! A status is sent when it changed and again until it was taken; a pod that is to be deleted is taken out once its last
 //! status was taken. Whoever answers that the pod is not there, or is another one by now, is believed: it is gone.
 
-use super::runtime::ContainerId;
 use super::worker::{Ended, Moment, Run, State, Wait, Worker, container};
 use crate::client::ApiError;
 use alloc::boxed::Box;
@@ -14,6 +13,7 @@ use core::fmt;
 use picolet_kube::Timestamp;
 use picolet_kube::pod::{Conditions, ContainerState, ContainerStatus, Pod, StatusPatch};
 use picolet_platform::Duration;
+use picolet_runtime::ContainerId;
 
 /// After the first refusal, and at most.
 const FIRST_DELAY: Duration = Duration::from_secs(1);

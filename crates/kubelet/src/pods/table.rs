@@ -10,7 +10,6 @@
 use super::admission::{Circumstances, admit};
 use super::own::Own;
 use super::report::{Owed, Report, is_overridden, rejected, with_status};
-use super::runtime::{ContainerId, Image, PullError, Runtime, StartError};
 use super::worker::{Fetched, Moment, Outside, Step, Worker, container};
 use crate::client::ApiError;
 use alloc::boxed::Box;
@@ -25,6 +24,7 @@ use picolet_kube::metadata::Metadata;
 use picolet_kube::node::Node;
 use picolet_kube::pod::{self, Conditions, Pod, PullPolicy};
 use picolet_platform::Duration;
+use picolet_runtime::{ContainerId, Image, Observed, PullError, Runtime, StartError};
 
 /// Places beyond the pods that the node may run.
 const SPARE: usize = 8;
@@ -126,7 +126,7 @@ struct Around<'a, R> {
 }
 
 impl<R: Runtime> Outside for Around<'_, R> {
-    fn observe(&self, id: ContainerId<'_>) -> super::runtime::Observed {
+    fn observe(&self, id: ContainerId<'_>) -> Observed {
         self.runtime.observe(id)
     }
 

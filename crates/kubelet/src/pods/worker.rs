@@ -9,7 +9,7 @@
 //! `pkg/kubelet/kuberuntime/kuberuntime_manager.go` with `k8s.io/client-go/util/flowcontrol/backoff.go`;
 //! `calculateEffectiveGracePeriod` in `pkg/kubelet/pod_workers.go`; `pkg/kubelet/active_deadline.go`.
 
-use super::runtime::{ContainerId, Exit, Image, Observed, PullError, StartError};
+use picolet_runtime::{ContainerId, Exit, Image, Observed, PullError, StartError};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -8,7 +8,7 @@
 use crate::address::Address;
 use crate::agent::Agent;
 use crate::client::ApiError;
-use crate::pods::Runtime;
+use crate::host::Host;
 use crate::server::http::Method;
 use crate::server::reviews::Reviews;
 use crate::server::routes::Route;
@@ -17,7 +17,6 @@ use alloc::rc::Rc;
 use core::fmt;
 use core::net::IpAddr;
 use picolet_kube::review::User;
-use picolet_platform::{Network, Platform};
 use subtle::ConstantTimeEq;
 
 /// What is known of a caller when its connection is there.
@@ -142,8 +141,8 @@ pub(super) fn verb(method: Method, path: &str) -> &'static str {
 ///
 /// # Errors
 /// When it is not known and the API server does not say; and of which subresource.
-pub(super) async fn authorize<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
+pub(super) async fn authorize<H: Host>(
+    agent: &Agent<H>,
     reviews: &Reviews,
     identity: &Identity,
     verb: &str,

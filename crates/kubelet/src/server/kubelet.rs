@@ -1,12 +1,12 @@
 //! What a kubelet tells about itself: whether it is well, what runs on it, which machine it is, how it is set.
 
-use crate::pods::Runtime;
+use crate::host::Host;
 use crate::server::Server;
 use crate::server::response::{Answer, JSON, Quoted};
 use alloc::string::String;
 use core::fmt::{self, Display};
 use picolet_kube::json::Writer;
-use picolet_platform::{Duration, Network, Platform};
+use picolet_platform::{Clock, Duration, Memory, Network, System};
 
 /// A node that was not heard for so long is not ready to be relied on: by then the control plane doubts it, too.
 const HEARTBEAT_AGE: Duration = Duration::from_secs(60);
@@ -66,7 +66,7 @@ fn pod_list<'a>(mut write_nth: impl FnMut(usize, &mut Writer<'_>) -> bool + 'a) 
     })
 }
 
-impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
+impl<H: Host> Server<'_, H> {
     fn heartbeat(&self) -> Heartbeat {
         let Some((at, _)) = self.agent.metrics.last_heartbeat.get() else {
             return Heartbeat::Never;

@@ -4,7 +4,7 @@
 //! log, line by line, so a long log costs no more memory than a short one; who reads too slowly is told what they lost.
 
 use crate::agent::Agent;
-use crate::pods::Runtime;
+use crate::host::{Host, Inbound};
 use crate::server::response::{Answer, PIECE_BYTES, TEXT, frame};
 use crate::server::{Connection, Server};
 use alloc::string::String;
@@ -12,7 +12,7 @@ use core::fmt::Write as _;
 use embassy_futures::select::{Either, select};
 use embedded_io_async::{Read, Write};
 use picolet_kube::Timestamp;
-use picolet_platform::{Duration, LogCursor, LogNext, Network, Platform};
+use picolet_platform::{Clock, Duration, Log, LogCursor, LogNext};
 
 /// How often it is looked for new lines while somebody waits for them.
 const LOOK: Duration = Duration::from_millis(200);
@@ -45,7 +45,7 @@ pub(super) struct Reader {
 }
 
 /// The time and the uptime in milliseconds, together.
-fn moment<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> (Timestamp, u64) {
+fn moment<H: Host>(agent: &Agent<H>) -> (Timestamp, u64) {
     (agent.now(), agent.platform.uptime().as_millis())
 }
 
@@ -56,10 +56,7 @@ fn before(time: Timestamp, millis: u64) -> Timestamp {
 
 impl Reader {
     /// A reader of what is asked for; `None` where there was no run before of which something is left.
-    pub(super) fn open<P: Platform, N: Network, R: Runtime>(
-        agent: &Agent<P, N, R>,
-        options: Options,
-    ) -> Option<Self> {
+    pub(super) fn open<H: Host>(agent: &Agent<H>, options: Options) -> Option<Self> {
         let extent = agent.platform.log_extent();
         let (cursor, end) = if options.previous {
             (extent.oldest, Some(extent.run))
@@ -106,11 +103,7 @@ impl Reader {
     }
 
     /// What is next, put into `line`.
-    fn next<P: Platform, N: Network, R: Runtime>(
-        &mut self,
-        agent: &Agent<P, N, R>,
-        line: &mut String,
-    ) -> Option<LogNext> {
+    fn next<H: Host>(&mut self, agent: &Agent<H>, line: &mut String) -> Option<LogNext> {
         line.clear();
         let at_end = |end: LogCursor| end.0.wrapping_sub(self.cursor.0).cast_signed() <= 0;
         if self.end.is_some_and(at_end) {
@@ -121,11 +114,7 @@ impl Reader {
 
     /// The next line that is not too old, or a word about lines that are gone; and the time of it.
     #[inline(never)]
-    fn next_wanted<P: Platform, N: Network, R: Runtime>(
-        &mut self,
-        agent: &Agent<P, N, R>,
-        line: &mut String,
-    ) -> Option<Timestamp> {
+    fn next_wanted<H: Host>(&mut self, agent: &Agent<H>, line: &mut String) -> Option<Timestamp> {
         let (now, up) = moment(agent);
         loop {
             let time = match self.next(agent, line)? {
@@ -146,11 +135,7 @@ impl Reader {
     }
 
     /// Appends the next line; returns whether there was one.
-    pub(super) fn piece<P: Platform, N: Network, R: Runtime>(
-        &mut self,
-        agent: &Agent<P, N, R>,
-        out: &mut String,
-    ) -> bool {
+    pub(super) fn piece<H: Host>(&mut self, agent: &Agent<H>, out: &mut String) -> bool {
         let mut line = String::new();
         if self.is_full() {
             return false;
@@ -179,7 +164,7 @@ impl Reader {
     }
 }
 
-impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
+impl<H: Host> Server<'_, H> {
     /// The node's own log.
     pub(super) fn own_log(&self, options: Options) -> Option<Answer<'_>> {
         let mut reader = Reader::open(self.agent, options)?;
@@ -204,7 +189,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         mut reader: Reader,
         head: String,
         chunked: bool,
-        connection: &mut Connection<N::Inbound>,
+        connection: &mut Connection<Inbound<H>>,
     ) -> bool {
         self.followers.set(self.followers.get() + 1);
         let whole = self.send_lines(&mut reader, head, chunked, connection).await;
@@ -217,7 +202,7 @@ impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
         reader: &mut Reader,
         head: String,
         chunked: bool,
-        connection: &mut Connection<N::Inbound>,
+        connection: &mut Connection<Inbound<H>>,
     ) -> bool {
         let mut out = head;
         loop {

@@ -4,8 +4,8 @@
 //! (`pkg/kubelet/server/metrics`, `pkg/kubelet/metrics/collectors/resource_metrics.go`) and `picolet_` before the rest.
 //! No label has a value that a caller chooses.
 
+use crate::host::Host;
 use crate::metrics::{BUCKETS_MS, Histogram};
-use crate::pods::Runtime;
 use crate::server::Server;
 use crate::server::response::{Answer, METRICS, Quoted};
 use crate::settings::VERSION;
@@ -13,7 +13,7 @@ use alloc::string::String;
 use core::cell::Cell;
 use core::fmt::{self, Display, Write as _};
 use picolet_kube::Timestamp;
-use picolet_platform::{Duration, Identities, Network, Platform, Purpose};
+use picolet_platform::{Clock, Duration, Identities, Memory, Network, Purpose, Sensors, System};
 
 /// Counters of requests that are written at once.
 const REQUESTS_AT_ONCE: usize = 8;
@@ -156,7 +156,7 @@ impl CpuUsage {
     }
 }
 
-impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
+impl<H: Host> Server<'_, H> {
     /// Memory that is in use: what the machine has but for what is free. Never 0, which would be taken for missing.
     fn working_set_bytes(&self) -> u64 {
         let heap = self.agent.platform.heap();

@@ -24,8 +24,8 @@ mod tests;
 use crate::agent::Agent;
 use crate::apart::apart;
 
+use crate::host::{Host, Inbound};
 use crate::metrics::{Histogram, count};
-use crate::pods::Runtime;
 use crate::settings::Limits;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -43,7 +43,8 @@ use embedded_io_async::{Read, Write};
 use http::{Head, Method, RequestError};
 use picolet_kube::review::{USER_BYTES, User};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, Duration, Level, Network, Platform, Record, UnixMicros,
+    AcceptError, Accepted, Clock, Credential, Duration, Level, Log, Memory, Network, Record, Records, System,
+    UnixMicros,
 };
 use rate::Rate;
 use response::Answer;
@@ -64,7 +65,7 @@ const NEXT_READ: usize = 512;
 const RESERVE_BYTES: u64 = 8 * 1024;
 
 /// Serves for ever.
-pub(crate) async fn run<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
     let server = Server::new(agent);
     let mut workers: Vec<_> = server
         .slots
@@ -99,8 +100,8 @@ struct Requests {
 }
 
 /// What the workers share.
-struct Server<'a, P, N: Network, R> {
-    agent: &'a Agent<P, N, R>,
+struct Server<'a, H: Host> {
+    agent: &'a Agent<H>,
     slots: Box<[Slot]>,
     rate: Rate,
     reviews: Reviews,
@@ -251,8 +252,8 @@ fn is_pico<S>(head: &Head, connection: &Connection<S>) -> bool {
     routes::is_pico(head.path(&connection.received))
 }
 
-impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
-    fn new(agent: &'a Agent<P, N, R>) -> Self {
+impl<'a, H: Host> Server<'a, H> {
+    fn new(agent: &'a Agent<H>) -> Self {
         let workers = agent.settings.limits.connections.max(1) + 1;
         Self {
             agent,
@@ -281,7 +282,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         }
     }
 
-    async fn serve(&self, slot: &Slot, connection: &mut Connection<N::Inbound>) {
+    async fn serve(&self, slot: &Slot, connection: &mut Connection<Inbound<H>>) {
         let room = self.make_room();
         slot.open.set(true);
         slot.evict.reset();
@@ -326,7 +327,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
     }
 
     /// Reads one request and answers it; returns whether there may be another on this connection.
-    async fn exchange(&self, slot: &Slot, connection: &mut Connection<N::Inbound>) -> Result<bool, Gone> {
+    async fn exchange(&self, slot: &Slot, connection: &mut Connection<Inbound<H>>) -> Result<bool, Gone> {
         let limits = &self.agent.settings.limits;
         apart(self.wait_for_request(slot, connection)).await?;
         let since = self.agent.platform.uptime();
@@ -416,7 +417,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
     async fn wait_for_request(
         &self,
         slot: &Slot,
-        connection: &mut Connection<N::Inbound>,
+        connection: &mut Connection<Inbound<H>>,
     ) -> Result<(), Gone> {
         // Some clients send an empty line behind a body.
         let blank = connection
@@ -449,7 +450,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         head: &Head,
         route: Route,
         identity: &mut Option<Identity>,
-        connection: &Connection<N::Inbound>,
+        connection: &Connection<Inbound<H>>,
         deadline: Duration,
     ) -> Option<Answer<'static>> {
         let pico = is_pico(head, connection);
@@ -499,7 +500,7 @@ impl<'a, P: Platform, N: Network, R: Runtime> Server<'a, P, N, R> {
         route: Route,
         identity: &mut Option<Identity>,
         token: Option<&str>,
-        connection: &Connection<N::Inbound>,
+        connection: &Connection<Inbound<H>>,
         pico: bool,
     ) -> Option<Answer<'static>> {
         if let (None, Some(token)) = (&identity, token) {

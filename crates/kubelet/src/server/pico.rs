@@ -1,6 +1,6 @@
 //! The device itself: what it measures, what its cells and pins are, and what it can be told to do.
 
-use crate::pods::Runtime;
+use crate::host::Host;
 use crate::server::Server;
 use crate::server::metrics::Decimal;
 use crate::server::response::{Answer, JSON, OrNull, Text};
@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 use picolet_kube::json::{Code, Decoder, Field, Shape, Sink, shape};
 use picolet_kube::{Collector, integer};
-use picolet_platform::{Duration, LedMode, Network, PinMode, Platform};
+use picolet_platform::{Clock, Duration, LedMode, Memory, Network, PinMode, Pins, Sensors};
 
 /// Analogue inputs that are asked for.
 const ADC_CHANNELS: u8 = 8;
@@ -249,7 +249,7 @@ fn failure(code: u16, message: &dyn fmt::Display) -> Answer<'static> {
     Answer::error(true, code, message)
 }
 
-impl<P: Platform, N: Network, R: Runtime> Server<'_, P, N, R> {
+impl<H: Host> Server<'_, H> {
     /// `/pico/status`
     pub(super) fn pico_status(&self) -> Answer<'_> {
         let platform = &self.agent.platform;

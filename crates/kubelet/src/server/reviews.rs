@@ -6,7 +6,7 @@
 
 use crate::agent::Agent;
 use crate::client::ApiError;
-use crate::pods::Runtime;
+use crate::host::Host;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -17,7 +17,7 @@ use embassy_sync::mutex::Mutex;
 use picolet_kube::envelope::Object;
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::review::{Access, SubjectAccessReview, TokenReview, USER_BYTES, User, write_token_review};
-use picolet_platform::{Duration, Network, Platform};
+use picolet_platform::{Clock, Duration};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -139,9 +139,9 @@ impl Reviews {
     ///
     /// # Errors
     /// When it is not known and the API server does not say.
-    pub(super) async fn holder<P: Platform, N: Network, R: Runtime>(
+    pub(super) async fn holder<H: Host>(
         &self,
-        agent: &Agent<P, N, R>,
+        agent: &Agent<H>,
         token: &str,
     ) -> Result<Option<Rc<User>>, ApiError> {
         let key = key(["token", token]);
@@ -174,9 +174,9 @@ impl Reviews {
     ///
     /// # Errors
     /// When it is not known and the API server does not say.
-    pub(super) async fn allows<P: Platform, N: Network, R: Runtime>(
+    pub(super) async fn allows<H: Host>(
         &self,
-        agent: &Agent<P, N, R>,
+        agent: &Agent<H>,
         user: &Rc<User>,
         verb: &str,
         subresource: &str,

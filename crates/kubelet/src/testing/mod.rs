@@ -14,13 +14,13 @@ pub(crate) use time::Time;
 pub(crate) use wires::{End, Wires};
 
 use crate::agent::Agent;
-use crate::pods::NoRuntime;
 use crate::settings::{Capacity, Limits, Settings};
 use picolet_kube::Timestamp;
+use picolet_runtime::NoRuntime;
 use std::vec::Vec;
 
 /// An agent on a machine and a network in memory.
-pub(crate) type TestAgent = Agent<Machine, Wires, NoRuntime>;
+pub(crate) type TestAgent = Agent<(Machine, Wires, NoRuntime)>;
 
 /// The moment at which [`Time`] begins: 2026-11-22T12:00:00Z.
 pub(crate) const START: Timestamp = Timestamp::from_seconds(1_795_348_800);

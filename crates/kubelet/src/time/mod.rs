@@ -45,7 +45,7 @@ mod judge;
 use crate::agent::Agent;
 use crate::backoff::Backoff;
 use crate::client::{ApiError, Connection, Dates, within};
-use crate::pods::Runtime;
+use crate::host::Host;
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::fmt;
@@ -56,8 +56,8 @@ use picolet_kube::http::ResponseHead;
 use picolet_kube::node::Truth;
 use picolet_kube::request::{Request, Resource};
 use picolet_platform::{
-    DialError, Duration, Level, Lifetime, Network, Platform, Record, TimeFloor, TimeKeeper, TimeSource,
-    UnixMicros,
+    Clock, DialError, Duration, Level, Lifetime, Log, Network, Record, Records, TimeFloor, TimeKeeper,
+    TimeSource, UnixMicros,
 };
 
 /// How long the API server may take to answer the question for the time, its handshake included.
@@ -116,7 +116,7 @@ fn is_confirmed(source: TimeSource) -> bool {
 }
 
 /// Loads the floor, and completes once the time is known, if only from a hint.
-pub(crate) async fn learn<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn learn<H: Host>(agent: &Agent<H>) {
     let mut record = [0; TimeFloor::BYTES];
     let length = agent.platform.load(Record::TimeFloor, &mut record).await;
     if let Some(TimeFloor(seconds)) = TimeFloor::from_record(&record, length) {
@@ -141,9 +141,7 @@ pub(crate) async fn learn<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, 
 ///
 /// # Errors
 /// The API server does not answer, or its `Date` is not believed.
-pub(crate) async fn confirm<P: Platform, N: Network, R: Runtime>(
-    agent: &Agent<P, N, R>,
-) -> Result<(), ApiError> {
+pub(crate) async fn confirm<H: Host>(agent: &Agent<H>) -> Result<(), ApiError> {
     if agent.time.is_settled() {
         return Ok(());
     }
@@ -152,7 +150,7 @@ pub(crate) async fn confirm<P: Platform, N: Network, R: Runtime>(
     question.await
 }
 
-async fn question<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> Result<(), ApiError> {
+async fn question<H: Host>(agent: &Agent<H>) -> Result<(), ApiError> {
     match agent.post(&Request::get(Resource::Version)).await {
         Err(error @ ApiError::Dial(DialError::Tls)) => match ask(agent).await {
             Err(ApiError::Dial(DialError::Dated)) => Err(error),
@@ -165,7 +163,7 @@ async fn question<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -
 }
 
 /// Asks the API server for the time without a credential, and sets the clock if the answer is believed.
-async fn ask<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> Result<(), ApiError> {
+async fn ask<H: Host>(agent: &Agent<H>) -> Result<(), ApiError> {
     let asked = async {
         let undated = agent.network.dial_undated().await.map_err(ApiError::Dial)?;
         let (host, sent) = (agent.host(), agent.platform.uptime());
@@ -185,7 +183,7 @@ async fn ask<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) -> Res
 }
 
 /// Stores the floor, for ever.
-pub(crate) async fn keep<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N, R>) {
+pub(crate) async fn keep<H: Host>(agent: &Agent<H>) {
     let mut pause = FIRST_STORED;
     loop {
         agent.platform.sleep(pause).await;
@@ -203,7 +201,7 @@ pub(crate) async fn keep<P: Platform, N: Network, R: Runtime>(agent: &Agent<P, N
     }
 }
 
-impl<P: Platform, N: Network, R: Runtime> Agent<P, N, R> {
+impl<H: Host> Agent<H> {
     /// The time of day, as the node writes it; while it is unknown, the uptime counted from the floor.
     pub(crate) fn now(&self) -> Timestamp {
         let up = self.platform.uptime().as_micros();

@@ -101,7 +101,7 @@ fn agent_of(source: TimeSource) -> (TestAgent, Time) {
     machine.time_source.set(source);
     let network = crate::testing::Wires::default();
     (
-        Agent::new(settings(), machine, network, crate::pods::NoRuntime),
+        Agent::new(settings(), machine, network, picolet_runtime::NoRuntime),
         time,
     )
 }

@@ -2,8 +2,8 @@
 //! checked by the [`World`] with every message and call.
 
 use super::world::{World, pod};
-use crate::pods::runtime::PullError;
 use picolet_kube::pod::{Pod, RestartPolicy};
+use picolet_runtime::PullError;
 use proptest::prelude::*;
 use std::format;
 use std::string::String;

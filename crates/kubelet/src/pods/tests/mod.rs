@@ -4,8 +4,8 @@ mod laws;
 mod own;
 mod world;
 
-use super::runtime::{NoRuntime, PullError, Runtime, StartError};
 use picolet_kube::pod::{KnownState, Phase, Pod, RestartPolicy};
+use picolet_runtime::{NoRuntime, PullError, Runtime, StartError};
 use std::vec::Vec;
 use world::{World, pod};
 

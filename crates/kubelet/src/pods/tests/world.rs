@@ -2,7 +2,6 @@
 
 use crate::client::ApiError;
 use crate::pods::report::Owed;
-use crate::pods::runtime::{ContainerId, Exit, Image, LogPiece, Observed, PullError, Runtime, StartError};
 use crate::pods::table::{Pods, Site};
 use crate::pods::worker::Moment;
 use alloc::boxed::Box;
@@ -18,6 +17,7 @@ use picolet_kube::pod::{Container, KnownStatus, Phase, Pod, PodReader, PullPolic
 use picolet_kube::status::Status;
 use picolet_kube::{Quantity, Timestamp};
 use picolet_platform::Duration;
+use picolet_runtime::{ContainerId, Exit, Image, LogPiece, Observed, PullError, Runtime, StartError};
 use std::collections::{BTreeMap, VecDeque};
 use std::format;
 use std::string::{String, ToString};

@@ -3,6 +3,7 @@
 //! A runtime knows nothing of pods: no phases, no restarts, no deadlines. It fetches images, starts and ends containers
 //! and says how they are; when to do so is the worker's business. Whatever takes long is asynchronous and ends by itself;
 //! everything else returns at once.
+#![no_std]
 
 use core::fmt;
 use core::future::Future;
