@@ -108,10 +108,10 @@ impl Node {
             let name = &*self.settings.node_name;
             tokio::select! {
                 () = agent.run() => {}
-                () = agent.platform().rebooted() => tracing::info!(node = name, "starting over"),
-                () = reload::watch(name, &mut watched, agent.network(), agent.platform()) => {}
+                () = agent.machine().rebooted() => tracing::info!(node = name, "starting over"),
+                () = reload::watch(name, &mut watched, agent.network(), agent.machine()) => {}
             }
-            if agent.platform().forgets() && self.state.is_none() {
+            if agent.machine().forgets() && self.state.is_none() {
                 return self.stay_away("what it was given is still where it was").await;
             }
             watched.iter().for_each(|watched| self.take(watched));

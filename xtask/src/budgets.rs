@@ -47,9 +47,6 @@ enum Measure {
         target: String,
         /// What of it counts.
         of: Memory,
-        /// Cargo features of the package that it is built with.
-        #[serde(default)]
-        features: String,
         /// A binary of the same package whose figure is subtracted: what the start-up costs without the thing measured.
         without: Option<String>,
     },
@@ -119,15 +116,14 @@ pub(crate) fn run() -> Result<()> {
                 binary,
                 target,
                 of,
-                features,
                 without,
             } => {
-                let mut figure = |binary: &str, features: &str| -> Result<u64> {
-                    let key = (package.clone(), format!("{binary} {features}"), target.clone());
+                let mut figure = |binary: &str| -> Result<u64> {
+                    let key = (package.clone(), binary.to_owned(), target.clone());
                     let sizes = match built.get(&key) {
                         Some(sizes) => *sizes,
                         None => {
-                            let sizes = Sizes::of(&sizes::build_with(package, binary, target, features)?)?;
+                            let sizes = Sizes::of(&sizes::build(package, binary, target)?)?;
                             built.insert(key, sizes);
                             sizes
                         }
@@ -137,9 +133,9 @@ pub(crate) fn run() -> Result<()> {
                         Memory::Ram => sizes.ram(),
                     })
                 };
-                let whole = figure(binary, features)?;
+                let whole = figure(binary)?;
                 match without {
-                    Some(without) => whole.saturating_sub(figure(without, "")?),
+                    Some(without) => whole.saturating_sub(figure(without)?),
                     None => whole,
                 }
             }

@@ -155,12 +155,7 @@ fn crate_of(name: &str) -> Option<&str> {
 
 /// Builds a binary of the workspace `boards/` as it is shipped, where it is, and returns its ELF file.
 pub(crate) fn build(package: &str, binary: &str, target: &str) -> Result<PathBuf> {
-    build_with(package, binary, target, "")
-}
-
-/// The same with cargo features of the package.
-pub(crate) fn build_with(package: &str, binary: &str, target: &str, features: &str) -> Result<PathBuf> {
-    picolet_image::build::build_with(package, binary, target, features, Place::Here)
+    picolet_image::build::build(package, binary, target, Place::Here)
 }
 
 /// What to print.

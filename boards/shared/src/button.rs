@@ -60,7 +60,7 @@ pub(crate) async fn watch(
             continue;
         }
         let noted = match node {
-            Some(node) => node.platform().store(Record::Forget, &[1]).await,
+            Some(node) => node.machine().store(Record::Forget, &[1]).await,
             None => flash::note_to_forget(storage, region),
         };
         match noted {

@@ -1,136 +1,211 @@
-//! One node: what its tasks share, and how they run side by side.
+//! One node: what it is made of, and how its controllers run side by side.
 
-#[cfg(feature = "identity")]
-use crate::apart::apart;
-use crate::apart::{Task, together};
+use crate::apart::{Task, apart, together};
 use crate::client::Client;
-use crate::configuration::Configuration;
-use crate::events::Events;
-use crate::host::{Host, Outbound};
-use crate::led::Director;
+use crate::configuration::{Configuration, ConfigurationController};
+use crate::events::{EventSender, Recorder};
+use crate::health::{Health, State};
+use crate::host::Host;
+use crate::identity::{Certificates, IdentityController};
+use crate::lease::LeaseController;
+use crate::led::{Display, LedController};
 use crate::metrics::Metrics;
-use crate::pods::Pods;
+use crate::node::{NodeRef, Reporter};
+use crate::node_status::StatusController;
+use crate::pods::{PodController, PodStore};
+use crate::server::{self, ServedNode};
 use crate::settings::Settings;
-use crate::time::TimeState;
+use crate::time::Time;
 use alloc::rc::Rc;
-#[cfg(feature = "identity")]
-use core::cell::Cell;
 use core::cell::RefCell;
 use core::pin::pin;
-use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use embassy_sync::mutex::Mutex;
-use embassy_sync::signal::Signal;
-use picolet_kube::node::Node;
 use picolet_platform::Pins;
-#[cfg(feature = "identity")]
-use picolet_platform::{Clock, Duration};
 
-/// A node agent on one machine. Everything in it runs on one thread: what its tasks share is in cells, and no borrow is
-/// ever held across an `await`.
+/// A node agent on one machine. Everything in it runs on one thread: what its controllers share is in cells, and no borrow
+/// is ever held across an `await`. Nothing else knows all of them.
 pub struct Agent<H: Host> {
     pub(crate) settings: Settings,
-    pub(crate) platform: H::Machine,
-    pub(crate) network: H::Network,
+    pub(crate) machine: Rc<H::Machine>,
+    pub(crate) network: Rc<H::Network>,
     /// What runs the containers of pods.
     pub(crate) runtime: H::Runtime,
-    /// The one connection for requests, used in turn.
-    pub(crate) client: Mutex<NoopRawMutex, Client<Outbound<H>>>,
-    /// The Node as the API server had it last; its uid is empty until the node is registered.
-    pub(crate) node: RefCell<Node>,
+    pub(crate) time: Rc<Time<H::Machine>>,
+    pub(crate) metrics: Rc<Metrics>,
+    pub(crate) client: Client<H>,
+    pub(crate) events: Recorder<H::Machine>,
+    pub(crate) node: NodeRef,
+    pub(crate) health: Health,
     pub(crate) configuration: RefCell<Configuration>,
-    pub(crate) pods: RefCell<Pods>,
-    pub(crate) led: RefCell<Director>,
-    pub(crate) events: RefCell<Events>,
-    #[cfg(feature = "identity")]
-    pub(crate) certificates: RefCell<crate::identity::Certificates>,
-    /// When the API server refused the node's certificate first and last, as uptimes, if it has not accepted it since.
-    #[cfg(feature = "identity")]
-    pub(crate) refused: Cell<Option<(Duration, Duration)>>,
-    /// The `Authorization` that requests carry as long as the node has no certificate.
-    pub(crate) bootstrap: RefCell<Option<Rc<str>>>,
-    pub(crate) metrics: Metrics,
-    pub(crate) time: TimeState,
-    pub(crate) signals: Signals,
-}
-
-/// How the tasks wake each other.
-#[derive(Default)]
-pub(crate) struct Signals {
-    /// Something that the status tells has changed, or the Node may be gone.
-    pub(crate) status: Signal<NoopRawMutex, ()>,
-    /// The node was registered (again).
-    pub(crate) registered: Signal<NoopRawMutex, ()>,
-    /// The serving certificate may have to be requested.
-    #[cfg(feature = "identity")]
-    pub(crate) certificates: Signal<NoopRawMutex, ()>,
-    /// There is an event to send.
-    pub(crate) event: Signal<NoopRawMutex, ()>,
-    /// A pod has come, changed or gone, or its containers have.
-    pub(crate) pods: Signal<NoopRawMutex, ()>,
-    /// What the LED shows may have changed.
-    pub(crate) led: Signal<NoopRawMutex, ()>,
+    pub(crate) display: Display,
+    pub(crate) pods: PodStore,
+    pub(crate) certificates: Certificates,
 }
 
 impl<H: Host> Agent<H> {
     /// An agent that has not begun.
-    pub fn new(settings: Settings, platform: H::Machine, network: H::Network, runtime: H::Runtime) -> Self {
-        let pins = platform.pins();
+    pub fn new(settings: Settings, machine: H::Machine, network: H::Network, runtime: H::Runtime) -> Self {
+        let (machine, network, metrics) = (Rc::new(machine), Rc::new(network), Rc::<Metrics>::default());
+        let time = Rc::new(Time::new(machine.clone(), settings.built));
+        let client = Client::new(machine.clone(), network.clone(), time.clone(), metrics.clone());
         Self {
-            time: TimeState::new(settings.built, platform.time_source()),
+            client,
+            events: Recorder::new(machine.clone(), metrics.clone(), &settings.node_name),
+            node: NodeRef::new(&settings.node_name),
+            health: Health::default(),
+            configuration: RefCell::new(Configuration::new(machine.pins())),
+            display: Display::default(),
+            pods: PodStore::default(),
+            certificates: Certificates::default(),
             settings,
-            platform,
+            machine,
             network,
             runtime,
-            client: Mutex::new(Client::default()),
-            node: RefCell::default(),
-            configuration: RefCell::new(Configuration::new(pins)),
-            pods: RefCell::default(),
-            led: RefCell::default(),
-            events: RefCell::default(),
-            #[cfg(feature = "identity")]
-            certificates: RefCell::default(),
-            #[cfg(feature = "identity")]
-            refused: Cell::default(),
-            bootstrap: RefCell::default(),
-            metrics: Metrics::default(),
-            signals: Signals::default(),
+            time,
+            metrics,
         }
     }
 
     /// Runs the node for ever: everything side by side, on the thread that polls it.
     pub async fn run(&self) {
+        let identity = self.identity();
+        let reporters: &[&dyn Reporter] = &[&*self.time, &self.configuration, &identity];
+        let status = self.status(&identity, reporters);
+        let (lease, configuration, pods) = (self.lease(), self.configuration(), self.pods());
+        let (led, sender) = (self.led(), self.sender());
         let cluster = async {
-            crate::time::learn(self).await;
-            #[cfg(feature = "identity")]
-            apart(crate::identity::join_cluster(self)).await;
+            apart(self.time.load()).await;
+            self.client.learn_time().await;
+            apart(identity.join_cluster()).await;
             let tasks: &mut [Task<'_>] = &mut [
-                pin!(crate::lease::run(self)),
-                pin!(crate::status::run(self)),
-                pin!(crate::configuration::run(self)),
-                pin!(crate::pods::run(self)),
-                #[cfg(feature = "identity")]
-                pin!(crate::identity::keep(self)),
+                pin!(lease.run()),
+                pin!(status.run()),
+                pin!(configuration.run()),
+                pin!(pods.run()),
+                pin!(identity.keep()),
             ];
             together(tasks).await;
         };
         let tasks: &mut [Task<'_>] = &mut [
             pin!(cluster),
-            pin!(crate::server::run(self)),
-            pin!(crate::events::run(self)),
-            pin!(crate::led::run(self)),
-            pin!(crate::time::keep(self)),
+            pin!(server::run(self.served())),
+            pin!(sender.run()),
+            pin!(led.run()),
+            pin!(self.time.keep()),
         ];
         together(tasks).await;
     }
 
+    pub(crate) fn identity(&self) -> IdentityController<'_, H> {
+        IdentityController {
+            settings: &self.settings,
+            client: &self.client,
+            machine: &self.machine,
+            network: &self.network,
+            time: &self.time,
+            node: &self.node,
+            certificates: &self.certificates,
+        }
+    }
+
+    pub(crate) fn status<'a>(
+        &'a self,
+        identity: &'a IdentityController<'a, H>,
+        reporters: &'a [&'a dyn Reporter],
+    ) -> StatusController<'a, H> {
+        StatusController {
+            settings: &self.settings,
+            client: &self.client,
+            machine: &self.machine,
+            network: &self.network,
+            runtime: &self.runtime,
+            time: &self.time,
+            events: &self.events,
+            node: &self.node,
+            health: &self.health,
+            identity,
+            reporters,
+        }
+    }
+
+    fn lease(&self) -> LeaseController<'_, H> {
+        LeaseController {
+            client: &self.client,
+            machine: &self.machine,
+            time: &self.time,
+            node: &self.node,
+            health: &self.health,
+            metrics: &self.metrics,
+        }
+    }
+
+    fn configuration(&self) -> ConfigurationController<'_, H> {
+        ConfigurationController {
+            settings: &self.settings,
+            client: &self.client,
+            machine: &self.machine,
+            time: &self.time,
+            events: &self.events,
+            node: &self.node,
+            metrics: &self.metrics,
+            display: &self.display,
+            configuration: &self.configuration,
+        }
+    }
+
+    pub(crate) fn pods(&self) -> PodController<'_, H> {
+        PodController {
+            settings: &self.settings,
+            client: &self.client,
+            machine: &self.machine,
+            network: &self.network,
+            runtime: &self.runtime,
+            time: &self.time,
+            events: &self.events,
+            node: &self.node,
+            pods: &self.pods,
+        }
+    }
+
+    pub(crate) fn sender(&self) -> EventSender<'_, H> {
+        EventSender {
+            client: &self.client,
+            machine: &self.machine,
+            time: &self.time,
+            recorder: &self.events,
+        }
+    }
+
+    fn led(&self) -> LedController<'_, H> {
+        LedController {
+            machine: &self.machine,
+            health: &self.health,
+            display: &self.display,
+        }
+    }
+
+    pub(crate) fn served(&self) -> ServedNode<'_, H> {
+        ServedNode {
+            settings: &self.settings,
+            client: &self.client,
+            machine: &self.machine,
+            network: &self.network,
+            time: &self.time,
+            health: &self.health,
+            metrics: &self.metrics,
+            configuration: &self.configuration,
+            display: &self.display,
+            pods: &self.pods.table,
+        }
+    }
+
     /// The machine that the agent runs on.
-    pub fn platform(&self) -> &H::Machine {
-        &self.platform
+    pub fn machine(&self) -> &H::Machine {
+        &self.machine
     }
 
     /// Whether the API server has the node as Ready, as far as the agent knows.
     pub fn is_ready(&self) -> bool {
-        self.led.borrow().is_ready()
+        self.health.state() == State::Ready
     }
 
     /// The network that the agent uses.

@@ -4,14 +4,17 @@
 //! and not repeated. When too many come at once the newest are dropped and counted: an event is never worth more than
 //! the node.
 
-use crate::agent::Agent;
 use crate::backoff::Backoff;
-use crate::client::ApiError;
+use crate::client::{ApiError, Client};
 use crate::fingerprint;
 use crate::host::Host;
-use crate::metrics::count;
+use crate::metrics::{Metrics, count};
+use crate::signal::Signal;
+use crate::time::Time;
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::string::String;
+use core::cell::RefCell;
 use core::fmt::{self, Write as _};
 use picolet_kube::Timestamp;
 use picolet_kube::event::{Event, Reference, Severity};
@@ -80,11 +83,14 @@ struct Sent {
     at: Duration,
 }
 
-/// The queue and the memory.
-#[derive(Default)]
-pub(crate) struct Events {
-    queue: heapless::Deque<Box<Entry>, QUEUE>,
-    sent: heapless::Deque<Sent, REMEMBERED>,
+/// Takes events, and keeps them until they are sent.
+pub(crate) struct Recorder<M> {
+    machine: Rc<M>,
+    metrics: Rc<Metrics>,
+    node: Box<str>,
+    queue: RefCell<heapless::Deque<Box<Entry>, QUEUE>>,
+    /// There is one to send.
+    waiting: Signal,
 }
 
 /// Text up to a limit; what is beyond is cut off.
@@ -99,16 +105,26 @@ impl fmt::Write for Limited {
     }
 }
 
-impl<H: Host> Agent<H> {
+impl<M: Clock + Log> Recorder<M> {
+    /// A recorder of the node of that name.
+    pub(crate) fn new(machine: Rc<M>, metrics: Rc<Metrics>, node: &str) -> Self {
+        Self {
+            machine,
+            metrics,
+            node: node.into(),
+            queue: RefCell::default(),
+            waiting: Signal::new(),
+        }
+    }
+
     /// Notes an event about the node itself. It is sent when there is a connection.
     #[inline(never)]
-    pub(crate) fn node_event(&self, severity: Severity, reason: &'static str, message: fmt::Arguments<'_>) {
-        let about = Reference::node(&self.settings.node_name);
-        self.event(about, severity, reason, message);
+    pub(crate) fn node(&self, severity: Severity, reason: &'static str, message: fmt::Arguments<'_>) {
+        self.record(Reference::node(&self.node), severity, reason, message);
     }
 
     /// Tells the cluster that something happened. Returns at once.
-    pub(crate) fn event(
+    pub(crate) fn record(
         &self,
         about: Reference<'_>,
         severity: Severity,
@@ -122,11 +138,11 @@ impl<H: Host> Agent<H> {
         } else {
             Level::Info
         };
-        self.platform.log(
+        self.machine.log(
             level,
             format_args!("{reason} ({} {}): {}", about.kind, about.name, text.0),
         );
-        let now = self.platform.uptime();
+        let now = self.machine.uptime();
         let entry = Box::new(Entry {
             kind: match about.kind {
                 "Pod" => "Pod",
@@ -143,43 +159,82 @@ impl<H: Host> Agent<H> {
             last: now,
             count: 1,
         });
-        let mut events = self.events.borrow_mut();
-        if let Some(waiting) = events.queue.iter_mut().find(|waiting| waiting.is_like(&entry)) {
+        let mut queue = self.queue.borrow_mut();
+        if let Some(waiting) = queue.iter_mut().find(|waiting| waiting.is_like(&entry)) {
             waiting.count += 1;
             waiting.last = entry.last;
-        } else if events.queue.push_back(entry).is_err() {
+        } else if queue.push_back(entry).is_err() {
             count(&self.metrics.events_dropped);
         }
-        self.signals.event.signal(());
+        self.waiting.signal(());
+    }
+}
+
+/// Events that the API server has, so that the same again is counted.
+type Memory = heapless::Deque<Sent, REMEMBERED>;
+
+/// Sends what was recorded.
+pub(crate) struct EventSender<'a, H: Host> {
+    pub(crate) client: &'a Client<H>,
+    pub(crate) machine: &'a H::Machine,
+    pub(crate) time: &'a Time<H::Machine>,
+    pub(crate) recorder: &'a Recorder<H::Machine>,
+}
+
+impl<H: Host> EventSender<'_, H> {
+    /// Sends what is queued, for ever.
+    pub(crate) async fn run(&self) {
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+        let mut sent = Memory::new();
+        loop {
+            // Taken out only to be sent: what comes meanwhile finds its place behind it.
+            let Some(entry) = self.recorder.queue.borrow_mut().pop_front() else {
+                self.recorder.waiting.wait().await;
+                continue;
+            };
+            match self.send(&entry, &mut sent).await {
+                Ok(()) => backoff.reset(),
+                // Refused for good: its object is gone, or we may not. Once more would not help.
+                Err(error) if (400..500).contains(&error.code()) && error.code() != 429 => {
+                    sent.clear(); // an event to be counted may itself be gone
+                    self.machine
+                        .log(Level::Debug, format_args!("an event was not taken: {error}"));
+                }
+                Err(_) => {
+                    if self.recorder.queue.borrow_mut().push_front(entry).is_err() {
+                        count(&self.recorder.metrics.events_dropped);
+                    }
+                    backoff.wait(self.machine).await;
+                }
+            }
+        }
     }
 
-    async fn send(&self, entry: &Entry) -> Result<(), ApiError> {
+    async fn send(&self, entry: &Entry, sent: &mut Memory) -> Result<(), ApiError> {
         if !self.time.is_settled() {
             return Err(ApiError::Timeout);
         }
         let fingerprint = entry.fingerprint();
-        let (now, time) = (self.platform.uptime(), self.now());
+        let (now, time) = (self.machine.uptime(), self.time.now());
         let time_at = |uptime: Duration| {
             let ago = now.saturating_sub(uptime).as_micros();
             Timestamp::from_micros(time.micros().saturating_sub(ago))
         };
         let known = {
-            let mut events = self.events.borrow_mut();
-            while events
-                .sent
+            while sent
                 .front()
                 .is_some_and(|sent| now.saturating_sub(sent.at) > MEMORY)
             {
-                events.sent.pop_front();
+                sent.pop_front();
             }
-            let known = events.sent.iter().find(|sent| sent.fingerprint == fingerprint);
+            let known = sent.iter().find(|sent| sent.fingerprint == fingerprint);
             known.map(|sent| (sent.event_name.clone(), sent.first, sent.count))
         };
         let repeated = known.is_some();
         let (event_name, first, before) = known.unwrap_or_else(|| {
             let mut name = String::from(&*entry.name);
             let mut random = [0; 8];
-            self.platform.fill(&mut random);
+            self.machine.fill(&mut random);
             let _ = write!(name, ".{:016x}", u64::from_le_bytes(random));
             (name.into_boxed_str(), entry.first, 0)
         });
@@ -189,7 +244,7 @@ impl<H: Host> Agent<H> {
             severity: entry.severity,
             reason: entry.reason,
             message: &entry.message,
-            host: &self.settings.node_name,
+            host: &self.recorder.node,
             first: time_at(first),
             last: time_at(entry.last),
             count: before + entry.count,
@@ -211,20 +266,15 @@ impl<H: Host> Agent<H> {
         };
         let written = event.count;
         let body = &*body;
-        self.post(&Request { resource, verb, body }).await?;
-        let mut events = self.events.borrow_mut();
-        if let Some(sent) = events
-            .sent
-            .iter_mut()
-            .find(|sent| sent.fingerprint == fingerprint)
-        {
-            sent.count = written;
+        self.client.post(&Request { resource, verb, body }).await?;
+        if let Some(before) = sent.iter_mut().find(|sent| sent.fingerprint == fingerprint) {
+            before.count = written;
             return Ok(());
         }
-        if events.sent.is_full() {
-            events.sent.pop_front();
+        if sent.is_full() {
+            sent.pop_front();
         }
-        let _ = events.sent.push_back(Sent {
+        let _ = sent.push_back(Sent {
             fingerprint,
             event_name,
             first,
@@ -232,33 +282,5 @@ impl<H: Host> Agent<H> {
             at: now,
         });
         Ok(())
-    }
-}
-
-/// Sends what is queued, for ever.
-pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
-    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
-    loop {
-        // Taken out only to be sent: what comes meanwhile finds its place behind it.
-        let Some(entry) = agent.events.borrow_mut().queue.pop_front() else {
-            agent.signals.event.wait().await;
-            continue;
-        };
-        match agent.send(&entry).await {
-            Ok(()) => backoff.reset(),
-            // Refused for good: its object is gone, or we may not. Once more would not help.
-            Err(error) if (400..500).contains(&error.code()) && error.code() != 429 => {
-                agent.events.borrow_mut().sent.clear(); // an event to be counted may itself be gone
-                agent
-                    .platform
-                    .log(Level::Debug, format_args!("an event was not taken: {error}"));
-            }
-            Err(_) => {
-                if agent.events.borrow_mut().queue.push_front(entry).is_err() {
-                    count(&agent.metrics.events_dropped);
-                }
-                backoff.wait(&agent.platform).await;
-            }
-        }
     }
 }

@@ -3,10 +3,13 @@
 //! Source: `k8s.io/component-helpers/apimachinery/lease/controller.go`. The Lease alone keeps a node Ready, so nothing
 //! else may hold it up: it needs one request on a connection that is open already.
 
-use crate::agent::Agent;
 use crate::backoff::{Backoff, jittered};
-use crate::client::ApiError;
+use crate::client::{ApiError, Client};
+use crate::health::Health;
 use crate::host::Host;
+use crate::metrics::Metrics;
+use crate::node::NodeRef;
+use crate::time::Time;
 use alloc::boxed::Box;
 use alloc::string::String;
 use embassy_futures::select::select;
@@ -28,89 +31,103 @@ struct Held {
     renew_time: Timestamp,
 }
 
-/// Renews the Lease for ever, beginning when the node is registered.
-pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
-    agent.signals.registered.wait().await;
-    let mut held = Held::default();
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(7));
-    loop {
-        match renew(agent, &mut held).await {
-            Ok(()) => {
-                backoff.reset();
-                agent
-                    .platform
-                    .sleep(jittered(&agent.platform, INTERVAL, JITTER_PERCENT))
-                    .await;
-            }
-            Err(error) => {
-                agent
-                    .platform
-                    .log(Level::Warn, format_args!("the Lease was not renewed: {error}"));
-                // A new registration ends the waiting: the Lease of a Node that was deleted went with it.
-                select(backoff.wait(&agent.platform), agent.signals.registered.wait()).await;
-            }
-        }
-    }
+/// Keeps the Lease of the node.
+pub(crate) struct LeaseController<'a, H: Host> {
+    pub(crate) client: &'a Client<H>,
+    pub(crate) machine: &'a H::Machine,
+    pub(crate) time: &'a Time<H::Machine>,
+    pub(crate) node: &'a NodeRef,
+    pub(crate) health: &'a Health,
+    pub(crate) metrics: &'a Metrics,
 }
 
-async fn renew<H: Host>(agent: &Agent<H>, held: &mut Held) -> Result<(), ApiError> {
-    let name = &*agent.settings.node_name;
-    let mut known = held.resource_version.is_some();
-    let begun = agent.platform.uptime();
-    // At most: replaced by somebody else, read, replaced; or gone, made.
-    for _ in 0..3 {
-        if !known {
-            let mut found = Lease::default();
-            match agent.get(&Request::get(Resource::Lease(name)), &mut found).await {
-                Ok(()) => keep(held, found),
-                Err(error) if error.code() == 404 => held.resource_version = None,
-                Err(error) => return Err(error),
-            }
-        }
-        // Strictly later than what is there, even where our clock is behind: the node lifecycle controller looks only
-        // at whether it grew.
-        let renew_time = agent
-            .now()
-            .max(Timestamp::from_micros(held.renew_time.micros() + 1));
-        let uid = agent.node.borrow().metadata.uid.clone();
-        let mut body = String::new();
-        lease::write(
-            &mut body,
-            name,
-            &uid,
-            held.resource_version.as_deref(),
-            renew_time,
-            DURATION_SECONDS,
-        );
-        let (resource, verb) = match held.resource_version {
-            Some(_) => (Resource::Lease(name), Verb::Replace),
-            None => (Resource::Leases, Verb::Create),
-        };
-        let mut written = Lease::default();
-        let body = &*body;
-        let request = Request { resource, verb, body };
-        match agent.get(&request, &mut written).await {
-            Ok(()) => {
-                keep(held, written);
-                agent
-                    .metrics
-                    .lease_latency
-                    .record(agent.platform.uptime().saturating_sub(begun));
-                agent.metrics.heartbeat(agent.platform.uptime(), agent.now());
-                return Ok(());
-            }
-            Err(error) if matches!(error.code(), 404 | 409) => {
-                // The Lease goes with its Node: have the status task look after that at once.
-                agent.signals.status.signal(());
-                known = false;
-            }
-            Err(error) => {
-                held.resource_version = None; // whether it was written is not known
-                return Err(error);
+impl<H: Host> LeaseController<'_, H> {
+    /// Renews the Lease for ever, beginning when the node is registered.
+    pub(crate) async fn run(&self) {
+        self.node.registered.wait().await;
+        let mut held = Held::default();
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(7));
+        loop {
+            match self.renew(&mut held).await {
+                Ok(()) => {
+                    backoff.reset();
+                    self.machine
+                        .sleep(jittered(self.machine, INTERVAL, JITTER_PERCENT))
+                        .await;
+                }
+                Err(error) => {
+                    self.machine
+                        .log(Level::Warn, format_args!("the Lease was not renewed: {error}"));
+                    // A new registration ends the waiting: the Lease of a Node that was deleted went with it.
+                    select(backoff.wait(self.machine), self.node.registered.wait()).await;
+                }
             }
         }
     }
-    Err(ApiError::Timeout)
+
+    async fn renew(&self, held: &mut Held) -> Result<(), ApiError> {
+        let name = &*self.node.name;
+        let mut known = held.resource_version.is_some();
+        let begun = self.machine.uptime();
+        // At most: replaced by somebody else, read, replaced; or gone, made.
+        for _ in 0..3 {
+            if !known {
+                let mut found = Lease::default();
+                match self
+                    .client
+                    .get(&Request::get(Resource::Lease(name)), &mut found)
+                    .await
+                {
+                    Ok(()) => keep(held, found),
+                    Err(error) if error.code() == 404 => held.resource_version = None,
+                    Err(error) => return Err(error),
+                }
+            }
+            // Strictly later than what is there, even where our clock is behind: the node lifecycle controller looks only
+            // at whether it grew.
+            let renew_time = self
+                .time
+                .now()
+                .max(Timestamp::from_micros(held.renew_time.micros() + 1));
+            let uid = self.node.object.borrow().metadata.uid.clone();
+            let mut body = String::new();
+            lease::write(
+                &mut body,
+                name,
+                &uid,
+                held.resource_version.as_deref(),
+                renew_time,
+                DURATION_SECONDS,
+            );
+            let (resource, verb) = match held.resource_version {
+                Some(_) => (Resource::Lease(name), Verb::Replace),
+                None => (Resource::Leases, Verb::Create),
+            };
+            let mut written = Lease::default();
+            let body = &*body;
+            let request = Request { resource, verb, body };
+            match self.client.get(&request, &mut written).await {
+                Ok(()) => {
+                    keep(held, written);
+                    self.metrics
+                        .lease_latency
+                        .record(self.machine.uptime().saturating_sub(begun));
+                    self.health.heard(self.machine.uptime(), self.time.now());
+                    return Ok(());
+                }
+                Err(error) if matches!(error.code(), 404 | 409) => {
+                    // The Lease goes with its Node: have the status task look after that at once.
+                    self.node.outdated.signal(());
+                    known = false;
+                }
+                Err(error) => {
+                    held.resource_version = None; // whether it was written is not known
+                    return Err(error);
+                }
+            }
+        }
+        Err(ApiError::Timeout)
+    }
 }
 
 fn keep(held: &mut Held, lease: Lease) {

@@ -3,27 +3,24 @@
 //! The node's own language comes first while it is not Ready, a person who asks "which one are you" before everything,
 //! the configuration otherwise.
 
-use crate::agent::Agent;
+use crate::health::{Health, State};
 use crate::host::Host;
-use embassy_futures::select::select;
+use crate::signal::Signal;
+use core::cell::RefCell;
+use embassy_futures::select::select3;
 use picolet_platform::{Clock, Duration, Led, LedMode};
 
-/// What the node says by its LED when it is not Ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Mood {
-    /// Not yet a node: blinks twice a second.
-    #[default]
-    Joining,
-    /// Ready: the LED is the configuration's.
-    Ready,
-    /// It was Ready and has lost its API server: blinks fast.
-    Trouble,
+/// What the LED is to show, and by whose word.
+#[derive(Default)]
+pub(crate) struct Display {
+    wishes: RefCell<Wishes>,
+    /// They have changed.
+    changed: Signal,
 }
 
-/// Decides.
+/// What is wished of the LED.
 #[derive(Default)]
-pub(crate) struct Director {
-    mood: Mood,
+struct Wishes {
     /// What a command asked for; the configuration comes before it.
     commanded: Option<LedMode>,
     configured: Option<LedMode>,
@@ -31,78 +28,88 @@ pub(crate) struct Director {
     moment: Option<(LedMode, Duration)>,
 }
 
+/// How long nothing is looked at when nothing happens.
+const REST: Duration = Duration::from_secs(3600);
 const IDENTIFY: LedMode = LedMode::Blink { period_ms: 200 };
 const JOINING: LedMode = LedMode::Blink { period_ms: 500 };
-const TROUBLE: LedMode = LedMode::Blink { period_ms: 125 };
+const LOST: LedMode = LedMode::Blink { period_ms: 125 };
 
-impl Director {
+impl Display {
     /// The LED is to show this, as long as no ConfigMap says otherwise.
-    pub(crate) fn command(&mut self, mode: LedMode) {
-        self.commanded = Some(mode);
+    pub(crate) fn command(&self, mode: LedMode) {
+        self.wish(|wishes| wishes.commanded = Some(mode));
     }
 
     /// What the configuration says.
-    pub(crate) fn configure(&mut self, mode: Option<LedMode>) {
-        if mode.is_some() {
-            self.commanded = None;
-        }
-        self.configured = mode;
+    pub(crate) fn configure(&self, mode: Option<LedMode>) {
+        self.wish(|wishes| {
+            if mode.is_some() {
+                wishes.commanded = None;
+            }
+            wishes.configured = mode;
+        });
     }
 
-    /// Makes itself seen until this uptime.
-    pub(crate) fn identify(&mut self, until: Duration) {
-        self.moment = Some((IDENTIFY, until));
+    /// Makes the node be seen until this uptime.
+    pub(crate) fn identify(&self, until: Duration) {
+        self.wish(|wishes| wishes.moment = Some((IDENTIFY, until)));
     }
 
     /// Blinks so often, from `now` on.
-    pub(crate) fn blink(&mut self, times: u16, delay_ms: u16, now: Duration) {
+    pub(crate) fn blink(&self, times: u16, delay_ms: u16, now: Duration) {
         let period_ms = delay_ms.saturating_mul(2);
         let lasts = Duration::from_millis(u64::from(period_ms)) * u32::from(times);
-        self.moment = Some((LedMode::Blink { period_ms }, now + lasts));
+        self.wish(|wishes| wishes.moment = Some((LedMode::Blink { period_ms }, now + lasts)));
     }
 
-    /// How the node is.
-    pub(crate) fn feel(&mut self, mood: Mood) {
-        self.mood = mood;
+    fn wish(&self, change: impl FnOnce(&mut Wishes)) {
+        change(&mut self.wishes.borrow_mut());
+        self.changed.signal(());
     }
 
-    /// Whether the node said that it is Ready.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.mood == Mood::Ready
-    }
-
-    /// What to show at `now`, and when to look again.
-    fn show(&mut self, now: Duration) -> (LedMode, Option<Duration>) {
-        if let Some((mode, until)) = self.moment {
+    /// What a node of that state shows at `now`, and when to look again.
+    fn show(&self, state: State, now: Duration) -> (LedMode, Option<Duration>) {
+        let mut wishes = self.wishes.borrow_mut();
+        if let Some((mode, until)) = wishes.moment {
             if now < until {
                 return (mode, Some(until));
             }
-            self.moment = None;
+            wishes.moment = None;
         }
-        let mode = match self.mood {
-            Mood::Joining => JOINING,
-            Mood::Trouble => TROUBLE,
-            Mood::Ready => self.configured.or(self.commanded).unwrap_or_default(),
+        let mode = match state {
+            State::Joining => JOINING,
+            State::Lost => LOST,
+            State::Ready => wishes.configured.or(wishes.commanded).unwrap_or_default(),
         };
         (mode, None)
     }
 }
 
-/// Keeps the LED right, for ever.
-pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
-    let mut shown = None;
-    loop {
-        let now = agent.platform.uptime();
-        let (mode, again) = agent.led.borrow_mut().show(now);
-        if shown != Some(mode) {
-            agent.platform.set_led(mode);
-            shown = Some(mode);
-        }
-        match again {
-            Some(until) => {
-                select(agent.signals.led.wait(), agent.platform.sleep(until - now)).await;
+/// Shows on the LED what is to be shown.
+pub(crate) struct LedController<'a, H: Host> {
+    pub(crate) machine: &'a H::Machine,
+    pub(crate) health: &'a Health,
+    pub(crate) display: &'a Display,
+}
+
+impl<H: Host> LedController<'_, H> {
+    /// Keeps the LED right, for ever.
+    pub(crate) async fn run(&self) {
+        let mut shown = None;
+        loop {
+            let now = self.machine.uptime();
+            let (mode, again) = self.display.show(self.health.state(), now);
+            if shown != Some(mode) {
+                self.machine.set_led(mode);
+                shown = Some(mode);
             }
-            None => agent.signals.led.wait().await,
+            let rest = again.map_or(REST, |until| until.saturating_sub(now));
+            select3(
+                self.display.changed.wait(),
+                self.health.changed.wait(),
+                self.machine.sleep(rest),
+            )
+            .await;
         }
     }
 }
@@ -110,38 +117,54 @@ pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Machine, Time, Wires};
+    use picolet_runtime::NoRuntime;
 
     #[test]
     fn who_comes_before_whom() {
-        let mut led = Director::default();
+        let led = Display::default();
         let at = Duration::from_secs;
-        assert_eq!(led.show(at(0)).0, JOINING);
+        let (joining, ready, lost) = (State::Joining, State::Ready, State::Lost);
+        assert_eq!(led.show(joining, at(0)).0, JOINING);
         led.configure(Some(LedMode::On));
-        assert_eq!(led.show(at(0)).0, JOINING, "not yet Ready");
-        led.feel(Mood::Ready);
-        assert_eq!(led.show(at(0)), (LedMode::On, None));
+        assert_eq!(led.show(joining, at(0)).0, JOINING, "not yet Ready");
+        assert_eq!(led.show(ready, at(0)), (LedMode::On, None));
         led.identify(at(5));
-        assert_eq!(led.show(at(1)), (IDENTIFY, Some(at(5))));
-        assert_eq!(led.show(at(5)), (LedMode::On, None));
+        assert_eq!(led.show(ready, at(1)), (IDENTIFY, Some(at(5))));
+        assert_eq!(led.show(ready, at(5)), (LedMode::On, None));
         led.configure(None);
-        assert_eq!(led.show(at(6)).0, LedMode::Off);
+        assert_eq!(led.show(ready, at(6)).0, LedMode::Off);
         led.command(LedMode::On);
-        assert_eq!(led.show(at(6)).0, LedMode::On);
+        assert_eq!(led.show(ready, at(6)).0, LedMode::On);
         led.configure(Some(LedMode::Off));
         assert_eq!(
-            led.show(at(6)).0,
+            led.show(ready, at(6)).0,
             LedMode::Off,
             "the configuration is above a command"
         );
         led.blink(3, 100, at(6));
+        let blinking = LedMode::Blink { period_ms: 200 };
         assert_eq!(
-            led.show(at(6)),
-            (
-                LedMode::Blink { period_ms: 200 },
-                Some(at(6) + Duration::from_millis(600))
-            )
+            led.show(ready, at(6)),
+            (blinking, Some(at(6) + Duration::from_millis(600)))
         );
-        led.feel(Mood::Trouble);
-        assert_eq!(led.show(at(7)).0, TROUBLE);
+        assert_eq!(led.show(lost, at(7)).0, LOST);
+    }
+
+    #[test]
+    fn led_follows_the_health_of_the_node() {
+        let time = Time::default();
+        let (machine, health, display) = (Machine::new(time.clone()), Health::default(), Display::default());
+        let controller = LedController::<(Machine, Wires, NoRuntime)> {
+            machine: &machine,
+            health: &health,
+            display: &display,
+        };
+        time.run(controller.run(), async {
+            time.sleep(Duration::from_secs(1)).await;
+            health.look(time.now());
+            time.sleep(Duration::from_secs(1)).await;
+            assert_eq!(*machine.led.borrow(), [JOINING, LedMode::Off]);
+        });
     }
 }

@@ -20,21 +20,21 @@ mod client;
 pub mod configuration;
 mod events;
 mod fingerprint;
+mod health;
 mod host;
-#[cfg(feature = "identity")]
 mod identity;
 mod lease;
 mod led;
 mod metrics;
+mod node;
+mod node_status;
 pub mod pods;
-mod register;
 pub mod server;
 mod settings;
-mod status;
+mod signal;
 #[cfg(test)]
 mod testing;
 mod time;
-mod watch;
 
 pub use agent::Agent;
 pub use host::Host;

@@ -1,7 +1,6 @@
 //! What the node counts about itself, for `/metrics`. Everything has a fixed size.
 
 use core::cell::Cell;
-use picolet_kube::Timestamp;
 use picolet_platform::Duration;
 
 /// Adds one to a counter.
@@ -59,13 +58,4 @@ pub(crate) struct Metrics {
     pub(crate) configuration_rejected: Cell<u32>,
     /// Events that were dropped because too many came at once.
     pub(crate) events_dropped: Cell<u32>,
-    /// When the API server last took a Lease or a status: the uptime then, and the time of day.
-    pub(crate) last_heartbeat: Cell<Option<(Duration, Timestamp)>>,
-}
-
-impl Metrics {
-    /// Notes that the API server has heard from the node.
-    pub(crate) fn heartbeat(&self, uptime: Duration, now: Timestamp) {
-        self.last_heartbeat.set(Some((uptime, now)));
-    }
 }

@@ -37,20 +37,6 @@ pub enum Place {
 /// # Errors
 /// cargo does not succeed.
 pub fn build(package: &str, binary: &str, target: &str, place: Place) -> Result<PathBuf> {
-    build_with(package, binary, target, "", place)
-}
-
-/// As [`build`], with cargo features of the package.
-///
-/// # Errors
-/// cargo does not succeed.
-pub fn build_with(
-    package: &str,
-    binary: &str,
-    target: &str,
-    features: &str,
-    place: Place,
-) -> Result<PathBuf> {
     let root = match place {
         Place::Here => crate::workspace().to_owned(),
         Place::Reproducible => copy_of(crate::workspace())?,
@@ -69,8 +55,6 @@ pub fn build_with(
         package,
         "--bin",
         binary,
-        "--features",
-        features,
         "--target",
         target,
         "--config",

@@ -6,7 +6,6 @@
 extern crate alloc;
 
 use alloc::string::String;
-#[cfg(feature = "identity")]
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::fmt::{self, Write as _};
@@ -25,7 +24,6 @@ use picolet_platform::{
     NetworkFigures, PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason,
     Sensors, Subject, System, TimeSource, Undated, UnixMicros,
 };
-#[cfg(feature = "identity")]
 use picolet_platform::{IdentityError, Purpose};
 use picolet_runtime::NoRuntime;
 
@@ -245,10 +243,6 @@ impl Write for Wire {
     }
 }
 
-#[cfg(not(feature = "identity"))]
-impl Identities for Ether {}
-
-#[cfg(feature = "identity")]
 impl Identities for Ether {
     fn request(
         &self,
@@ -389,7 +383,7 @@ async fn agent() {
         reported_port: Some(10250),
         static_tokens: Default::default(),
         anonymous_health: input() > 0,
-        join: cfg!(feature = "identity").then(|| Join {
+        join: Some(Join {
             token: (input() > 0).then(|| black_box("token").into()),
         }),
         limits: Limits {

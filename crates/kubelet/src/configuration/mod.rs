@@ -7,19 +7,26 @@
 
 mod values;
 
-use crate::agent::Agent;
 use crate::apart::{Task, together};
+use crate::client::{Client, Store};
+use crate::events::Recorder;
 use crate::host::Host;
-use crate::metrics::count;
-use crate::watch::{self, Store};
+use crate::led::Display;
+use crate::metrics::{Metrics, count};
+use crate::node::{Condition, NodeRef, Reporter};
+use crate::settings::Settings;
+use crate::time::Time;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::fmt;
 use core::pin::pin;
 use picolet_kube::Timestamp;
 use picolet_kube::config_map::{ConfigMap, Data};
 use picolet_kube::event::{Reference, Severity};
 use picolet_kube::metadata::Metadata;
+use picolet_kube::node::Truth;
 use picolet_kube::request::{Resource, Selection};
 use picolet_kube::status::Status;
 use picolet_platform::{LedMode, Level, Log, PinError, PinMode, PinSet, Pins};
@@ -128,7 +135,7 @@ impl Configuration {
     }
 
     /// Says in a sentence what is in force, for the node's condition.
-    pub(crate) fn describe(&self, out: &mut impl fmt::Write) -> fmt::Result {
+    fn describe(&self, out: &mut impl fmt::Write) -> fmt::Result {
         if let Some((name, rejection)) = self.rejected() {
             return write!(
                 out,
@@ -242,6 +249,22 @@ impl Configuration {
     }
 }
 
+impl Reporter for RefCell<Configuration> {
+    fn condition(&self, words: &mut String) -> Option<Condition> {
+        let configuration = self.borrow();
+        let _ = configuration.describe(words);
+        let (status, reason) = match configuration.rejected() {
+            Some(_) => (Truth::False, "ConfigurationRejected"),
+            None => (Truth::True, "ConfigurationApplied"),
+        };
+        Some(Condition {
+            kind: "ConfigurationApplied",
+            status,
+            reason,
+        })
+    }
+}
+
 /// Whether `value` may stand under `key` in a ConfigMap for a board with these pins.
 ///
 /// # Errors
@@ -255,7 +278,7 @@ pub fn check(key: &str, value: &str, pins: PinSet) -> Result<(), Rejection> {
 
 /// Follows either the base or the labelled ConfigMaps.
 struct Follower<'a, H: Host> {
-    agent: &'a Agent<H>,
+    controller: &'a ConfigurationController<'a, H>,
     base: bool,
 }
 
@@ -267,11 +290,11 @@ impl<H: Host> Follower<'_, H> {
 
     /// Brings pins and LED in line with the layers.
     fn drive(&self) {
-        let agent = self.agent;
-        let mut configuration = agent.configuration.borrow_mut();
+        let controller = self.controller;
+        let mut configuration = controller.configuration.borrow_mut();
         let led = configuration.led();
         let failed = configuration
-            .drive(|pin, mode| agent.platform.set_pin(pin, mode))
+            .drive(|pin, mode| controller.machine.set_pin(pin, mode))
             .err();
         if let Some((pin, _)) = failed {
             let mut entry = heapless::String::new();
@@ -291,9 +314,8 @@ impl<H: Host> Follower<'_, H> {
             }
         }
         drop(configuration);
-        agent.led.borrow_mut().configure(led);
-        agent.signals.led.signal(());
-        agent.signals.status.signal(());
+        controller.display.configure(led);
+        controller.node.outdated.signal(());
     }
 
     fn tell(&self, metadata: &Metadata, reason: &'static str, message: fmt::Arguments<'_>) {
@@ -303,7 +325,9 @@ impl<H: Host> Follower<'_, H> {
             name: &metadata.name,
             uid: &metadata.uid,
         };
-        self.agent.event(about, Severity::Warning, reason, message);
+        self.controller
+            .events
+            .record(about, Severity::Warning, reason, message);
     }
 }
 
@@ -311,24 +335,25 @@ impl<H: Host> Store for Follower<'_, H> {
     type Object = ConfigMap<Stage>;
 
     fn reader(&self) -> Self::Object {
-        ConfigMap::new(Stage::new(self.agent.platform.pins()))
+        ConfigMap::new(Stage::new(self.controller.machine.pins()))
     }
 
     fn list_begins(&self) {
-        for layer in &mut self.agent.configuration.borrow_mut().layers {
+        for layer in &mut self.controller.configuration.borrow_mut().layers {
             layer.listed &= !self.follows(&layer.name);
         }
     }
 
     fn applied(&self, map: &mut Self::Object) {
-        let agent = self.agent;
+        let controller = self.controller;
         if !self.follows(&map.metadata.name) {
             return; // the base, which happens to carry the label too
         }
-        let outcome = agent
-            .configuration
-            .borrow_mut()
-            .apply(&map.metadata, &mut map.data, agent.now());
+        let outcome =
+            controller
+                .configuration
+                .borrow_mut()
+                .apply(&map.metadata, &mut map.data, controller.time.now());
         match outcome {
             Outcome::Known => return,
             Outcome::NoRoom => {
@@ -339,10 +364,10 @@ impl<H: Host> Store for Follower<'_, H> {
                 );
                 return;
             }
-            Outcome::Rejected => count(&agent.metrics.configuration_rejected),
+            Outcome::Rejected => count(&controller.metrics.configuration_rejected),
             Outcome::Applied => {
-                count(&agent.metrics.configuration_applied);
-                agent.platform.log(
+                count(&controller.metrics.configuration_applied);
+                controller.machine.log(
                     Level::Info,
                     format_args!("ConfigMap {} applied", map.metadata.name),
                 );
@@ -350,7 +375,7 @@ impl<H: Host> Store for Follower<'_, H> {
             }
         }
         let rejection = {
-            let configuration = agent.configuration.borrow();
+            let configuration = controller.configuration.borrow();
             let layer = configuration
                 .layers
                 .iter()
@@ -363,7 +388,7 @@ impl<H: Host> Store for Follower<'_, H> {
                 "InvalidConfiguration",
                 format_args!("{rejection}. Nothing of this change was applied; the last good state stays."),
             );
-            agent.signals.status.signal(());
+            controller.node.outdated.signal(());
         } else if let Some(key) = &map.data.unknown {
             self.tell(
                 &map.metadata,
@@ -376,14 +401,14 @@ impl<H: Host> Store for Follower<'_, H> {
     }
 
     fn deleted(&self, map: &mut Self::Object) {
-        let (agent, name) = (self.agent, &map.metadata.name);
+        let (controller, name) = (self.controller, &map.metadata.name);
         let removed = self.follows(name)
-            && agent
+            && controller
                 .configuration
                 .borrow_mut()
-                .remove(agent.now(), &|layer| layer.name == *name);
+                .remove(controller.time.now(), &|layer| layer.name == *name);
         if removed {
-            agent.platform.log(
+            controller.machine.log(
                 Level::Info,
                 format_args!("ConfigMap {name} is gone, and its values with it"),
             );
@@ -392,9 +417,9 @@ impl<H: Host> Store for Follower<'_, H> {
     }
 
     fn list_ends(&self) {
-        let now = self.agent.now();
+        let now = self.controller.time.now();
         let removed = self
-            .agent
+            .controller
             .configuration
             .borrow_mut()
             .remove(now, &|layer| self.follows(&layer.name) && !layer.listed);
@@ -404,13 +429,27 @@ impl<H: Host> Store for Follower<'_, H> {
     }
 }
 
-/// Follows the ConfigMaps, for ever.
-pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
-    let namespace = &*agent.settings.config_namespace;
-    let name = &*agent.settings.node_name;
-    let resource = Resource::ConfigMaps { namespace };
-    let refused = |what: &str, status: &Status| {
-        agent.node_event(
+/// Follows the ConfigMaps that drive the device.
+pub(crate) struct ConfigurationController<'a, H: Host> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) client: &'a Client<H>,
+    pub(crate) machine: &'a H::Machine,
+    pub(crate) time: &'a Time<H::Machine>,
+    pub(crate) events: &'a Recorder<H::Machine>,
+    pub(crate) node: &'a NodeRef,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) display: &'a Display,
+    pub(crate) configuration: &'a RefCell<Configuration>,
+}
+
+impl<H: Host> ConfigurationController<'_, H> {
+    /// Follows the ConfigMaps, for ever.
+    pub(crate) async fn run(&self) {
+        let namespace = &*self.settings.config_namespace;
+        let name = &*self.node.name;
+        let resource = Resource::ConfigMaps { namespace };
+        let refused = |what: &str, status: &Status| {
+            self.events.node(
             Severity::Warning,
             "ConfigurationForbidden",
             format_args!(
@@ -418,17 +457,25 @@ pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
                 u32::from(status.code)
             ),
         );
-    };
-    let base = Follower { agent, base: true };
-    let labelled = Follower { agent, base: false };
-    let base_refused = |status: &Status| refused("ConfigMap pico-config", status);
-    let labelled_refused = |status: &Status| refused("ConfigMaps with the label picolet.dev/node", status);
-    let (name, label) = (Selection::Name(BASE), Selection::LabelIn(LABEL, [name, "all"]));
-    let tasks: &mut [Task<'_>] = &mut [
-        pin!(watch::run(agent, resource, name, &base, &base_refused)),
-        pin!(watch::run(agent, resource, label, &labelled, &labelled_refused)),
-    ];
-    together(tasks).await;
+        };
+        let base = Follower {
+            controller: self,
+            base: true,
+        };
+        let labelled = Follower {
+            controller: self,
+            base: false,
+        };
+        let base_refused = |status: &Status| refused("ConfigMap pico-config", status);
+        let labelled_refused =
+            |status: &Status| refused("ConfigMaps with the label picolet.dev/node", status);
+        let (name, label) = (Selection::Name(BASE), Selection::LabelIn(LABEL, [name, "all"]));
+        let tasks: &mut [Task<'_>] = &mut [
+            pin!(self.client.follow(resource, name, &base, &base_refused)),
+            pin!(self.client.follow(resource, label, &labelled, &labelled_refused)),
+        ];
+        together(tasks).await;
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! k3s knows the machine behind a name by a password that the machine made (`pkg/nodepassword` of k3s): it is made once, kept
 //! before it is told, and outlives every certificate. Whoever loses it loses the name, until the Node is deleted.
 
+use super::IdentityController;
 use super::report::Failure;
 use super::request::{Pending, decoded};
-use crate::agent::Agent;
 use crate::client::{ApiError, Reader};
 use crate::host::Host;
 use alloc::string::String;
@@ -18,32 +18,60 @@ use zeroize::Zeroize;
 /// Bytes of a node's password, which is told in hexadecimal.
 const PASSWORD: usize = 16;
 
-/// Whether the node has joined a k3s before.
-pub(super) async fn was_joined<H: Host>(agent: &Agent<H>) -> bool {
-    let mut password = [0; PASSWORD];
-    agent
-        .platform
-        .load(Record::NodePassword, &mut password)
-        .await
-        .is_some()
-}
-
-/// The node's password, made now if there is none.
-async fn password<H: Host>(agent: &Agent<H>) -> Result<String, Failure> {
-    let mut bytes = [0; PASSWORD];
-    let platform = &agent.platform;
-    if platform.load(Record::NodePassword, &mut bytes).await != Some(PASSWORD) {
-        platform.fill(&mut bytes);
-        platform
-            .store(Record::NodePassword, &bytes)
+impl<H: Host> IdentityController<'_, H> {
+    /// Whether the node has joined a k3s before.
+    pub(super) async fn was_joined_to_k3s(&self) -> bool {
+        let mut password = [0; PASSWORD];
+        self.machine
+            .load(Record::NodePassword, &mut password)
             .await
-            .map_err(Failure::Password)?;
+            .is_some()
     }
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
-    let mut text = String::with_capacity(2 * PASSWORD);
-    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]));
-    bytes.zeroize();
-    Ok(text)
+
+    /// The node's password, made now if there is none.
+    async fn password(&self) -> Result<String, Failure> {
+        let mut bytes = [0; PASSWORD];
+        let platform = self.machine;
+        if platform.load(Record::NodePassword, &mut bytes).await != Some(PASSWORD) {
+            platform.fill(&mut bytes);
+            platform
+                .store(Record::NodePassword, &bytes)
+                .await
+                .map_err(Failure::Password)?;
+        }
+        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
+        let mut text = String::with_capacity(2 * PASSWORD);
+        text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]));
+        bytes.zeroize();
+        Ok(text)
+    }
+
+    /// Has a request signed, and returns the certificate (PEM).
+    pub(super) async fn sign_by_k3s(
+        &self,
+        purpose: Purpose,
+        pending: &mut Pending,
+    ) -> Result<Vec<u8>, Failure> {
+        let password = self.password().await?;
+        let (node, address) = (&*self.node.name, self.network.address());
+        let identities = self.network.identities();
+        let request = der(&identities.request(purpose, node, address, &mut pending.key)?)?;
+        let signing = Signing {
+            serving: purpose == Purpose::Serving,
+            node,
+            password: &password,
+            address,
+            request: &request,
+        };
+        let mut answer = FirstCertificate::default();
+        let request = Request {
+            resource: Resource::K3s(&signing),
+            verb: Verb::Sign,
+            body: "",
+        };
+        self.client.read(&request, &mut answer).await?;
+        answer.finish().ok_or(Failure::Answer)
+    }
 }
 
 /// What is in a PEM of one item.
@@ -62,33 +90,6 @@ impl Reader for FirstCertificate {
         self.push(piece);
         true
     }
-}
-
-/// Has a request signed, and returns the certificate (PEM).
-pub(super) async fn sign<H: Host>(
-    agent: &Agent<H>,
-    purpose: Purpose,
-    pending: &mut Pending,
-) -> Result<Vec<u8>, Failure> {
-    let password = password(agent).await?;
-    let (node, address) = (&*agent.settings.node_name, agent.network.address());
-    let identities = agent.network.identities();
-    let request = der(&identities.request(purpose, node, address, &mut pending.key)?)?;
-    let signing = Signing {
-        serving: purpose == Purpose::Serving,
-        node,
-        password: &password,
-        address,
-        request: &request,
-    };
-    let mut answer = FirstCertificate::default();
-    let request = Request {
-        resource: Resource::K3s(&signing),
-        verb: Verb::Sign,
-        body: "",
-    };
-    agent.read(&request, &mut answer).await?;
-    answer.finish().ok_or(Failure::Answer)
 }
 
 /// What can be done about a refusal. A certificate that k3s refuses is told to nobody: the token is next.

@@ -12,21 +12,23 @@ mod renewal;
 mod report;
 mod request;
 
-pub(crate) use renewal::refused_again;
-pub(crate) use request::confirm;
-
-use crate::agent::Agent;
 use crate::backoff::Backoff;
+use crate::client::Client;
 use crate::host::Host;
+use crate::node::NodeRef;
+use crate::settings::Settings;
+use crate::signal::Signal;
+use crate::time::Time;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use embassy_futures::join::join;
 use embassy_futures::select::select;
 use picolet_kube::Timestamp;
 use picolet_platform::{Clock, Duration, Entropy, Identities, Network, Platform, Purpose};
 use renewal::{Need, Situation, need, renewal};
-use report::{Failure, report, report_failure, report_limit};
-use request::{Pending, obtain, restore};
+use report::Failure;
+use request::Pending;
 use zeroize::Zeroizing;
 
 /// How often certificates are looked at: the address may have changed, or the clock.
@@ -39,7 +41,7 @@ const TOKEN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is known of the node's certificates.
 #[derive(Default)]
-pub(crate) struct Certificates {
+struct State {
     /// Why there is no certificate for the purpose, or no new one: in words, with the remedy.
     trouble: [Option<Box<str>>; 2],
     /// What was requested and not issued yet, for each purpose.
@@ -62,183 +64,192 @@ fn delay<P: Platform>(failure: &Failure, backoff: &mut Backoff, platform: &P) ->
     backoff.next(platform) * if failure.is_refusal() { 60 } else { 1 }
 }
 
-/// Completes once the node has a client certificate: the one that it kept, or one that it is given for its token.
-pub(crate) async fn join_cluster<H: Host>(agent: &Agent<H>) {
-    let Some(join) = &agent.settings.join else {
-        return;
-    };
-    for purpose in [Purpose::Client, Purpose::Serving] {
-        restore(agent, purpose).await;
-    }
-    let on_k3s = match &join.token {
-        Some(token) => picolet_kube::k3s::credential(token).is_some(),
-        None => k3s::was_joined(agent).await,
-    };
-    agent.certificates.borrow_mut().k3s = on_k3s;
-    let mut backoff = backoff();
-    while !is_valid(agent, Purpose::Client) {
-        // By a wrong clock the certificate only seems to have expired.
-        let obtained = match crate::time::confirm(agent).await {
-            Ok(()) if is_valid(agent, Purpose::Client) => break,
-            Ok(()) => obtain_by_token(agent).await,
-            Err(error) => Err(error.into()),
+/// The certificates of a node, and who waits for them.
+#[derive(Default)]
+pub(crate) struct Certificates {
+    state: RefCell<State>,
+    /// The serving certificate may have to be requested.
+    changed: Signal,
+}
+
+/// Sees to the certificates of the node.
+pub(crate) struct IdentityController<'a, H: Host> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) client: &'a Client<H>,
+    pub(crate) machine: &'a H::Machine,
+    pub(crate) network: &'a H::Network,
+    pub(crate) time: &'a Time<H::Machine>,
+    pub(crate) node: &'a NodeRef,
+    pub(crate) certificates: &'a Certificates,
+}
+
+impl<H: Host> IdentityController<'_, H> {
+    /// Completes once the node has a client certificate: the one that it kept, or one that it is given for its token.
+    pub(crate) async fn join_cluster(&self) {
+        let Some(join) = &self.settings.join else {
+            return;
         };
-        if let Err(failure) = obtained {
-            // The clock may be wrong, and without a token nothing else is sent that an answer with the time could come to.
-            agent.time.doubt();
-            report_failure(agent, Purpose::Client, &failure);
-            let delay = delay(&failure, &mut backoff, &agent.platform);
-            agent.platform.sleep(delay).await;
+        for purpose in [Purpose::Client, Purpose::Serving] {
+            self.restore(purpose).await;
         }
-    }
-    report(agent, Purpose::Client, None);
-}
-
-/// Has a client certificate issued to whoever has the bootstrap token. A certificate that the node has is not shown meanwhile,
-/// and is in use again if it fails.
-async fn obtain_by_token<H: Host>(agent: &Agent<H>) -> Result<(), Failure> {
-    let join = agent.settings.join.as_ref();
-    let token = join.and_then(|join| join.token.as_deref());
-    let token = token.ok_or(Failure::NoToken)?;
-    let patience = is_valid(agent, Purpose::Client).then_some(TOKEN_PATIENCE);
-    agent
-        .bootstrap
-        .replace(Some(picolet_kube::k3s::authorization(token).into()));
-    agent.network.identities().withhold(Purpose::Client);
-    agent.hang_up().await;
-    let obtained = Box::pin(obtain(agent, Purpose::Client, patience)).await;
-    agent.bootstrap.replace(None);
-    if obtained.is_err() {
-        agent.network.identities().present(Purpose::Client);
-    }
-    agent.hang_up().await;
-    obtained
-}
-
-/// Keeps both certificates valid, for ever.
-pub(crate) async fn keep<H: Host>(agent: &Agent<H>) {
-    if agent.settings.join.is_some() {
-        join(
-            keep_one(agent, Purpose::Client),
-            keep_one(agent, Purpose::Serving),
-        )
-        .await;
-    }
-}
-
-async fn keep_one<H: Host>(agent: &Agent<H>, purpose: Purpose) {
-    let mut backoff = backoff();
-    // The uptime before which nothing is requested, or nothing for that reason.
-    let mut pause: (Option<Need>, Duration) = (None, Duration::ZERO);
-    // When the certificate that ends then is renewed.
-    let mut due = (0, Timestamp::default());
-    let mut limited = false;
-    loop {
-        let before = agent.network.identities().lifetime(purpose);
-        if let Some(lifetime) = before.filter(|lifetime| lifetime.not_after != due.0) {
-            due = (lifetime.not_after, renewal(lifetime, None, random(agent)));
-        }
-        let needed = need(purpose, &situation(agent, purpose, due.1));
-        let paused = match pause.0 == needed || pause.0.is_none() {
-            true => pause.1.saturating_sub(agent.platform.uptime()),
-            false => Duration::ZERO,
+        let on_k3s = match &join.token {
+            Some(token) => picolet_kube::k3s::credential(token).is_some(),
+            None => self.was_joined_to_k3s().await,
         };
-        let Some(needed) = needed.filter(|_| paused.is_zero()) else {
-            if needed.is_none() && agent.refused.get().is_none() && !limited {
-                report(agent, purpose, None);
+        self.certificates.state.borrow_mut().k3s = on_k3s;
+        let mut backoff = backoff();
+        while !self.is_valid(Purpose::Client) {
+            // By a wrong clock the certificate only seems to have expired.
+            let obtained = match self.client.confirm_time().await {
+                Ok(()) if self.is_valid(Purpose::Client) => break,
+                Ok(()) => self.obtain_by_token().await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(failure) = obtained {
+                // The clock may be wrong, and without a token nothing else is sent that an answer with the time could come to.
+                self.time.doubt();
+                self.report_failure(Purpose::Client, &failure);
+                let delay = delay(&failure, &mut backoff, self.machine);
+                self.machine.sleep(delay).await;
             }
-            let look = if paused.is_zero() { LOOK } else { paused.min(LOOK) };
-            sleep(agent, purpose, look).await;
-            continue;
-        };
-        let obtained = match needed {
-            Need::Token => obtain_by_token(agent).await,
-            Need::Age | Need::Replacement => Box::pin(obtain(agent, purpose, None)).await,
-        };
-        let now = agent.platform.uptime();
-        if needed == Need::Token {
-            // The certificate of now is tried for as long again.
-            let refused = agent.refused.get().filter(|_| obtained.is_err());
-            agent.refused.set(refused.map(|_| (now, now)));
         }
-        if let Err(failure) = obtained {
-            // A refusal of the certificate would be reported as one of the token.
-            if needed == Need::Token || agent.refused.get().is_none() {
-                report_failure(agent, purpose, &failure);
+        self.report(Purpose::Client, None);
+    }
+
+    /// Has a client certificate issued to whoever has the bootstrap token. A certificate that the node has is not shown meanwhile,
+    /// and is in use again if it fails.
+    async fn obtain_by_token(&self) -> Result<(), Failure> {
+        let join = self.settings.join.as_ref();
+        let token = join.and_then(|join| join.token.as_deref());
+        let token = token.ok_or(Failure::NoToken)?;
+        let patience = self.is_valid(Purpose::Client).then_some(TOKEN_PATIENCE);
+        let credentials = &self.client.credentials;
+        credentials.authorize(Some(picolet_kube::k3s::authorization(token).into()));
+        self.network.identities().withhold(Purpose::Client);
+        self.client.hang_up().await;
+        let obtained = Box::pin(self.obtain(Purpose::Client, patience)).await;
+        credentials.authorize(None);
+        if obtained.is_err() {
+            self.network.identities().present(Purpose::Client);
+        }
+        self.client.hang_up().await;
+        obtained
+    }
+
+    /// Keeps both certificates valid, for ever.
+    pub(crate) async fn keep(&self) {
+        if self.settings.join.is_some() {
+            join(self.keep_one(Purpose::Client), self.keep_one(Purpose::Serving)).await;
+        }
+    }
+
+    async fn keep_one(&self, purpose: Purpose) {
+        let mut backoff = backoff();
+        // The uptime before which nothing is requested, or nothing for that reason.
+        let mut pause: (Option<Need>, Duration) = (None, Duration::ZERO);
+        // When the certificate that ends then is renewed.
+        let mut due = (0, Timestamp::default());
+        let mut limited = false;
+        loop {
+            let before = self.network.identities().lifetime(purpose);
+            if let Some(lifetime) = before.filter(|lifetime| lifetime.not_after != due.0) {
+                due = (lifetime.not_after, renewal(lifetime, None, self.random()));
             }
-            pause = (Some(needed), now + delay(&failure, &mut backoff, &agent.platform));
-            continue;
-        }
-        backoff.reset();
-        pause = (None, now + SHORTEST_USE);
-        if let Some(lifetime) = agent.network.identities().lifetime(purpose) {
-            let issued = Some(agent.now());
-            due = (lifetime.not_after, renewal(lifetime, issued, random(agent)));
-            let is_later = before.is_none_or(|before| lifetime.not_after > before.not_after);
-            limited = needed == Need::Age && !is_later;
-        }
-        match limited {
-            true => report_limit(agent, purpose),
-            false => report(agent, purpose, None),
-        }
-        if purpose == Purpose::Client {
-            agent.hang_up().await;
-        }
-        if needed == Need::Token {
-            // It is of the same CA.
-            agent.network.identities().withhold(Purpose::Serving);
-            agent.signals.certificates.signal(());
+            let needed = need(purpose, &self.situation(purpose, due.1));
+            let paused = match pause.0 == needed || pause.0.is_none() {
+                true => pause.1.saturating_sub(self.machine.uptime()),
+                false => Duration::ZERO,
+            };
+            let Some(needed) = needed.filter(|_| paused.is_zero()) else {
+                if needed.is_none() && !self.client.credentials.is_refused() && !limited {
+                    self.report(purpose, None);
+                }
+                let look = if paused.is_zero() { LOOK } else { paused.min(LOOK) };
+                self.sleep(purpose, look).await;
+                continue;
+            };
+            let obtained = match needed {
+                Need::Token => self.obtain_by_token().await,
+                Need::Age | Need::Replacement => Box::pin(self.obtain(purpose, None)).await,
+            };
+            let now = self.machine.uptime();
+            if needed == Need::Token {
+                // The certificate of now is tried for as long again.
+                let credentials = &self.client.credentials;
+                let refused = credentials.is_refused() && obtained.is_err();
+                credentials.restart_refusals(refused.then_some(now));
+            }
+            if let Err(failure) = obtained {
+                // A refusal of the certificate would be reported as one of the token.
+                if needed == Need::Token || !self.client.credentials.is_refused() {
+                    self.report_failure(purpose, &failure);
+                }
+                pause = (Some(needed), now + delay(&failure, &mut backoff, self.machine));
+                continue;
+            }
+            backoff.reset();
+            pause = (None, now + SHORTEST_USE);
+            if let Some(lifetime) = self.network.identities().lifetime(purpose) {
+                let issued = Some(self.time.now());
+                due = (lifetime.not_after, renewal(lifetime, issued, self.random()));
+                let is_later = before.is_none_or(|before| lifetime.not_after > before.not_after);
+                limited = needed == Need::Age && !is_later;
+            }
+            match limited {
+                true => self.report_limit(purpose),
+                false => self.report(purpose, None),
+            }
+            if purpose == Purpose::Client {
+                self.client.hang_up().await;
+            }
+            if needed == Need::Token {
+                // It is of the same CA.
+                self.network.identities().withhold(Purpose::Serving);
+                self.certificates.changed.signal(());
+            }
         }
     }
-}
 
-/// What is known of the certificate for `purpose`, which is renewed at `due`.
-fn situation<H: Host>(agent: &Agent<H>, purpose: Purpose, due: Timestamp) -> Situation {
-    let identities = agent.network.identities();
-    let refused = agent.refused.get();
-    Situation {
-        // What the bootstrap token requests is not the node's request.
-        registered: agent.is_registered() && agent.bootstrap.borrow().is_none(),
-        refused: refused.map(|(first, last)| last.saturating_sub(first)),
-        valid: is_valid(agent, purpose),
-        due: agent.now() >= due,
-        serves: agent.network.address().map(|address| identities.serves(address)),
-        pending: agent.certificates.borrow().pending[purpose as usize].is_some(),
-    }
-}
-
-/// Waits for that long, or until the serving certificate is to be looked at again.
-async fn sleep<H: Host>(agent: &Agent<H>, purpose: Purpose, duration: Duration) {
-    let sleep = agent.platform.sleep(duration);
-    match purpose {
-        Purpose::Client => sleep.await,
-        Purpose::Serving => {
-            select(sleep, agent.signals.certificates.wait()).await;
+    /// What is known of the certificate for `purpose`, which is renewed at `due`.
+    fn situation(&self, purpose: Purpose, due: Timestamp) -> Situation {
+        let identities = self.network.identities();
+        Situation {
+            // What the bootstrap token requests is not the node's request.
+            registered: self.node.is_registered() && !self.client.credentials.has_authorization(),
+            refused: self.client.credentials.refused_for(),
+            valid: self.is_valid(purpose),
+            due: self.time.now() >= due,
+            serves: self.network.address().map(|address| identities.serves(address)),
+            pending: self.certificates.state.borrow().pending[purpose as usize].is_some(),
         }
     }
-}
 
-fn random<H: Host>(agent: &Agent<H>) -> u16 {
-    let mut random = [0; 2];
-    agent.platform.fill(&mut random);
-    u16::from_le_bytes(random)
-}
+    /// Waits for that long, or until the serving certificate is to be looked at again.
+    async fn sleep(&self, purpose: Purpose, duration: Duration) {
+        let sleep = self.machine.sleep(duration);
+        match purpose {
+            Purpose::Client => sleep.await,
+            Purpose::Serving => {
+                select(sleep, self.certificates.changed.wait()).await;
+            }
+        }
+    }
 
-fn is_valid<H: Host>(agent: &Agent<H>, purpose: Purpose) -> bool {
-    let lifetime = agent.network.identities().lifetime(purpose);
-    lifetime.is_some_and(|lifetime| agent.now().seconds() < lifetime.not_after)
-}
+    fn random(&self) -> u16 {
+        let mut random = [0; 2];
+        self.machine.fill(&mut random);
+        u16::from_le_bytes(random)
+    }
 
-impl<H: Host> Agent<H> {
-    /// Whether the API server has the Node.
-    fn is_registered(&self) -> bool {
-        !self.node.borrow().metadata.uid.is_empty()
+    fn is_valid(&self, purpose: Purpose) -> bool {
+        let lifetime = self.network.identities().lifetime(purpose);
+        lifetime.is_some_and(|lifetime| self.time.now().seconds() < lifetime.not_after)
     }
 
     /// Whether the node has shown before that its name is its own: it was given its certificate by hand, or it was registered
     /// with the certificate that it kept.
     pub(crate) fn owns_name(&self) -> bool {
-        self.certificates.borrow().unconfirmed.is_none()
+        self.certificates.state.borrow().unconfirmed.is_none()
     }
 
     /// The port that the node reports. k3s dials one that is reported through a tunnel of its own agents, and one that is not
@@ -246,7 +257,7 @@ impl<H: Host> Agent<H> {
     pub(crate) fn reported_port(&self) -> Option<u16> {
         self.settings
             .reported_port
-            .filter(|_| !self.certificates.borrow().k3s)
+            .filter(|_| !self.certificates.state.borrow().k3s)
     }
 }
 

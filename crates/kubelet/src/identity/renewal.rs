@@ -6,16 +6,6 @@ use picolet_platform::{Duration, Lifetime, Purpose};
 /// How long the API server refuses a client certificate before the node requests another one with its bootstrap token: the
 /// refusal may be that of a server that is restarting.
 pub(super) const REFUSALS: Duration = Duration::from_secs(60);
-/// A refusal counts anew when the one before is longer ago: requests are repeated every ten seconds or so, and in between the
-/// server did not answer.
-const SILENCE: Duration = Duration::from_secs(30);
-
-/// When the certificate was refused first and last, now that it is refused again.
-pub(crate) fn refused_again(before: Option<(Duration, Duration)>, now: Duration) -> (Duration, Duration) {
-    let going_on = before.filter(|(_, last)| now.saturating_sub(*last) <= SILENCE);
-    (going_on.map_or(now, |(first, _)| first), now)
-}
-
 /// What is known of one certificate.
 pub(super) struct Situation {
     /// Whether the API server has the Node: signers compare a serving certificate with its addresses.
@@ -119,21 +109,6 @@ mod tests {
             };
             assert_eq!(renewal(lifetime, Some(at(1000)), 0), at(renewed), "{ends}");
         }
-    }
-
-    #[test]
-    fn refusals_count_from_the_first_when_no_silence_is_between() {
-        let seconds = Duration::from_secs;
-        let first = refused_again(None, seconds(100));
-        assert_eq!(first, (seconds(100), seconds(100)));
-        assert_eq!(
-            refused_again(Some(first), seconds(130)),
-            (seconds(100), seconds(130))
-        );
-        assert_eq!(
-            refused_again(Some(first), seconds(131)),
-            (seconds(131), seconds(131))
-        );
     }
 
     #[test]

@@ -4,9 +4,8 @@
 //! a request and its name are therefore stored before it is sent: whatever ends the run, the next one goes on with it. That is
 //! one write for each request, and one for the certificate that comes of it.
 
-use super::k3s;
-use super::report::{Failure, report_progress};
-use crate::agent::Agent;
+use super::IdentityController;
+use super::report::Failure;
 use crate::backoff::Backoff;
 use crate::host::Host;
 use alloc::boxed::Box;
@@ -94,163 +93,215 @@ const fn pending_record(purpose: Purpose) -> Record {
     }
 }
 
-/// Uses what was kept when the node ran before, and goes on with what it had requested.
-pub(super) async fn restore<H: Host>(agent: &Agent<H>, purpose: Purpose) {
-    let mut kept = Zeroizing::new(Vec::new());
-    kept.resize(LONGEST_RECORD, 0);
-    if let Some(length) = agent.platform.load(record(purpose), &mut kept).await {
-        let name = &agent.settings.node_name;
-        let restored = agent.network.identities().restore(purpose, name, &kept[..length]);
-        if let Err(error) = restored {
-            agent.platform.log(
-                Level::Warn,
-                format_args!("the {} certificate that was kept: {error}", purpose.as_str()),
+impl<H: Host> IdentityController<'_, H> {
+    /// Uses what was kept when the node ran before, and goes on with what it had requested.
+    pub(super) async fn restore(&self, purpose: Purpose) {
+        let mut kept = Zeroizing::new(Vec::new());
+        kept.resize(LONGEST_RECORD, 0);
+        if let Some(length) = self.machine.load(record(purpose), &mut kept).await {
+            let name = &self.node.name;
+            let restored = self.network.identities().restore(purpose, name, &kept[..length]);
+            if let Err(error) = restored {
+                self.machine.log(
+                    Level::Warn,
+                    format_args!("the {} certificate that was kept: {error}", purpose.as_str()),
+                );
+            }
+        }
+        if let Some(length) = self.machine.load(pending_record(purpose), &mut kept).await {
+            self.certificates.state.borrow_mut().pending[purpose as usize] =
+                Pending::from_record(&kept[..length]);
+        }
+    }
+
+    /// Has a new certificate issued to the node, and uses it from then on. Takes as long as it takes to be approved, or until
+    /// `patience` is at its end.
+    pub(super) async fn obtain(&self, purpose: Purpose, patience: Option<Duration>) -> Result<(), Failure> {
+        let name = &*self.node.name;
+        let address = self.network.address().filter(|_| purpose == Purpose::Serving);
+        let kept = self.certificates.state.borrow_mut().pending[purpose as usize].take();
+        let mut pending = match kept {
+            Some(pending) if pending.address == octets(address) => pending,
+            _ => Pending::new(self.machine, address),
+        };
+        let on_k3s = self.certificates.state.borrow().k3s;
+        let signed = if on_k3s {
+            Box::pin(self.sign_by_k3s(purpose, &mut pending)).await
+        } else {
+            Box::pin(self.sign(purpose, address, &mut pending, patience)).await
+        };
+        let adopted = signed.and_then(|chain| {
+            let identities = self.network.identities();
+            Ok(identities.adopt(purpose, name, &pending.key, &chain, self.time.now().seconds())?)
+        });
+        let record = match adopted {
+            Ok(record) => Zeroizing::new(record),
+            Err(failure) => {
+                if !failure.ends_request() {
+                    self.certificates.state.borrow_mut().pending[purpose as usize] = Some(pending);
+                }
+                return Err(failure);
+            }
+        };
+        // A bootstrap token gets a certificate for any name. What is stored counts as proof that the name is this node's.
+        if purpose == Purpose::Client && !self.node.is_registered() {
+            self.certificates.state.borrow_mut().unconfirmed = Some(record);
+        } else {
+            self.store(purpose, &record).await;
+        }
+        let until = self
+            .network
+            .identities()
+            .lifetime(purpose)
+            .map_or(0, |lifetime| lifetime.not_after);
+        self.machine.log(
+            Level::Info,
+            format_args!(
+                "a new {} certificate, valid until {}",
+                purpose.as_str(),
+                Timestamp::from_seconds(until).time()
+            ),
+        );
+        self.node.outdated.signal(());
+        Ok(())
+    }
+
+    /// The node is registered: keeps the client certificate that was issued to the bootstrap token, and has the serving certificate
+    /// looked at.
+    pub(crate) async fn confirm(&self) {
+        let record = self.certificates.state.borrow_mut().unconfirmed.take();
+        if let Some(record) = record {
+            self.store(Purpose::Client, &record).await;
+        }
+        self.certificates.changed.signal(());
+    }
+
+    /// Keeps a certificate and its key, and then no longer what it was requested by.
+    async fn store(&self, purpose: Purpose, kept: &[u8]) {
+        let mut stored = self.machine.store(record(purpose), kept).await;
+        let on_k3s = self.certificates.state.borrow().k3s;
+        if stored.is_ok() && !on_k3s {
+            stored = self.machine.store(pending_record(purpose), &[]).await;
+        }
+        if let Err(error) = stored {
+            self.machine.log(
+                Level::Error,
+                format_args!(
+                    "the {} certificate is not kept over a restart: {error}",
+                    purpose.as_str()
+                ),
             );
         }
     }
-    if let Some(length) = agent.platform.load(pending_record(purpose), &mut kept).await {
-        agent.certificates.borrow_mut().pending[purpose as usize] = Pending::from_record(&kept[..length]);
-    }
-}
 
-/// Has a new certificate issued to the node, and uses it from then on. Takes as long as it takes to be approved, or until
-/// `patience` is at its end.
-pub(super) async fn obtain<H: Host>(
-    agent: &Agent<H>,
-    purpose: Purpose,
-    patience: Option<Duration>,
-) -> Result<(), Failure> {
-    let name = &*agent.settings.node_name;
-    let address = agent.network.address().filter(|_| purpose == Purpose::Serving);
-    let kept = agent.certificates.borrow_mut().pending[purpose as usize].take();
-    let mut pending = match kept {
-        Some(pending) if pending.address == octets(address) => pending,
-        _ => Pending::new(&agent.platform, address),
-    };
-    let on_k3s = agent.certificates.borrow().k3s;
-    let signed = if on_k3s {
-        Box::pin(k3s::sign(agent, purpose, &mut pending)).await
-    } else {
-        Box::pin(sign(agent, purpose, address, &mut pending, patience)).await
-    };
-    let adopted = signed.and_then(|chain| {
-        let identities = agent.network.identities();
-        Ok(identities.adopt(purpose, name, &pending.key, &chain, agent.now().seconds())?)
-    });
-    let record = match adopted {
-        Ok(record) => Zeroizing::new(record),
-        Err(failure) => {
-            if !failure.ends_request() {
-                agent.certificates.borrow_mut().pending[purpose as usize] = Some(pending);
+    /// Has a request approved and signed by the signers of Kubernetes, and returns the certificates (PEM). One that an earlier try
+    /// or run has sent is found by its name.
+    async fn sign(
+        &self,
+        purpose: Purpose,
+        address: Option<IpAddr>,
+        pending: &mut Pending,
+        patience: Option<Duration>,
+    ) -> Result<Vec<u8>, Failure> {
+        let name = pending.name(&self.node.name, purpose);
+        let until = patience.map(|patience| self.machine.uptime() + patience);
+        let mut may_be_sent = !pending.key.is_empty();
+        loop {
+            if !may_be_sent {
+                self.send(purpose, address, pending, &name).await?;
             }
-            return Err(failure);
-        }
-    };
-    // A bootstrap token gets a certificate for any name. What is stored counts as proof that the name is this node's.
-    if purpose == Purpose::Client && !agent.is_registered() {
-        agent.certificates.borrow_mut().unconfirmed = Some(record);
-    } else {
-        store(agent, purpose, &record).await;
-    }
-    let until = agent
-        .network
-        .identities()
-        .lifetime(purpose)
-        .map_or(0, |lifetime| lifetime.not_after);
-    agent.platform.log(
-        Level::Info,
-        format_args!(
-            "a new {} certificate, valid until {}",
-            purpose.as_str(),
-            Timestamp::from_seconds(until).time()
-        ),
-    );
-    agent.signals.status.signal(());
-    Ok(())
-}
-
-/// Keeps the client certificate that was issued to the bootstrap token, now that the node is registered with it.
-pub(crate) async fn confirm<H: Host>(agent: &Agent<H>) {
-    let record = agent.certificates.borrow_mut().unconfirmed.take();
-    if let Some(record) = record {
-        store(agent, Purpose::Client, &record).await;
-    }
-}
-
-/// Keeps a certificate and its key, and then no longer what it was requested by.
-async fn store<H: Host>(agent: &Agent<H>, purpose: Purpose, kept: &[u8]) {
-    let mut stored = agent.platform.store(record(purpose), kept).await;
-    let on_k3s = agent.certificates.borrow().k3s;
-    if stored.is_ok() && !on_k3s {
-        stored = agent.platform.store(pending_record(purpose), &[]).await;
-    }
-    if let Err(error) = stored {
-        agent.platform.log(
-            Level::Error,
-            format_args!(
-                "the {} certificate is not kept over a restart: {error}",
-                purpose.as_str()
-            ),
-        );
-    }
-}
-
-/// Has a request approved and signed by the signers of Kubernetes, and returns the certificates (PEM). One that an earlier try
-/// or run has sent is found by its name.
-async fn sign<H: Host>(
-    agent: &Agent<H>,
-    purpose: Purpose,
-    address: Option<IpAddr>,
-    pending: &mut Pending,
-    patience: Option<Duration>,
-) -> Result<Vec<u8>, Failure> {
-    let name = pending.name(&agent.settings.node_name, purpose);
-    let until = patience.map(|patience| agent.platform.uptime() + patience);
-    let mut may_be_sent = !pending.key.is_empty();
-    loop {
-        if !may_be_sent {
-            send(agent, purpose, address, pending, &name).await?;
-        }
-        match wait(agent, purpose, &name, address, until).await {
-            Err(Failure::Gone) if may_be_sent => may_be_sent = false,
-            signed => return decoded(signed?),
+            match self.wait(purpose, &name, address, until).await {
+                Err(Failure::Gone) if may_be_sent => may_be_sent = false,
+                signed => return decoded(signed?),
+            }
         }
     }
-}
 
-/// Stores a request and sends it.
-async fn send<H: Host>(
-    agent: &Agent<H>,
-    purpose: Purpose,
-    address: Option<IpAddr>,
-    pending: &mut Pending,
-    name: &str,
-) -> Result<(), Failure> {
-    let node = &*agent.settings.node_name;
-    let identities = agent.network.identities();
-    let request = identities.request(purpose, node, address, &mut pending.key)?;
-    let record = pending.to_record();
-    // That storage fails is reported when the certificate is to be stored.
-    let _ = agent.platform.store(pending_record(purpose), &record).await;
-    drop(record);
-    let encoded = Base64::encode_string(request.as_bytes());
-    drop(request);
-    let signer = match purpose {
-        Purpose::Client => Signer::Client,
-        Purpose::Serving => Signer::Serving,
-    };
-    let mut body = String::with_capacity(encoded.len() + 384);
-    certificate::write(&mut body, name, signer, &encoded);
-    drop(encoded);
-    let create = Request {
-        resource: Resource::CertificateSigningRequests,
-        verb: Verb::Create,
-        body: &body,
-    };
-    match agent.post(&create).await {
-        // An answer was lost; a certificate for another's request does not fit our key.
-        Err(error) if error.code() == 409 => Ok(()),
-        sent => Ok(sent?),
+    /// Stores a request and sends it.
+    async fn send(
+        &self,
+        purpose: Purpose,
+        address: Option<IpAddr>,
+        pending: &mut Pending,
+        name: &str,
+    ) -> Result<(), Failure> {
+        let node = &*self.node.name;
+        let identities = self.network.identities();
+        let request = identities.request(purpose, node, address, &mut pending.key)?;
+        let record = pending.to_record();
+        // That storage fails is reported when the certificate is to be stored.
+        let _ = self.machine.store(pending_record(purpose), &record).await;
+        drop(record);
+        let encoded = Base64::encode_string(request.as_bytes());
+        drop(request);
+        let signer = match purpose {
+            Purpose::Client => Signer::Client,
+            Purpose::Serving => Signer::Serving,
+        };
+        let mut body = String::with_capacity(encoded.len() + 384);
+        certificate::write(&mut body, name, signer, &encoded);
+        drop(encoded);
+        let create = Request {
+            resource: Resource::CertificateSigningRequests,
+            verb: Verb::Create,
+            body: &body,
+        };
+        match self.client.post(&create).await {
+            // An answer was lost; a certificate for another's request does not fit our key.
+            Err(error) if error.code() == 409 => Ok(()),
+            sent => Ok(sent?),
+        }
+    }
+
+    /// Waits until the request of that name is decided, and returns the base64 of the certificates that came of it. It is read now
+    /// and then, over the connection that all requests share: a watch would be one connection more, for as long as nobody approves.
+    async fn wait(
+        &self,
+        purpose: Purpose,
+        request: &str,
+        address: Option<IpAddr>,
+        until: Option<Duration>,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut pause = Backoff::new(FIRST_READ, READS);
+        let mut approved = false;
+        loop {
+            pause.wait(self.machine).await;
+            // A certificate for an address that is no longer ours would be of no use.
+            let current = self.network.address();
+            if purpose == Purpose::Serving && current.is_some() && current != address {
+                return Err(Failure::Outdated);
+            }
+            let mut answer = CertificateSigningRequest::default();
+            let question = Request::get(Resource::CertificateSigningRequest(request));
+            let answered = self.client.get(&question, &mut answer).await;
+            let late = until.is_some_and(|until| self.machine.uptime() >= until);
+            match answered {
+                Ok(()) => {}
+                Err(error) => match error.code() {
+                    404 => return Err(Failure::Gone),
+                    401 | 403 => return Err(error.into()),
+                    _ if late => return Err(error.into()),
+                    // The API server is away, or busy.
+                    _ => continue,
+                },
+            }
+            match answer.decision {
+                Decision::Denied(why) => return Err(Failure::Denied(why)),
+                Decision::Failed(why) => return Err(Failure::Failed(why)),
+                _ if answer.too_long => {
+                    // As base64 of PEM it is 16/9 of its length at least.
+                    return Err(IdentityError::TooLong(CERTIFICATE_BYTES / 16 * 9).into());
+                }
+                _ if !answer.certificate.is_empty() => return Ok(answer.certificate),
+                _ if late => return Err(Failure::Undecided),
+                Decision::Pending => self.report_progress(purpose, request, false),
+                // Signers take a moment, which is not worth a line.
+                Decision::Approved if core::mem::replace(&mut approved, true) => {
+                    self.report_progress(purpose, request, true);
+                }
+                Decision::Approved => {}
+            }
+        }
     }
 }
 
@@ -261,57 +312,6 @@ pub(super) fn decoded(mut text: Vec<u8>) -> Result<Vec<u8>, Failure> {
         .len();
     text.truncate(length);
     Ok(text)
-}
-
-/// Waits until the request of that name is decided, and returns the base64 of the certificates that came of it. It is read now
-/// and then, over the connection that all requests share: a watch would be one connection more, for as long as nobody approves.
-async fn wait<H: Host>(
-    agent: &Agent<H>,
-    purpose: Purpose,
-    request: &str,
-    address: Option<IpAddr>,
-    until: Option<Duration>,
-) -> Result<Vec<u8>, Failure> {
-    let mut pause = Backoff::new(FIRST_READ, READS);
-    let mut approved = false;
-    loop {
-        pause.wait(&agent.platform).await;
-        // A certificate for an address that is no longer ours would be of no use.
-        let current = agent.network.address();
-        if purpose == Purpose::Serving && current.is_some() && current != address {
-            return Err(Failure::Outdated);
-        }
-        let mut answer = CertificateSigningRequest::default();
-        let question = Request::get(Resource::CertificateSigningRequest(request));
-        let answered = agent.get(&question, &mut answer).await;
-        let late = until.is_some_and(|until| agent.platform.uptime() >= until);
-        match answered {
-            Ok(()) => {}
-            Err(error) => match error.code() {
-                404 => return Err(Failure::Gone),
-                401 | 403 => return Err(error.into()),
-                _ if late => return Err(error.into()),
-                // The API server is away, or busy.
-                _ => continue,
-            },
-        }
-        match answer.decision {
-            Decision::Denied(why) => return Err(Failure::Denied(why)),
-            Decision::Failed(why) => return Err(Failure::Failed(why)),
-            _ if answer.too_long => {
-                // As base64 of PEM it is 16/9 of its length at least.
-                return Err(IdentityError::TooLong(CERTIFICATE_BYTES / 16 * 9).into());
-            }
-            _ if !answer.certificate.is_empty() => return Ok(answer.certificate),
-            _ if late => return Err(Failure::Undecided),
-            Decision::Pending => report_progress(agent, purpose, request, false),
-            // Signers take a moment, which is not worth a line.
-            Decision::Approved if core::mem::replace(&mut approved, true) => {
-                report_progress(agent, purpose, request, true);
-            }
-            Decision::Approved => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ async fn serve(agent: &TestAgent, cluster: &Cluster<ClusterClock>) {
                 .identities()
                 .lifetime(Purpose::Client)
                 .is_some_and(|lifetime| {
-                    (lifetime.not_before..=lifetime.not_after).contains(&agent.now().seconds())
+                    (lifetime.not_before..=lifetime.not_after).contains(&agent.time.now().seconds())
                 });
             let identity = valid.then(|| Identity::node("pico-1"));
             let _ = serve_connection(cluster, &mut end, identity).await;
@@ -200,7 +200,7 @@ fn an_hour_of_certificates_of_ten_minutes() {
         let end = time.now() + Duration::from_secs(3600);
         while time.now() < end {
             time.sleep(Duration::from_secs(1)).await;
-            let now = agent.now().seconds();
+            let now = agent.time.now().seconds();
             for (index, purpose) in purposes.into_iter().enumerate() {
                 let lifetime = agent
                     .network
@@ -311,11 +311,11 @@ fn what_is_kept_counts_until_it_ends() {
     run(&time, &first, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
     });
-    let records = first.platform.records.borrow().clone();
+    let records = first.machine.records.borrow().clone();
     drop(first);
     let start = |token| {
         let agent = crate::testing::agent_at(joining(token), &time);
-        *agent.platform.records.borrow_mut() = records.clone();
+        *agent.machine.records.borrow_mut() = records.clone();
         agent
     };
     let again = start(None);
@@ -331,7 +331,7 @@ fn what_is_kept_counts_until_it_ends() {
     let late = start(None);
     run(&time, &late, &cluster, true, async {
         time.sleep(Duration::from_secs(30)).await;
-        let log = late.platform.lines.borrow().join("\n");
+        let log = late.machine.lines.borrow().join("\n");
         assert!(
             log.contains("no client certificate: there is none that is valid and accepted, and no token"),
             "{log}"
@@ -380,7 +380,7 @@ fn a_wrong_token_is_told_and_tried_again() {
     let cluster = cluster(&time);
     run(&time, &agent, &cluster, true, async {
         time.sleep(Duration::from_secs(600)).await;
-        let log = agent.platform.lines.borrow().join("\n");
+        let log = agent.machine.lines.borrow().join("\n");
         assert_eq!(
             log.matches("the bootstrap token is wrong or has expired").count(),
             1,
@@ -438,7 +438,7 @@ fn k3s_signs_and_renews_without_approval() {
             let now = held();
             for index in 0..2 {
                 renewals[index] += u32::from(now[index] != before[index]);
-                assert!(agent.now().seconds() < now[index].not_after);
+                assert!(agent.time.now().seconds() < now[index].not_after);
             }
             before = now;
             assert!(is_ready(&cluster));
@@ -480,17 +480,17 @@ fn k3s_says(
     let agent = crate::testing::agent_at(joining(token), time);
     for (record, value) in records {
         agent
-            .platform
+            .machine
             .records
             .borrow_mut()
             .insert(*record as u8, value.clone());
     }
     run(time, &agent, cluster, false, async {
         until(time, 120, words, || {
-            agent.platform.lines.borrow().join("\n").contains(words)
+            agent.machine.lines.borrow().join("\n").contains(words)
         })
         .await;
-        let log = agent.platform.lines.borrow().join("\n");
+        let log = agent.machine.lines.borrow().join("\n");
         assert!(!log.contains("s3cret"), "{log}");
     });
 }
@@ -502,7 +502,7 @@ fn k3s_refuses_in_words() {
     run(&time, &first, &cluster, false, async {
         until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
     });
-    let kept = first.platform.records.borrow().clone();
+    let kept = first.machine.records.borrow().clone();
     drop(first);
     let password = kept
         .get(&(Record::NodePassword as u8))
@@ -532,7 +532,7 @@ fn k3s_refuses_in_words() {
     k3s_says(&cluster, &time, Some(&right), &mine, "a new serving certificate");
     // What was joined is renewed without the token too, and asks k3s.
     let again = crate::testing::agent_at(joining(None), &time);
-    *again.platform.records.borrow_mut() = kept;
+    *again.machine.records.borrow_mut() = kept;
     run(&time, &again, &cluster, false, async {
         time.sleep(Duration::from_secs(1500)).await;
         assert!(is_ready(&cluster) && condition(&cluster).0 == "True");

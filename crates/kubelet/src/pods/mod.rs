@@ -19,17 +19,19 @@ mod worker;
 pub(crate) use table::Pods;
 
 use crate::address::Address;
-use crate::agent::Agent;
 use crate::apart::{Task, together};
+use crate::client::{Client, Store};
+use crate::events::Recorder;
 use crate::host::Host;
-use crate::register::OPERATING_SYSTEM;
-use crate::watch::{self, Store};
+use crate::node::{NodeRef, OPERATING_SYSTEM, amounts};
+use crate::settings::Settings;
+use crate::signal::Signal;
+use crate::time::Time;
 use alloc::boxed::Box;
+use core::cell::RefCell;
 use core::fmt::{self, Write as _};
 use core::pin::pin;
 use embassy_futures::select::{select, select3};
-use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use embassy_sync::signal::Signal;
 use picolet_kube::event::{Reference, Severity};
 use picolet_kube::metadata::Metadata;
 use picolet_kube::node::Node;
@@ -48,54 +50,73 @@ const REGISTRATION: Duration = Duration::from_millis(500);
 /// After the node could not be read.
 const NODE_AGAIN: Duration = Duration::from_secs(2);
 
-type Bell = Signal<NoopRawMutex, ()>;
-
-/// Follows the pods of the node for ever.
-pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
-    while agent.node.borrow().metadata.uid.is_empty() {
-        agent.platform.sleep(REGISTRATION).await;
-    }
-    agent.settle_pods();
-    agent.stand_for();
-    let (jobs, tellings) = (Bell::new(), Bell::new());
-    let store = Watched(agent);
-    let refused = |status: &picolet_kube::status::Status| {
-        agent.platform.log(
-            Level::Error,
-            format_args!(
-                "the API server does not let this node watch its pods: {}",
-                status.message
-            ),
-        );
-    };
-    let selection = Selection::NodeName(&agent.settings.node_name);
-    let tasks: &mut [Task<'_>] = &mut [
-        pin!(watch::run(agent, Resource::Pods, selection, &store, &refused)),
-        pin!(look(agent, &jobs, &tellings)),
-        pin!(work(agent, &jobs)),
-        pin!(tell(agent, &tellings)),
-    ];
-    together(tasks).await;
+/// The pods of a node, and who waits for them.
+#[derive(Default)]
+pub(crate) struct PodStore {
+    pub(crate) table: RefCell<Pods>,
+    /// A pod has come, changed or gone, or its containers have.
+    changed: Signal,
 }
 
-impl<H: Host> Agent<H> {
+/// Runs the pods of the node.
+pub(crate) struct PodController<'a, H: Host> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) client: &'a Client<H>,
+    pub(crate) machine: &'a H::Machine,
+    pub(crate) network: &'a H::Network,
+    pub(crate) runtime: &'a H::Runtime,
+    pub(crate) time: &'a Time<H::Machine>,
+    pub(crate) events: &'a Recorder<H::Machine>,
+    pub(crate) node: &'a NodeRef,
+    pub(crate) pods: &'a PodStore,
+}
+
+impl<H: Host> PodController<'_, H> {
+    /// Follows the pods of the node for ever.
+    pub(crate) async fn run(&self) {
+        while !self.node.is_registered() {
+            self.machine.sleep(REGISTRATION).await;
+        }
+        self.settle();
+        self.stand_for();
+        let (jobs, tellings) = (Signal::new(), Signal::new());
+        let store = Watched(self);
+        let refused = |status: &picolet_kube::status::Status| {
+            self.machine.log(
+                Level::Error,
+                format_args!(
+                    "the API server does not let this node watch its pods: {}",
+                    status.message
+                ),
+            );
+        };
+        let selection = Selection::NodeName(&self.node.name);
+        let tasks: &mut [Task<'_>] = &mut [
+            pin!(self.client.follow(Resource::Pods, selection, &store, &refused)),
+            pin!(self.look(&jobs, &tellings)),
+            pin!(self.work(&jobs)),
+            pin!(self.tell(&tellings)),
+        ];
+        together(tasks).await;
+    }
+
     fn moment(&self) -> Moment {
         Moment {
-            up: self.platform.uptime(),
-            time: self.now(),
+            up: self.machine.uptime(),
+            time: self.time.now(),
         }
     }
 
     /// Makes the pod that stands for the node.
     pub(crate) fn stand_for(&self) {
         let reset = own::Reset {
-            reason: self.platform.reset_reason(),
-            crash: self.platform.last_crash(),
+            reason: self.machine.reset_reason(),
+            crash: self.machine.last_crash(),
         };
-        let board = self.platform.machine().board;
+        let board = self.machine.machine().board;
         let image = alloc::format!("picolet.dev/{board}:{}", env!("CARGO_PKG_VERSION"));
-        let own = own::Own::new(&self.settings.node_name, image, &reset, self.moment());
-        self.pods.borrow_mut().stand_for(own);
+        let own = own::Own::new(&self.node.name, image, &reset, self.moment());
+        self.pods.table.borrow_mut().stand_for(own);
     }
 
     fn say(&self, about: &Metadata, severity: Severity, reason: &'static str, message: fmt::Arguments<'_>) {
@@ -105,11 +126,11 @@ impl<H: Host> Agent<H> {
             name: &about.name,
             uid: &about.uid,
         };
-        self.event(about, severity, reason, message);
+        self.events.record(about, severity, reason, message);
     }
 
     /// Tells the table what may have changed about the node.
-    fn settle_pods(&self) {
+    fn settle(&self) {
         let mut host_ip = heapless::String::new();
         if let Some(address) = self.network.address() {
             // The longest address fits.
@@ -117,158 +138,164 @@ impl<H: Host> Agent<H> {
         }
         let version = self.runtime.version();
         let scheme = version.split_once(':').map_or(version, |(name, _)| name);
-        let amounts = self.amounts(true);
+        let amounts = amounts(self.settings, self.machine, true);
         let pods = amounts
             .iter()
             .find(|(name, _)| *name == "pods")
             .map_or(0, |(_, amount)| amount.value());
         self.pods
+            .table
             .borrow_mut()
             .settle(host_ip, scheme, usize::try_from(pods).unwrap_or(0));
     }
-}
 
-/// Looks at every pod whenever something may have happened.
-async fn look<H: Host>(agent: &Agent<H>, jobs: &Bell, tellings: &Bell) {
-    loop {
-        agent.settle_pods();
-        let now = agent.moment();
-        let wake = {
-            let (node, allocatable) = (agent.node.borrow(), agent.amounts(true));
-            let site = Site {
-                node: &node,
-                node_name: &agent.settings.node_name,
-                os: OPERATING_SYSTEM,
-                allocatable: &allocatable,
-                now,
-            };
-            let say = |about: &Metadata, severity, reason, message: fmt::Arguments<'_>| {
-                agent.say(about, severity, reason, message);
-            };
-            agent.pods.borrow_mut().step(&site, &agent.runtime, &say)
-        };
-        jobs.signal(());
-        tellings.signal(());
-        let rest = wake.map_or(LOOK_AGAIN, |wake| wake.saturating_sub(now.up).min(LOOK_AGAIN));
-        select3(
-            agent.signals.pods.wait(),
-            agent.runtime.changed(),
-            agent.platform.sleep(rest),
-        )
-        .await;
-    }
-}
-
-/// Fetches images and starts containers, one after the other.
-async fn work<H: Host>(agent: &Agent<H>, bell: &Bell) {
-    let say = |about: &Metadata, severity, reason, message: fmt::Arguments<'_>| {
-        agent.say(about, severity, reason, message);
-    };
-    loop {
-        let job = agent.pods.borrow_mut().next_job();
-        let Some(job) = job else {
-            bell.wait().await;
-            continue;
-        };
-        let begun = agent.platform.uptime();
-        match job.attempt {
-            None => {
-                if job.policy == PullPolicy::Always || !agent.runtime.has(&job.image) {
-                    agent.pods.borrow().pulling(&job, &say);
-                }
-                let result = agent.runtime.pull(&job.image, job.policy).await;
-                let took = agent.platform.uptime().saturating_sub(begun);
-                let now = agent.moment();
-                agent
-                    .pods
-                    .borrow_mut()
-                    .pulled(&job, result, took, now, (&agent.runtime, &say));
-            }
-            Some(attempt) => {
-                let id = ContainerId {
-                    pod: &job.pod,
-                    container: &job.container,
-                    attempt,
+    /// Looks at every pod whenever something may have happened.
+    async fn look(&self, jobs: &Signal, tellings: &Signal) {
+        loop {
+            self.settle();
+            let now = self.moment();
+            let wake = {
+                let (node, allocatable) = (
+                    self.node.object.borrow(),
+                    amounts(self.settings, self.machine, true),
+                );
+                let site = Site {
+                    node: &node,
+                    node_name: &self.node.name,
+                    os: OPERATING_SYSTEM,
+                    allocatable: &allocatable,
+                    now,
                 };
-                let result = agent.runtime.start(id, &job.image).await;
-                let now = agent.moment();
-                agent
-                    .pods
-                    .borrow_mut()
-                    .started(&job, result, now, (&agent.runtime, &say));
-            }
+                let say = |about: &Metadata, severity, reason, message: fmt::Arguments<'_>| {
+                    self.say(about, severity, reason, message);
+                };
+                self.pods.table.borrow_mut().step(&site, self.runtime, &say)
+            };
+            jobs.signal(());
+            tellings.signal(());
+            let rest = wake.map_or(LOOK_AGAIN, |wake| wake.saturating_sub(now.up).min(LOOK_AGAIN));
+            select3(
+                self.pods.changed.wait(),
+                self.runtime.changed(),
+                self.machine.sleep(rest),
+            )
+            .await;
         }
-        agent.signals.pods.signal(());
     }
-}
 
-/// Tells the API server what it has not heard yet.
-async fn tell<H: Host>(agent: &Agent<H>, bell: &Bell) {
-    loop {
-        let wants_node = agent.pods.borrow().wants_node();
-        if wants_node {
-            let name = Resource::Node(&agent.settings.node_name);
-            let mut node = Node::default();
-            match Box::pin(agent.get(&Request::get(name), &mut node)).await {
-                Ok(()) => *agent.node.borrow_mut() = node,
-                Err(error) if error.code() == 0 || error.code() >= 429 => {
-                    agent.platform.sleep(NODE_AGAIN).await;
-                    continue;
-                }
-                // What is known must do.
-                Err(_) => {}
-            }
-            agent.pods.borrow_mut().node_known();
-            agent.signals.pods.signal(());
-        }
-        let next = agent.pods.borrow().next_telling(agent.moment());
-        let mut telling = match next {
-            Ok(telling) => telling,
-            Err(None) => {
+    /// Fetches images and starts containers, one after the other.
+    async fn work(&self, bell: &Signal) {
+        let say = |about: &Metadata, severity, reason, message: fmt::Arguments<'_>| {
+            self.say(about, severity, reason, message);
+        };
+        loop {
+            let job = self.pods.table.borrow_mut().next_job();
+            let Some(job) = job else {
                 bell.wait().await;
                 continue;
+            };
+            let begun = self.machine.uptime();
+            match job.attempt {
+                None => {
+                    if job.policy == PullPolicy::Always || !self.runtime.has(&job.image) {
+                        self.pods.table.borrow().pulling(&job, &say);
+                    }
+                    let result = self.runtime.pull(&job.image, job.policy).await;
+                    let took = self.machine.uptime().saturating_sub(begun);
+                    let now = self.moment();
+                    self.pods
+                        .table
+                        .borrow_mut()
+                        .pulled(&job, result, took, now, (self.runtime, &say));
+                }
+                Some(attempt) => {
+                    let id = ContainerId {
+                        pod: &job.pod,
+                        container: &job.container,
+                        attempt,
+                    };
+                    let result = self.runtime.start(id, &job.image).await;
+                    let now = self.moment();
+                    self.pods
+                        .table
+                        .borrow_mut()
+                        .started(&job, result, now, (self.runtime, &say));
+                }
             }
-            Err(Some(at)) => {
-                let rest = at.saturating_sub(agent.platform.uptime());
-                select(bell.wait(), agent.platform.sleep(rest)).await;
-                continue;
+            self.pods.changed.signal(());
+        }
+    }
+
+    /// Tells the API server what it has not heard yet.
+    async fn tell(&self, bell: &Signal) {
+        loop {
+            let wants_node = self.pods.table.borrow().wants_node();
+            if wants_node {
+                let name = Resource::Node(&self.node.name);
+                let mut node = Node::default();
+                match Box::pin(self.client.get(&Request::get(name), &mut node)).await {
+                    Ok(()) => *self.node.object.borrow_mut() = node,
+                    Err(error) if error.code() == 0 || error.code() >= 429 => {
+                        self.machine.sleep(NODE_AGAIN).await;
+                        continue;
+                    }
+                    // What is known must do.
+                    Err(_) => {}
+                }
+                self.pods.table.borrow_mut().node_known();
+                self.pods.changed.signal(());
             }
-        };
-        let (namespace, name) = (&*telling.namespace, &*telling.name);
-        let (resource, verb) = match telling.owed {
-            Owed::Status(_) => (Resource::PodStatus { namespace, name }, Verb::StrategicMergePatch),
-            Owed::Deletion => (Resource::Pod { namespace, name }, Verb::Delete),
-            Owed::Creation => (Resource::PodsIn { namespace }, Verb::Create),
-        };
-        let mut body = core::mem::take(&mut telling.body);
-        if telling.owed == Owed::Creation {
-            let node = agent.node.borrow();
-            agent.pods.borrow().write_mirror(&mut body, &node.metadata.uid);
+            let next = self.pods.table.borrow().next_telling(self.moment());
+            let mut telling = match next {
+                Ok(telling) => telling,
+                Err(None) => {
+                    bell.wait().await;
+                    continue;
+                }
+                Err(Some(at)) => {
+                    let rest = at.saturating_sub(self.machine.uptime());
+                    select(bell.wait(), self.machine.sleep(rest)).await;
+                    continue;
+                }
+            };
+            let (namespace, name) = (&*telling.namespace, &*telling.name);
+            let (resource, verb) = match telling.owed {
+                Owed::Status(_) => (Resource::PodStatus { namespace, name }, Verb::StrategicMergePatch),
+                Owed::Deletion => (Resource::Pod { namespace, name }, Verb::Delete),
+                Owed::Creation => (Resource::PodsIn { namespace }, Verb::Create),
+            };
+            let mut body = core::mem::take(&mut telling.body);
+            if telling.owed == Owed::Creation {
+                let node = self.node.object.borrow();
+                self.pods
+                    .table
+                    .borrow()
+                    .write_mirror(&mut body, &node.metadata.uid);
+            }
+            let body = &*body;
+            // It is large, rare and one at a time: on the heap it costs nothing while nothing is told.
+            let result = Box::pin(self.client.post(&Request { resource, verb, body })).await;
+            if let Err(error) = &result {
+                self.machine
+                    .log(Level::Debug, format_args!("{} {resource}: {error}", verb.name()));
+            }
+            let now = self.moment();
+            let told = result.as_ref().copied();
+            let is_news = self.pods.table.borrow_mut().told(&telling, told, now);
+            if is_news && let Err(error) = &result {
+                let line = format_args!(
+                    "the pod {}/{} that stands for this node is not there, and `kubectl logs` of it neither: {error}",
+                    telling.namespace, telling.name
+                );
+                self.machine.log(Level::Warn, line);
+            }
+            self.pods.changed.signal(());
         }
-        let body = &*body;
-        // It is large, rare and one at a time: on the heap it costs nothing while nothing is told.
-        let result = Box::pin(agent.post(&Request { resource, verb, body })).await;
-        if let Err(error) = &result {
-            agent
-                .platform
-                .log(Level::Debug, format_args!("{} {resource}: {error}", verb.name()));
-        }
-        let now = agent.moment();
-        let told = result.as_ref().copied();
-        let is_news = agent.pods.borrow_mut().told(&telling, told, now);
-        if is_news && let Err(error) = &result {
-            let line = format_args!(
-                "the pod {}/{} that stands for this node is not there, and `kubectl logs` of it neither: {error}",
-                telling.namespace, telling.name
-            );
-            agent.platform.log(Level::Warn, line);
-        }
-        agent.signals.pods.signal(());
     }
 }
 
 /// The table, as what the watch writes to.
-struct Watched<'a, H: Host>(&'a Agent<H>);
+struct Watched<'a, H: Host>(&'a PodController<'a, H>);
 
 impl<H: Host> Store for Watched<'_, H> {
     type Object = PodReader;
@@ -278,7 +305,7 @@ impl<H: Host> Store for Watched<'_, H> {
     }
 
     fn list_begins(&self) {
-        self.0.pods.borrow_mut().list_begins();
+        self.0.pods.table.borrow_mut().list_begins();
     }
 
     fn applied(&self, object: &mut PodReader) {
@@ -287,7 +314,7 @@ impl<H: Host> Store for Watched<'_, H> {
             return; // it had none, or one that was longer than any
         }
         let now = self.0.moment();
-        let (taken, evicted) = self.0.pods.borrow_mut().applied(pod, now);
+        let (taken, evicted) = self.0.pods.table.borrow_mut().applied(pod, now);
         if let Some(uid) = evicted {
             self.0.runtime.forget(&uid);
         }
@@ -295,24 +322,24 @@ impl<H: Host> Store for Watched<'_, H> {
             let line = format_args!(
                 "more pods came at once than the node has places for: one is left until the next list"
             );
-            self.0.platform.log(Level::Error, line);
+            self.0.machine.log(Level::Error, line);
         }
-        self.0.signals.pods.signal(());
+        self.0.pods.changed.signal(());
     }
 
     fn deleted(&self, object: &mut PodReader) {
         let now = self.0.moment();
-        self.0.pods.borrow_mut().deleted(&object.pod.metadata, now);
-        self.0.signals.pods.signal(());
+        self.0.pods.table.borrow_mut().deleted(&object.pod.metadata, now);
+        self.0.pods.changed.signal(());
     }
 
     fn list_ends(&self) {
         let now = self.0.moment();
-        self.0.pods.borrow_mut().list_ends(now);
-        self.0.signals.pods.signal(());
+        self.0.pods.table.borrow_mut().list_ends(now);
+        self.0.pods.changed.signal(());
     }
 
     fn room(&self) -> bool {
-        self.0.pods.borrow().has_room()
+        self.0.pods.table.borrow().has_room()
     }
 }

@@ -5,8 +5,8 @@
 //! node a path belongs to (`pkg/kubelet/server/auth.go`), so that access can be granted to that part alone. No secret is
 //! ever written anywhere from here.
 
+use super::ServedNode;
 use crate::address::Address;
-use crate::agent::Agent;
 use crate::client::ApiError;
 use crate::host::Host;
 use crate::server::http::Method;
@@ -142,7 +142,7 @@ pub(super) fn verb(method: Method, path: &str) -> &'static str {
 /// # Errors
 /// When it is not known and the API server does not say; and of which subresource.
 pub(super) async fn authorize<H: Host>(
-    agent: &Agent<H>,
+    node: &ServedNode<'_, H>,
     reviews: &Reviews,
     identity: &Identity,
     verb: &str,
@@ -157,7 +157,7 @@ pub(super) async fn authorize<H: Host>(
         Identity::Anonymous => return Ok(verb == "get" && route == Route::Healthz),
     };
     for subresource in subresources {
-        let allowed = reviews.allows(agent, user, verb, subresource).await;
+        let allowed = reviews.allows(node, user, verb, subresource).await;
         if allowed.map_err(|error| (error, *subresource))? {
             return Ok(true);
         }

@@ -1,6 +1,7 @@
 //! What a kubelet tells about itself: whether it is well, what runs on it, which machine it is, how it is set.
 
 use crate::host::Host;
+use crate::node::amounts;
 use crate::server::Server;
 use crate::server::response::{Answer, JSON, Quoted};
 use alloc::string::String;
@@ -68,10 +69,10 @@ fn pod_list<'a>(mut write_nth: impl FnMut(usize, &mut Writer<'_>) -> bool + 'a) 
 
 impl<H: Host> Server<'_, H> {
     fn heartbeat(&self) -> Heartbeat {
-        let Some((at, _)) = self.agent.metrics.last_heartbeat.get() else {
+        let Some((at, _)) = self.node.health.heartbeat() else {
             return Heartbeat::Never;
         };
-        match self.agent.platform.uptime().saturating_sub(at) {
+        match self.node.machine.uptime().saturating_sub(at) {
             age if age > HEARTBEAT_AGE => Heartbeat::Old(age),
             _ => Heartbeat::Fresh,
         }
@@ -82,9 +83,9 @@ impl<H: Host> Server<'_, H> {
         if query_value(query, "verbose").is_none_or(|value| value == "0" || value == "false") {
             return Answer::text(200, &"ok");
         }
-        let connected = self.agent.network.address().is_some();
+        let connected = self.node.network.address().is_some();
         let heartbeat = self.heartbeat();
-        let memory = self.agent.platform.heap().free() >= MEMORY_LOW;
+        let memory = self.node.machine.heap().free() >= MEMORY_LOW;
         let well = connected && matches!(heartbeat, Heartbeat::Fresh) && memory;
         Answer::json(format_args!(
             r#"{{"status":"{}","checks":{{"wifi":"{}","k8s_api":"{heartbeat}","memory":"{}","uptime":"{}s"}}}}"#,
@@ -95,13 +96,13 @@ impl<H: Host> Server<'_, H> {
                 "the node has no address"
             },
             if memory { "ok" } else { "less than 16 KiB are free" },
-            self.agent.platform.uptime().as_secs(),
+            self.node.machine.uptime().as_secs(),
         ))
     }
 
     /// Whether the node can be relied on.
     pub(super) fn readyz(&self) -> Answer<'_> {
-        if self.agent.network.address().is_none() {
+        if self.node.network.address().is_none() {
             return Answer::error(false, 503, &"the network is down: the node has no address");
         }
         match self.heartbeat() {
@@ -112,12 +113,12 @@ impl<H: Host> Server<'_, H> {
 
     /// The pods that are bound here, or only those that run.
     pub(super) fn pods(&self, running: bool) -> Answer<'_> {
-        pod_list(move |n, w| self.agent.pods.borrow().write_nth(n, running, w))
+        pod_list(move |n, w| self.node.pods.borrow().write_nth(n, running, w))
     }
 
     /// The machine, as cAdvisor's `MachineInfo` names its parts.
     pub(super) fn spec(&self) -> Answer<'_> {
-        let machine = self.agent.platform.machine();
+        let machine = self.node.machine.machine();
         Answer::json(format_args!(
             r#"{{"num_cores":{},"cpu_frequency_khz":{},"memory_capacity":{},"machine_id":{},"system_uuid":{},"boot_id":{}}}"#,
             machine.cores,
@@ -131,7 +132,7 @@ impl<H: Host> Server<'_, H> {
 
     /// How the node is set, in the words of `KubeletConfiguration` (`kubelet.config.k8s.io/v1beta1`).
     pub(super) fn configz(&self) -> Answer<'_> {
-        let settings = &self.agent.settings;
+        let settings = &self.node.settings;
         let mut taints = String::new();
         let mut w = Writer::new(&mut taints);
         w.array();
@@ -143,7 +144,7 @@ impl<H: Host> Server<'_, H> {
             w.end();
         }
         w.end();
-        let amounts = self.agent.amounts(false);
+        let amounts = amounts(settings, self.node.machine, false);
         let pods = amounts.iter().find(|(resource, _)| *resource == "pods");
         Answer::json(format_args!(
             concat!(

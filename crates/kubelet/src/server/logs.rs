@@ -3,7 +3,7 @@
 //! Source: `pkg/kubelet/kuberuntime/kuberuntime_logs.go` and `pkg/kubelet/kubelet_pods.go`. What is read is the platform's bounded
 //! log, line by line, so a long log costs no more memory than a short one; who reads too slowly is told what they lost.
 
-use crate::agent::Agent;
+use super::ServedNode;
 use crate::host::{Host, Inbound};
 use crate::server::response::{Answer, PIECE_BYTES, TEXT, frame};
 use crate::server::{Connection, Server};
@@ -45,8 +45,8 @@ pub(super) struct Reader {
 }
 
 /// The time and the uptime in milliseconds, together.
-fn moment<H: Host>(agent: &Agent<H>) -> (Timestamp, u64) {
-    (agent.now(), agent.platform.uptime().as_millis())
+fn moment<H: Host>(node: &ServedNode<'_, H>) -> (Timestamp, u64) {
+    (node.time.now(), node.machine.uptime().as_millis())
 }
 
 /// So long before.
@@ -56,8 +56,8 @@ fn before(time: Timestamp, millis: u64) -> Timestamp {
 
 impl Reader {
     /// A reader of what is asked for; `None` where there was no run before of which something is left.
-    pub(super) fn open<H: Host>(agent: &Agent<H>, options: Options) -> Option<Self> {
-        let extent = agent.platform.log_extent();
+    pub(super) fn open<H: Host>(node: &ServedNode<'_, H>, options: Options) -> Option<Self> {
+        let extent = node.machine.log_extent();
         let (cursor, end) = if options.previous {
             (extent.oldest, Some(extent.run))
         } else {
@@ -66,7 +66,7 @@ impl Reader {
         if options.previous && extent.oldest == extent.run {
             return None;
         }
-        let (now, up) = moment(agent);
+        let (now, up) = moment(node);
         let seconds = options.since_seconds.unwrap_or(0).saturating_mul(1000);
         let since = match options.since_seconds {
             Some(_) => before(now, seconds),
@@ -84,40 +84,40 @@ impl Reader {
         if options.previous {
             // It ended when this one began, as far as is known.
             let boot = before(now, up);
-            while let Some(LogNext::Line { millis }) = reader.next(agent, &mut line) {
+            while let Some(LogNext::Line { millis }) = reader.next(node, &mut line) {
                 reader.last = Some((millis, boot));
             }
             reader.cursor = cursor;
         }
         if let Some(tail) = options.tail {
             let mut lines = 0_u64;
-            while reader.next_wanted(agent, &mut line).is_some() {
+            while reader.next_wanted(node, &mut line).is_some() {
                 lines += 1;
             }
             reader.cursor = cursor;
             for _ in tail..lines {
-                reader.next_wanted(agent, &mut line);
+                reader.next_wanted(node, &mut line);
             }
         }
         Some(reader)
     }
 
     /// What is next, put into `line`.
-    fn next<H: Host>(&mut self, agent: &Agent<H>, line: &mut String) -> Option<LogNext> {
+    fn next<H: Host>(&mut self, node: &ServedNode<'_, H>, line: &mut String) -> Option<LogNext> {
         line.clear();
         let at_end = |end: LogCursor| end.0.wrapping_sub(self.cursor.0).cast_signed() <= 0;
         if self.end.is_some_and(at_end) {
             return None;
         }
-        agent.platform.next_line(&mut self.cursor, line)
+        node.machine.next_line(&mut self.cursor, line)
     }
 
     /// The next line that is not too old, or a word about lines that are gone; and the time of it.
     #[inline(never)]
-    fn next_wanted<H: Host>(&mut self, agent: &Agent<H>, line: &mut String) -> Option<Timestamp> {
-        let (now, up) = moment(agent);
+    fn next_wanted<H: Host>(&mut self, node: &ServedNode<'_, H>, line: &mut String) -> Option<Timestamp> {
+        let (now, up) = moment(node);
         loop {
-            let time = match self.next(agent, line)? {
+            let time = match self.next(node, line)? {
                 LogNext::Lost { bytes } => {
                     let _ = write!(line, "({bytes} bytes of the log were lost)");
                     now
@@ -135,12 +135,12 @@ impl Reader {
     }
 
     /// Appends the next line; returns whether there was one.
-    pub(super) fn piece<H: Host>(&mut self, agent: &Agent<H>, out: &mut String) -> bool {
+    pub(super) fn piece<H: Host>(&mut self, node: &ServedNode<'_, H>, out: &mut String) -> bool {
         let mut line = String::new();
         if self.is_full() {
             return false;
         }
-        let Some(time) = self.next_wanted(agent, &mut line) else {
+        let Some(time) = self.next_wanted(node, &mut line) else {
             return false;
         };
         let start = out.len();
@@ -167,10 +167,10 @@ impl Reader {
 impl<H: Host> Server<'_, H> {
     /// The node's own log.
     pub(super) fn own_log(&self, options: Options) -> Option<Answer<'_>> {
-        let mut reader = Reader::open(self.agent, options)?;
+        let mut reader = Reader::open(&self.node, options)?;
         if options.follow && !options.previous {
             // Somebody who waits holds a connection; one is left for others.
-            let most = self.agent.settings.limits.connections.saturating_sub(1).max(1);
+            let most = self.node.settings.limits.connections.saturating_sub(1).max(1);
             if self.followers.get() >= most {
                 let busy = "as many callers follow logs as can be served: try again later";
                 return Some(Answer::text(429, &busy).retry_after(10));
@@ -179,7 +179,7 @@ impl<H: Host> Server<'_, H> {
             answer.follow = Some(reader);
             return Some(answer);
         }
-        Some(Answer::pieces(TEXT, move |out| reader.piece(self.agent, out)))
+        Some(Answer::pieces(TEXT, move |out| reader.piece(&self.node, out)))
     }
 
     /// Sends the lines of a log as they are written, until the caller goes or has as much as was asked for. Returns whether
@@ -207,7 +207,7 @@ impl<H: Host> Server<'_, H> {
         let mut out = head;
         loop {
             let mut lines = String::new();
-            while lines.len() < PIECE_BYTES && reader.piece(self.agent, &mut lines) {}
+            while lines.len() < PIECE_BYTES && reader.piece(&self.node, &mut lines) {}
             let more = lines.len() >= PIECE_BYTES;
             if chunked {
                 frame(&mut lines, reader.is_full());
@@ -218,7 +218,7 @@ impl<H: Host> Server<'_, H> {
                 let stream = &mut connection.stream;
                 let write =
                     async { stream.write_all(out.as_bytes()).await.is_ok() && stream.flush().await.is_ok() };
-                let sent = self.within(self.agent.settings.limits.idle_timeout, write).await;
+                let sent = self.within(self.node.settings.limits.idle_timeout, write).await;
                 if !matches!(sent, Either::First(true)) {
                     return false;
                 }
@@ -232,7 +232,7 @@ impl<H: Host> Server<'_, H> {
             }
             // There is nothing that a caller might say but that it is gone.
             let mut byte = [0];
-            let rest = self.agent.platform.sleep(LOOK);
+            let rest = self.node.machine.sleep(LOOK);
             if let Either::First(_) = select(connection.stream.read(&mut byte), rest).await {
                 return false;
             }

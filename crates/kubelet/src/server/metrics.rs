@@ -159,19 +159,19 @@ impl CpuUsage {
 impl<H: Host> Server<'_, H> {
     /// Memory that is in use: what the machine has but for what is free. Never 0, which would be taken for missing.
     fn working_set_bytes(&self) -> u64 {
-        let heap = self.agent.platform.heap();
-        let memory = self.agent.platform.machine().memory_bytes.max(heap.total);
+        let heap = self.node.machine.heap();
+        let memory = self.node.machine.machine().memory_bytes.max(heap.total);
         memory.saturating_sub(heap.free()).max(1)
     }
 
     /// Processor time that was used. Never 0, for the same reason.
     fn cpu_micros(&self) -> u64 {
-        self.agent.platform.cpu_micros().max(1)
+        self.node.machine.cpu_micros().max(1)
     }
 
     fn started(&self) -> Timestamp {
-        let uptime = self.agent.platform.uptime().as_micros();
-        Timestamp::from_micros(self.agent.now().micros().saturating_sub(uptime))
+        let uptime = self.node.machine.uptime().as_micros();
+        Timestamp::from_micros(self.node.time.now().micros().saturating_sub(uptime))
     }
 
     /// `/metrics`
@@ -194,21 +194,21 @@ impl<H: Host> Server<'_, H> {
     }
 
     fn write_machine(&self, w: &mut Exposition<'_>) {
-        let platform = &self.agent.platform;
-        let heap = platform.heap();
+        let machine = self.node.machine;
+        let heap = machine.heap();
         w.whole(
             "node_memory_free_bytes gauge Memory that is free, in bytes.",
             heap.free(),
         );
         w.micros(
             "node_uptime_seconds gauge Time since the device or the process started.",
-            platform.uptime().as_micros(),
+            machine.uptime().as_micros(),
         );
-        if let Some(temperature) = platform.temperature_millicelsius() {
+        if let Some(temperature) = machine.temperature_millicelsius() {
             w.family("node_temperature_celsius gauge Temperature of the chip.");
             w.sample(format_args!(""), Decimal(i64::from(temperature), 3));
         }
-        if let Some(dbm) = self.agent.network.rssi_dbm() {
+        if let Some(dbm) = self.node.network.rssi_dbm() {
             w.family("node_wifi_rssi_dbm gauge Signal strength of the Wi-Fi network.");
             w.sample(format_args!(""), Decimal(i64::from(dbm), 0));
         }
@@ -228,10 +228,10 @@ impl<H: Host> Server<'_, H> {
     }
 
     fn write_node(&self, w: &mut Exposition<'_>) {
-        let agent = self.agent;
+        let node = &self.node;
         w.family("kubelet_node_name gauge The node's name. The count is always 1.");
-        w.count(format_args!("{{node=\"{}\"}}", agent.settings.node_name), 1);
-        let pods = agent.pods.borrow();
+        w.count(format_args!("{{node=\"{}\"}}", node.settings.node_name), 1);
+        let pods = node.pods.borrow();
         w.whole(
             "kubelet_running_pods gauge Number of pods that run.",
             pods.running() as u64,
@@ -255,12 +255,12 @@ impl<H: Host> Server<'_, H> {
                 "kubelet_certificate_manager_server_expiration_seconds gauge When the serving certificate ends, since the Unix epoch.",
             ),
         ] {
-            if let Some(lifetime) = agent.network.identities().lifetime(purpose) {
+            if let Some(lifetime) = node.network.identities().lifetime(purpose) {
                 w.whole(family, lifetime.not_after);
             }
         }
         w.family("picolet_build_info gauge The version that runs. The value is always 1.");
-        let machine = agent.platform.machine();
+        let machine = node.machine.machine();
         w.count(
             format_args!(
                 "{{version=\"{VERSION}\",board=\"{}\",mcu=\"{}\"}}",
@@ -269,9 +269,9 @@ impl<H: Host> Server<'_, H> {
             1,
         );
         w.family("picolet_reset_info gauge Why the device started. The value is always 1.");
-        let reason = agent.platform.reset_reason().as_str();
+        let reason = node.machine.reset_reason().as_str();
         w.count(format_args!("{{reason=\"{reason}\"}}"), 1);
-        if let Some((_, at)) = agent.metrics.last_heartbeat.get() {
+        if let Some((_, at)) = node.health.heartbeat() {
             w.micros(
                 "picolet_last_heartbeat_timestamp_seconds gauge When the API server last took a Lease or a status.",
                 at.micros(),
@@ -279,12 +279,12 @@ impl<H: Host> Server<'_, H> {
         }
         w.histogram(
             "picolet_lease_renewal_duration_seconds histogram How long renewing the Lease took.",
-            &agent.metrics.lease_latency,
+            &node.metrics.lease_latency,
         );
     }
 
     fn write_api_client(&self, w: &mut Exposition<'_>) {
-        let metrics = &self.agent.metrics;
+        let metrics = &self.node.metrics;
         w.histogram(
             "picolet_api_request_duration_seconds histogram How long requests to the API server took, watches apart.",
             &metrics.api_latency,
@@ -310,7 +310,7 @@ impl<H: Host> Server<'_, H> {
     }
 
     fn write_configuration(&self, w: &mut Exposition<'_>) {
-        let metrics = &self.agent.metrics;
+        let metrics = &self.node.metrics;
         w.results(
             "picolet_configuration_changes_total counter Changes of ConfigMaps by what came of them.",
             &[
@@ -320,7 +320,7 @@ impl<H: Host> Server<'_, H> {
         );
         w.whole(
             "picolet_configuration_layers gauge ConfigMaps that are followed.",
-            self.agent.configuration.borrow().layers() as u64,
+            self.node.configuration.borrow().layers() as u64,
         );
         w.whole(
             "picolet_events_dropped_total counter Events that were dropped because too many came at once.",
@@ -329,7 +329,7 @@ impl<H: Host> Server<'_, H> {
     }
 
     fn write_network(&self, w: &mut Exposition<'_>) {
-        let figures = self.agent.network.figures();
+        let figures = self.node.network.figures();
         w.family(
             "picolet_tls_handshakes_total counter TLS handshakes that succeeded, by the node's role and whether a session was resumed.",
         );
@@ -391,7 +391,7 @@ impl<H: Host> Server<'_, H> {
     pub(super) fn metrics_resource(&self) -> Answer<'_> {
         let mut body = String::new();
         let mut w = Exposition::new(&mut body);
-        w.taken = Some(self.agent.now().micros() / 1000);
+        w.taken = Some(self.node.time.now().micros() / 1000);
         w.micros(
             "node_cpu_usage_seconds_total counter Cumulative cpu time consumed by the node in core-seconds",
             self.cpu_micros(),
@@ -410,10 +410,10 @@ impl<H: Host> Server<'_, H> {
 
     /// `/stats/summary` (`k8s.io/kubelet/pkg/apis/stats/v1alpha1`).
     pub(super) fn stats_summary(&self) -> Answer<'_> {
-        let platform = &self.agent.platform;
-        let (now, cpu) = (self.agent.now().time(), self.cpu_micros());
-        let storage = platform.machine().storage_bytes;
-        let used = platform.storage_used_bytes();
+        let machine = self.node.machine;
+        let (now, cpu) = (self.node.time.now().time(), self.cpu_micros());
+        let storage = machine.machine().storage_bytes;
+        let used = machine.storage_used_bytes();
         Answer::json(format_args!(
             concat!(
                 r#"{{"node":{{"nodeName":{},"startTime":"{}","#,
@@ -421,11 +421,11 @@ impl<H: Host> Server<'_, H> {
                 r#""memory":{{"time":"{now}","availableBytes":{},"usageBytes":{set},"workingSetBytes":{set}}},"#,
                 r#""fs":{{"time":"{now}","availableBytes":{},"capacityBytes":{},"usedBytes":{used}}}}},"pods":[]}}"#
             ),
-            Quoted(&self.agent.settings.node_name),
+            Quoted(&self.node.settings.node_name),
             self.started().time(),
-            self.cpu.nano_cores(platform.uptime(), cpu),
+            self.cpu.nano_cores(machine.uptime(), cpu),
             cpu.saturating_mul(1000),
-            platform.heap().free(),
+            machine.heap().free(),
             storage.saturating_sub(used),
             storage,
             now = now,

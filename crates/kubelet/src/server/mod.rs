@@ -21,12 +21,17 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-use crate::agent::Agent;
 use crate::apart::apart;
 
+use crate::client::Client;
+use crate::configuration::Configuration;
+use crate::health::Health;
 use crate::host::{Host, Inbound};
-use crate::metrics::{Histogram, count};
-use crate::settings::Limits;
+use crate::led::Display;
+use crate::metrics::{Histogram, Metrics, count};
+use crate::pods::Pods;
+use crate::settings::{Limits, Settings};
+use crate::time::Time;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -64,9 +69,24 @@ const NEXT_READ: usize = 512;
 /// Below so much free heap nothing is served but what tells how the node is.
 const RESERVE_BYTES: u64 = 8 * 1024;
 
+/// What of a node the kubelet API shows and changes.
+#[derive(Clone, Copy)]
+pub(crate) struct ServedNode<'a, H: Host> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) client: &'a Client<H>,
+    pub(crate) machine: &'a H::Machine,
+    pub(crate) network: &'a H::Network,
+    pub(crate) time: &'a Time<H::Machine>,
+    pub(crate) health: &'a Health,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) configuration: &'a RefCell<Configuration>,
+    pub(crate) display: &'a Display,
+    pub(crate) pods: &'a RefCell<Pods>,
+}
+
 /// Serves for ever.
-pub(crate) async fn run<H: Host>(agent: &Agent<H>) {
-    let server = Server::new(agent);
+pub(crate) async fn run<H: Host>(node: ServedNode<'_, H>) {
+    let server = Server::new(node);
     let mut workers: Vec<_> = server
         .slots
         .iter()
@@ -101,7 +121,7 @@ struct Requests {
 
 /// What the workers share.
 struct Server<'a, H: Host> {
-    agent: &'a Agent<H>,
+    node: ServedNode<'a, H>,
     slots: Box<[Slot]>,
     rate: Rate,
     reviews: Reviews,
@@ -253,10 +273,10 @@ fn is_pico<S>(head: &Head, connection: &Connection<S>) -> bool {
 }
 
 impl<'a, H: Host> Server<'a, H> {
-    fn new(agent: &'a Agent<H>) -> Self {
-        let workers = agent.settings.limits.connections.max(1) + 1;
+    fn new(node: ServedNode<'a, H>) -> Self {
+        let workers = node.settings.limits.connections.max(1) + 1;
         Self {
-            agent,
+            node,
             slots: (0..workers).map(|_| Slot::default()).collect(),
             rate: Rate::default(),
             reviews: Reviews::default(),
@@ -273,10 +293,10 @@ impl<'a, H: Host> Server<'a, H> {
     async fn work(&self, slot: &Slot) {
         loop {
             // Kept in one place from here on: what is moved takes its room in the future twice.
-            let mut accepted = self.agent.network.accept().await.map(Connection::new);
+            let mut accepted = self.node.network.accept().await.map(Connection::new);
             match &mut accepted {
                 Ok(connection) => self.serve(slot, connection).await,
-                Err(AcceptError::NotListening) => self.agent.platform.sleep(NOT_LISTENING).await,
+                Err(AcceptError::NotListening) => self.node.machine.sleep(NOT_LISTENING).await,
                 Err(AcceptError::Handshake) => yield_now().await,
             }
         }
@@ -292,8 +312,8 @@ impl<'a, H: Host> Server<'a, H> {
             count(&self.turned_away);
             let mut answer = Answer::error(false, 503, &"too many connections").retry_after(1);
             answer.close = true;
-            let since = self.agent.platform.uptime();
-            let now = self.agent.platform.now();
+            let since = self.node.machine.uptime();
+            let now = self.node.machine.now();
             self.within(
                 LINGER,
                 apart(answer.send(&mut connection.stream, now, false, false)),
@@ -328,9 +348,9 @@ impl<'a, H: Host> Server<'a, H> {
 
     /// Reads one request and answers it; returns whether there may be another on this connection.
     async fn exchange(&self, slot: &Slot, connection: &mut Connection<Inbound<H>>) -> Result<bool, Gone> {
-        let limits = &self.agent.settings.limits;
+        let limits = &self.node.settings.limits;
         apart(self.wait_for_request(slot, connection)).await?;
-        let since = self.agent.platform.uptime();
+        let since = self.node.machine.uptime();
         let deadline = since.saturating_add(limits.request_timeout);
         let read = self.until(deadline, apart(connection.head(limits))).await;
         let (caught, mut answer) = match read {
@@ -378,7 +398,7 @@ impl<'a, H: Host> Server<'a, H> {
         }
         if answer.forget {
             // It is done at the next start, when nothing uses it any more.
-            let kept = Box::pin(self.agent.platform.store(Record::Forget, &[1]));
+            let kept = Box::pin(self.node.machine.store(Record::Forget, &[1]));
             if let Err(error) = kept.await {
                 answer = Answer::error(true, 500, &error);
             }
@@ -386,7 +406,7 @@ impl<'a, H: Host> Server<'a, H> {
         answer.close |= caught.head.is_some_and(|head| head.close);
         let head_only = caught.head.is_some_and(|head| head.method == Method::Head);
         let http_1_0 = caught.head.is_some_and(|head| head.http_1_0);
-        let now = self.agent.platform.now();
+        let now = self.node.machine.now();
         let follow = answer.follow.take().filter(|_| !head_only);
         let sent = if let Some(reader) = follow {
             answer.close |= http_1_0;
@@ -404,8 +424,8 @@ impl<'a, H: Host> Server<'a, H> {
         };
         self.note(connection.peer, &caught, answer.code, since);
         if answer.reboot {
-            self.agent.platform.sleep(LINGER).await;
-            self.agent.platform.reboot().await;
+            self.node.machine.sleep(LINGER).await;
+            self.node.machine.reboot().await;
         }
         if unread && sent {
             self.within(LINGER, apart(connection.drain())).await;
@@ -430,11 +450,11 @@ impl<'a, H: Host> Server<'a, H> {
             return Ok(());
         }
         connection.received = Vec::new();
-        slot.idle_since.set(Some(self.agent.platform.uptime()));
+        slot.idle_since.set(Some(self.node.machine.uptime()));
         let first = select3(
             slot.evict.wait(),
             connection.read(FIRST_READ),
-            self.agent.platform.sleep(self.agent.settings.limits.idle_timeout),
+            self.node.machine.sleep(self.node.settings.limits.idle_timeout),
         )
         .await;
         slot.idle_since.set(None);
@@ -454,12 +474,12 @@ impl<'a, H: Host> Server<'a, H> {
         deadline: Duration,
     ) -> Option<Answer<'static>> {
         let pico = is_pico(head, connection);
-        let now = self.agent.platform.uptime();
+        let now = self.node.machine.uptime();
         let token = head.token(&connection.received).filter(|token| !token.is_empty());
-        let settings = &self.agent.settings;
-        let shown = connection.shown(self.agent.platform.now());
+        let settings = &self.node.settings;
+        let shown = connection.shown(self.node.machine.now());
         *identity = auth::recognize(settings, shown, token, head.method, route);
-        if let Err(seconds) = self.rate.take(connection.peer, now, &self.agent.settings.limits) {
+        if let Err(seconds) = self.rate.take(connection.peer, now, &self.node.settings.limits) {
             return Some(
                 Answer::error(pico, 429, &"too many requests from this address").retry_after(seconds),
             );
@@ -486,7 +506,7 @@ impl<'a, H: Host> Server<'a, H> {
             answer.allow = Some(allow);
             return Some(answer);
         }
-        let short = self.agent.platform.heap().free() < RESERVE_BYTES;
+        let short = self.node.machine.heap().free() < RESERVE_BYTES;
         if short && !matches!(route, Route::Healthz | Route::Livez) {
             return Some(Answer::error(pico, 503, &"the node is short of memory").retry_after(10));
         }
@@ -504,9 +524,9 @@ impl<'a, H: Host> Server<'a, H> {
         pico: bool,
     ) -> Option<Answer<'static>> {
         if let (None, Some(token)) = (&identity, token) {
-            match self.reviews.holder(self.agent, token).await {
+            match self.reviews.holder(&self.node, token).await {
                 Ok(user) => *identity = user.map(Identity::User),
-                Err(error) => self.agent.platform.log(
+                Err(error) => self.node.machine.log(
                     Level::Warn,
                     format_args!("the API server did not say whose token a caller has: {error}"),
                 ),
@@ -525,7 +545,7 @@ impl<'a, H: Host> Server<'a, H> {
         }
         let path = head.path(&connection.received);
         let (verb, subresources) = (auth::verb(head.method, path), auth::subresources(path));
-        match auth::authorize(self.agent, &self.reviews, identity, verb, route, subresources).await {
+        match auth::authorize(&self.node, &self.reviews, identity, verb, route, subresources).await {
             Ok(true) => None,
             Ok(false) => Some(Answer::error(
                 pico,
@@ -540,7 +560,7 @@ impl<'a, H: Host> Server<'a, H> {
                 let Identity::User(user) = identity else {
                     return None; // nobody is asked about the others
                 };
-                self.agent.platform.log(
+                self.node.machine.log(
                     Level::Warn,
                     format_args!("the API server did not say what {user} may do: {error}"),
                 );
@@ -573,7 +593,7 @@ impl<'a, H: Host> Server<'a, H> {
             Route::MetricsResource => self.metrics_resource(),
             Route::StatsSummary => self.stats_summary(),
             Route::ContainerLogs | Route::Exec | Route::Attach | Route::PortForward | Route::Run => {
-                let pods = self.agent.pods.borrow();
+                let pods = self.node.pods.borrow();
                 containers::answer(
                     found.route,
                     parameters,
@@ -595,7 +615,7 @@ impl<'a, H: Host> Server<'a, H> {
 
     /// Counts a request and writes its line to the log.
     fn note(&self, peer: IpAddr, caught: &Caught, code: u16, since: Duration) {
-        let took = self.agent.platform.uptime().saturating_sub(since);
+        let took = self.node.machine.uptime().saturating_sub(since);
         self.duration.record(took);
         let route = caught.route;
         let mut requests = self.requests.borrow_mut();
@@ -616,18 +636,16 @@ impl<'a, H: Host> Server<'a, H> {
             identity: caught.identity.as_ref(),
         };
         let millis = took.as_millis();
-        self.agent
-            .platform
-            .log_request(route.name(), &caller, code, millis);
+        self.node.machine.log_request(route.name(), &caller, code, millis);
     }
 
     /// Waits for `future` until `deadline`, an uptime.
     fn until<F: Future>(&self, deadline: Duration, future: F) -> Select<F, impl Future<Output = ()>> {
-        self.within(deadline.saturating_sub(self.agent.platform.uptime()), future)
+        self.within(deadline.saturating_sub(self.node.machine.uptime()), future)
     }
 
     /// Waits for `future`, but no longer than `limit`. No `async fn`: that would hold the future twice.
     fn within<F: Future>(&self, limit: Duration, future: F) -> Select<F, impl Future<Output = ()>> {
-        select(future, self.agent.platform.sleep(limit))
+        select(future, self.node.machine.sleep(limit))
     }
 }

@@ -252,17 +252,17 @@ fn failure(code: u16, message: &dyn fmt::Display) -> Answer<'static> {
 impl<H: Host> Server<'_, H> {
     /// `/pico/status`
     pub(super) fn pico_status(&self) -> Answer<'_> {
-        let platform = &self.agent.platform;
-        let temperature = platform.temperature_millicelsius().map(|millis| {
+        let machine = self.node.machine;
+        let temperature = machine.temperature_millicelsius().map(|millis| {
             let half = if millis < 0 { -50 } else { 50 };
             Decimal((i64::from(millis) + half) / 100, 1)
         });
-        let heartbeat = self.agent.metrics.last_heartbeat.get();
+        let heartbeat = self.node.health.heartbeat();
         Answer::json(format_args!(
             r#"{{"wifi_rssi":{},"free_memory":{},"uptime_seconds":{},"temperature_celsius":{},"last_k8s_update":{}}}"#,
-            OrNull(self.agent.network.rssi_dbm().map(|dbm| Decimal(dbm.into(), 0))),
-            platform.heap().free(),
-            platform.uptime().as_secs(),
+            OrNull(self.node.network.rssi_dbm().map(|dbm| Decimal(dbm.into(), 0))),
+            machine.heap().free(),
+            machine.uptime().as_secs(),
             OrNull(temperature),
             OrNull(heartbeat.map(|(_, at)| Text(at.time()))),
         ))
@@ -270,7 +270,7 @@ impl<H: Host> Server<'_, H> {
 
     /// `/pico/memory`. The cells are those of one moment, however long it takes to send them.
     pub(super) fn pico_memory(&self) -> Answer<'_> {
-        let configuration = self.agent.configuration.borrow();
+        let configuration = self.node.configuration.borrow();
         let cells: Vec<(u16, u8)> = configuration.cells().collect();
         let last_update = configuration.last_update();
         let mut written = 0;
@@ -300,10 +300,10 @@ impl<H: Host> Server<'_, H> {
 
     /// `/pico/gpio`
     pub(super) fn pico_gpio(&self) -> Answer<'_> {
-        let platform = &self.agent.platform;
+        let machine = self.node.machine;
         let mut pins = String::new();
-        for pin in platform.pins().iter() {
-            if let Some(reading) = platform.read_pin(pin) {
+        for pin in machine.pins().iter() {
+            if let Some(reading) = machine.read_pin(pin) {
                 let (pin, mode, level) = (u32::from(pin), Mode(reading.mode), u32::from(reading.high));
                 let comma = if pins.is_empty() { "" } else { "," };
                 let _ = write!(pins, r#"{comma}{{"pin":{pin},"mode":"{mode}","level":{level}}}"#);
@@ -311,7 +311,7 @@ impl<H: Host> Server<'_, H> {
         }
         let mut adc = String::new();
         for channel in 0..ADC_CHANNELS {
-            if let Some(millivolts) = platform.read_adc(channel) {
+            if let Some(millivolts) = machine.read_adc(channel) {
                 let (channel, volts) = (u32::from(channel), Decimal(i64::from(millivolts), 3));
                 let comma = if adc.is_empty() { "" } else { "," };
                 let _ = write!(adc, r#"{comma}{{"channel":{channel},"volts":{volts}}}"#);
@@ -322,31 +322,31 @@ impl<H: Host> Server<'_, H> {
 
     /// `POST /pico/command`
     pub(super) fn pico_command(&self, body: &[u8]) -> Answer<'_> {
-        let agent = self.agent;
-        let command = match Command::parse(body, &agent.settings.node_name) {
+        let node = &self.node;
+        let command = match Command::parse(body, &node.settings.node_name) {
             Ok(command) => command,
             Err(error) => return failure(400, &error),
         };
-        let now = agent.platform.uptime();
+        let now = node.machine.uptime();
         if matches!(command, Command::BlinkLed { .. } | Command::SetLed(_))
-            && agent.configuration.borrow().holds_led()
+            && node.configuration.borrow().holds_led()
         {
             return failure(409, &"a ConfigMap says what the LED shows: change it there");
         }
         match command {
-            Command::BlinkLed { times, delay_ms } => agent.led.borrow_mut().blink(times, delay_ms, now),
-            Command::SetLed(mode) => agent.led.borrow_mut().command(mode),
+            Command::BlinkLed { times, delay_ms } => node.display.blink(times, delay_ms, now),
+            Command::SetLed(mode) => node.display.command(mode),
             Command::Identify { seconds } => {
                 let until = now.saturating_add(Duration::from_secs(u64::from(seconds)));
-                agent.led.borrow_mut().identify(until);
+                node.display.identify(until);
             }
             Command::SetGpio { pin, mode } => {
-                if agent.configuration.borrow().holds_pin(pin) {
+                if node.configuration.borrow().holds_pin(pin) {
                     let pin = u32::from(pin);
                     let message = format_args!("a ConfigMap says what pin {pin} does: change it there");
                     return failure(409, &message);
                 }
-                match agent.platform.set_pin(pin, mode) {
+                match node.machine.set_pin(pin, mode) {
                     Ok(()) => {}
                     Err(error) => {
                         return failure(400, &format_args!("params.pin: {}: {error}", u32::from(pin)));
@@ -355,7 +355,6 @@ impl<H: Host> Server<'_, H> {
             }
             Command::Reboot | Command::Forget => {}
         }
-        agent.signals.led.signal(());
         let mut answer = Answer::json(format_args!(r#"{{"status":"ok"}}"#));
         answer.forget = command == Command::Forget;
         answer.reboot = answer.forget || command == Command::Reboot;

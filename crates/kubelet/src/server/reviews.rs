@@ -4,7 +4,7 @@
 //! token lies here. While the API server cannot be asked only what is kept counts: nobody is ever let in for want of an
 //! answer.
 
-use crate::agent::Agent;
+use super::ServedNode;
 use crate::client::ApiError;
 use crate::host::Host;
 use alloc::boxed::Box;
@@ -141,15 +141,15 @@ impl Reviews {
     /// When it is not known and the API server does not say.
     pub(super) async fn holder<H: Host>(
         &self,
-        agent: &Agent<H>,
+        node: &ServedNode<'_, H>,
         token: &str,
     ) -> Result<Option<Rc<User>>, ApiError> {
         let key = key(["token", token]);
-        if let Some(known) = self.tokens.get(&key, agent.platform.uptime()) {
+        if let Some(known) = self.tokens.get(&key, node.machine.uptime()) {
             return Ok(known);
         }
         let _one = self.asking.lock().await;
-        if let Some(known) = self.tokens.get(&key, agent.platform.uptime()) {
+        if let Some(known) = self.tokens.get(&key, node.machine.uptime()) {
             return Ok(known);
         }
         let mut body = Zeroizing::new(String::with_capacity(128 + token.len()));
@@ -160,13 +160,14 @@ impl Reviews {
             verb: Verb::Create,
             body: &body,
         };
-        let asked = agent.get_soon(PATIENCE, &request, (TokenReview::SHAPE, &mut review));
+        let asked = node
+            .client
+            .get_soon(PATIENCE, &request, (TokenReview::SHAPE, &mut review));
         let asked = Box::pin(asked).await;
         drop(body);
         asked?;
         let user = review.into_user().map(Rc::new);
-        self.tokens
-            .put(key, user.clone(), agent.platform.uptime() + TOKEN);
+        self.tokens.put(key, user.clone(), node.machine.uptime() + TOKEN);
         Ok(user)
     }
 
@@ -176,25 +177,25 @@ impl Reviews {
     /// When it is not known and the API server does not say.
     pub(super) async fn allows<H: Host>(
         &self,
-        agent: &Agent<H>,
+        node: &ServedNode<'_, H>,
         user: &Rc<User>,
         verb: &str,
         subresource: &str,
     ) -> Result<bool, ApiError> {
         let attributes = user.attributes().unwrap_or_default();
         let key = key(["access", user.name(), attributes, verb, subresource]);
-        if let Some(known) = self.accesses.get(&key, agent.platform.uptime()) {
+        if let Some(known) = self.accesses.get(&key, node.machine.uptime()) {
             return Ok(known.is_some());
         }
         let _one = self.asking.lock().await;
-        if let Some(known) = self.accesses.get(&key, agent.platform.uptime()) {
+        if let Some(known) = self.accesses.get(&key, node.machine.uptime()) {
             return Ok(known.is_some());
         }
         let mut body = String::with_capacity(384 + attributes.len());
         let access = Access {
             user,
             verb,
-            node: &agent.settings.node_name,
+            node: &node.settings.node_name,
             subresource,
         };
         access.write(&mut body);
@@ -204,14 +205,16 @@ impl Reviews {
             verb: Verb::Create,
             body: &body,
         };
-        let asked = agent.get_soon(PATIENCE, &request, (SubjectAccessReview::SHAPE, &mut review));
+        let asked = node
+            .client
+            .get_soon(PATIENCE, &request, (SubjectAccessReview::SHAPE, &mut review));
         Box::pin(asked).await?;
         let (kept, lasts) = if review.allowed {
             (Some(self.allowed.clone()), ALLOWED)
         } else {
             (None, DENIED)
         };
-        self.accesses.put(key, kept, agent.platform.uptime() + lasts);
+        self.accesses.put(key, kept, node.machine.uptime() + lasts);
         Ok(review.allowed)
     }
 }

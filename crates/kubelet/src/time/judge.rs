@@ -22,15 +22,15 @@ pub(super) struct Belief {
 
 /// An answer of the API server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// Its `Date`.
-    pub(super) date: Timestamp,
+    pub(crate) date: Timestamp,
     /// The time from the request to the answer.
-    pub(super) latency: Duration,
+    pub(crate) latency: Duration,
     /// When the server's certificates are valid.
-    pub(super) validity: Lifetime,
+    pub(crate) validity: Lifetime,
     /// Whether the handshake verified the dates of the certificates.
-    pub(super) dated: bool,
+    pub(crate) dated: bool,
 }
 
 /// What changes.

@@ -11,7 +11,7 @@
 //! # Rules
 //! 1. A hint below the floor is refused. Once the API server has confirmed the time, a hint that is more than 5 minutes off is
 //!    refused, and one that is more than 2 s off changes nothing ([`picolet_platform::TimeKeeper`]).
-//! 2. Nothing that carries a timestamp is sent before the API server has answered: [`confirm`] asks for `/version` first, on the
+//! 2. Nothing that carries a timestamp is sent before the API server has answered: the client ([`crate::client`]) asks for `/version` first, on the
 //!    connection that the requests after it use. If TLS fails, the hint may be wrong: the server is asked over a connection on
 //!    which everything but the dates of its certificates is verified, without a credential. An answer without a `Date`
 //!    confirms nothing; the node goes on by the hint then, and `TimeSynced` is False.
@@ -42,34 +42,63 @@
 
 mod judge;
 
-use crate::agent::Agent;
-use crate::backoff::Backoff;
-use crate::client::{ApiError, Connection, Dates, within};
-use crate::host::Host;
+use crate::node::{Condition, Reporter};
 use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
 use core::cell::Cell;
 use core::fmt;
-use core::pin::Pin;
-use judge::{Answer, Belief, differ, judge};
+pub(crate) use judge::Answer;
+use judge::{Belief, differ, judge};
 use picolet_kube::Timestamp;
-use picolet_kube::http::ResponseHead;
 use picolet_kube::node::Truth;
-use picolet_kube::request::{Request, Resource};
 use picolet_platform::{
-    Clock, DialError, Duration, Level, Lifetime, Log, Network, Record, Records, TimeFloor, TimeKeeper,
-    TimeSource, UnixMicros,
+    Duration, Level, Lifetime, Platform, Record, TimeFloor, TimeKeeper, TimeSource, UnixMicros,
 };
 
-/// How long the API server may take to answer the question for the time, its handshake included.
-const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 /// When the floor is stored first, and how often from then on.
 const FIRST_STORED: Duration = Duration::from_secs(60);
 const STORED_EVERY: Duration = Duration::from_secs(3600);
 /// How long a confirmation counts.
 const CONFIRMATION: Duration = Duration::from_secs(24 * 3600);
 
-/// What the agent knows of the time, beside the platform's clock.
-pub(crate) struct TimeState {
+/// A `Date` that is not believed: by the server's own clock its certificate is not valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RefusedDate {
+    /// What the server's clock says.
+    pub(crate) time: Timestamp,
+    /// The node's time floor.
+    pub(crate) floor: Timestamp,
+    /// When the server's certificate is valid.
+    pub(crate) validity: Lifetime,
+}
+
+impl fmt::Display for RefusedDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [begin, end] = [self.validity.not_before, self.validity.not_after].map(Timestamp::from_seconds);
+        if self.floor > end {
+            return write!(
+                f,
+                "the API server's certificate expired at {}, before the confirmed time {}: renew it, or reset the node's identity",
+                end.time(),
+                self.floor.time()
+            );
+        }
+        write!(
+            f,
+            "it is {} there, and the API server's certificate is valid from {} to {}: set that clock, or renew the certificate",
+            self.time.time(),
+            begin.time(),
+            end.time()
+        )
+    }
+}
+
+/// The time of day of a node: the machine's clock, and what is known of it.
+pub(crate) struct Time<M> {
+    machine: Rc<M>,
+    /// The date of the build, below which no clock is.
+    built: Timestamp,
     /// The latest confirmed time, or the date of the build.
     floor: Cell<Timestamp>,
     /// The uptime at which the floor was set.
@@ -87,16 +116,22 @@ pub(crate) struct TimeState {
     limit: Cell<u64>,
 }
 
-impl TimeState {
-    pub(crate) fn new(built: Timestamp, source: TimeSource) -> Self {
+impl<M: Platform> Time<M> {
+    /// The time of a machine that runs what was built then.
+    pub(crate) fn new(machine: Rc<M>, built: Timestamp) -> Self {
         Self {
+            built,
             floor: Cell::new(built),
             reached: Cell::default(),
             unsaved: Cell::default(),
             confirmed: Cell::default(),
-            settled: Cell::new(is_confirmed(source)),
+            settled: Cell::new(matches!(
+                machine.time_source(),
+                TimeSource::ApiServer | TimeSource::Synchronized
+            )),
             refused: Cell::default(),
             limit: Cell::new(u64::MAX),
+            machine,
         }
     }
 
@@ -105,116 +140,62 @@ impl TimeState {
         self.settled.set(false);
     }
 
+    /// The API server has answered, and its answer does not contradict the clock.
+    pub(crate) fn settle(&self) {
+        self.settled.set(true);
+    }
+
     /// Whether timestamps may be sent.
     pub(crate) fn is_settled(&self) -> bool {
         self.settled.get()
     }
-}
 
-fn is_confirmed(source: TimeSource) -> bool {
-    matches!(source, TimeSource::ApiServer | TimeSource::Synchronized)
-}
-
-/// Loads the floor, and completes once the time is known, if only from a hint.
-pub(crate) async fn learn<H: Host>(agent: &Agent<H>) {
-    let mut record = [0; TimeFloor::BYTES];
-    let length = agent.platform.load(Record::TimeFloor, &mut record).await;
-    if let Some(TimeFloor(seconds)) = TimeFloor::from_record(&record, length) {
-        let floor = &agent.time.floor;
-        floor.set(floor.get().max(Timestamp::from_seconds(seconds)));
+    /// Whether there is a time of day, if only a hint.
+    pub(crate) fn is_known(&self) -> bool {
+        self.machine.now().is_some()
     }
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(7));
-    while agent.platform.now().is_none() {
-        // A time server may have answered meanwhile.
-        if let Err(error) = ask(agent).await
-            && agent.platform.now().is_none()
-        {
-            agent
-                .platform
-                .log(Level::Warn, format_args!("no time from the API server: {error}"));
-            backoff.wait(&agent.platform).await;
+
+    /// Loads the floor of the runs before.
+    pub(crate) async fn load(&self) {
+        let mut record = [0; TimeFloor::BYTES];
+        let length = self.machine.load(Record::TimeFloor, &mut record).await;
+        if let Some(TimeFloor(seconds)) = TimeFloor::from_record(&record, length) {
+            self.floor
+                .set(self.floor.get().max(Timestamp::from_seconds(seconds)));
         }
     }
-}
 
-/// Has the API server confirm the time, unless it has: to be called before anything is sent that depends on the time.
-///
-/// # Errors
-/// The API server does not answer, or its `Date` is not believed.
-pub(crate) async fn confirm<H: Host>(agent: &Agent<H>) -> Result<(), ApiError> {
-    if agent.time.is_settled() {
-        return Ok(());
-    }
-    // Out of line and on the heap: it is rarely needed, and several tasks call it.
-    let question: Pin<Box<dyn Future<Output = _> + '_>> = Box::pin(question(agent));
-    question.await
-}
-
-async fn question<H: Host>(agent: &Agent<H>) -> Result<(), ApiError> {
-    match agent.post(&Request::get(Resource::Version)).await {
-        Err(error @ ApiError::Dial(DialError::Tls)) => match ask(agent).await {
-            Err(ApiError::Dial(DialError::Dated)) => Err(error),
-            asked => asked,
-        },
-        // A refusal has a `Date` too.
-        Err(error) if error.code() == 0 => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Asks the API server for the time without a credential, and sets the clock if the answer is believed.
-async fn ask<H: Host>(agent: &Agent<H>) -> Result<(), ApiError> {
-    let asked = async {
-        let undated = agent.network.dial_undated().await.map_err(ApiError::Dial)?;
-        let (host, sent) = (agent.host(), agent.platform.uptime());
-        let request = Request::get(Resource::Version);
-        let head = Connection::new(undated.stream).send(&host, &request).await?;
-        let answer = Answer {
-            date: head.date.ok_or(ApiError::Http)?,
-            latency: agent.platform.uptime().saturating_sub(sent),
-            validity: undated.validity,
-            dated: false,
-        };
-        agent.believe(&answer)
-    };
-    within(&agent.platform, ASK_TIMEOUT, asked).await?;
-    agent.time.settled.set(true);
-    Ok(())
-}
-
-/// Stores the floor, for ever.
-pub(crate) async fn keep<H: Host>(agent: &Agent<H>) {
-    let mut pause = FIRST_STORED;
-    loop {
-        agent.platform.sleep(pause).await;
-        pause = STORED_EVERY;
-        if !agent.time.unsaved.take() {
-            continue;
-        }
-        let record = TimeFloor(agent.time.floor.get().seconds()).to_record();
-        if let Err(error) = agent.platform.store(Record::TimeFloor, &record).await {
-            agent.time.unsaved.set(true);
-            agent
-                .platform
-                .log(Level::Warn, format_args!("time floor not stored: {error}"));
+    /// Stores the floor, for ever.
+    pub(crate) async fn keep(&self) {
+        let mut pause = FIRST_STORED;
+        loop {
+            self.machine.sleep(pause).await;
+            pause = STORED_EVERY;
+            if !self.unsaved.take() {
+                continue;
+            }
+            let record = TimeFloor(self.floor.get().seconds()).to_record();
+            if let Err(error) = self.machine.store(Record::TimeFloor, &record).await {
+                self.unsaved.set(true);
+                self.machine
+                    .log(Level::Warn, format_args!("time floor not stored: {error}"));
+            }
         }
     }
-}
 
-impl<H: Host> Agent<H> {
     /// The time of day, as the node writes it; while it is unknown, the uptime counted from the floor.
     pub(crate) fn now(&self) -> Timestamp {
-        let up = self.platform.uptime().as_micros();
-        Timestamp::from_micros(match self.platform.now() {
-            Some(UnixMicros(micros)) => micros.min(self.time.limit.get().saturating_add(up)),
-            None => self.time.floor.get().micros().saturating_add(up),
+        let up = self.machine.uptime().as_micros();
+        Timestamp::from_micros(match self.machine.now() {
+            Some(UnixMicros(micros)) => micros.min(self.limit.get().saturating_add(up)),
+            None => self.floor.get().micros().saturating_add(up),
         })
     }
 
     /// Takes an answer on a connection whose certificates are valid then, `latency` after its request.
-    pub(crate) fn answered_at(&self, head: &ResponseHead, validity: Lifetime, latency: Duration) {
-        self.time.settled.set(true);
-        let Some(date) = head.date else { return };
+    pub(crate) fn answered(&self, date: Option<Timestamp>, validity: Lifetime, latency: Duration) {
+        self.settle();
+        let Some(date) = date else { return };
         let answer = Answer {
             date,
             latency,
@@ -224,36 +205,38 @@ impl<H: Host> Agent<H> {
         let Err(error) = self.believe(&answer) else {
             return;
         };
-        let up = self.platform.uptime().as_micros();
-        self.time.limit.set(date.micros().saturating_sub(up));
-        if !self.time.refused.replace(true) {
-            self.platform
+        let up = self.machine.uptime().as_micros();
+        self.limit.set(date.micros().saturating_sub(up));
+        if !self.refused.replace(true) {
+            self.machine
                 .log(Level::Warn, format_args!("time not confirmed: {error}"));
         }
     }
 
     /// Judges the `Date` of an answer and acts on it.
-    fn believe(&self, answer: &Answer) -> Result<(), ApiError> {
-        let known = self.platform.now().map(|now| Timestamp::from_micros(now.0));
-        let (state, uptime) = (&self.time, self.platform.uptime());
-        let floor = state.floor.get();
-        let since = uptime.saturating_sub(state.reached.get()).as_micros();
+    ///
+    /// # Errors
+    /// It is not believed.
+    pub(crate) fn believe(&self, answer: &Answer) -> Result<(), Box<RefusedDate>> {
+        let known = self.machine.now().map(|now| Timestamp::from_micros(now.0));
+        let uptime = self.machine.uptime();
+        let floor = self.floor.get();
+        let since = uptime.saturating_sub(self.reached.get()).as_micros();
         let belief = Belief {
             now: known,
             floor,
             earliest: Timestamp::from_micros(floor.micros().saturating_add(since)),
-            built: self.settings.built,
+            built: self.built,
         };
         let Some(verdict) = judge(&belief, answer) else {
-            return Err(ApiError::Dates(Box::new(Dates {
+            return Err(Box::new(RefusedDate {
                 time: answer.date,
                 floor: belief.earliest,
-                not_before: Timestamp::from_seconds(answer.validity.not_before),
-                not_after: Timestamp::from_seconds(answer.validity.not_after),
-            })));
+                validity: answer.validity,
+            }));
         };
         if verdict.floor < floor {
-            self.platform.log(
+            self.machine.log(
                 Level::Warn,
                 format_args!(
                     "time floor {} dropped: the API server, whose certificate is valid then, reports {}",
@@ -263,21 +246,21 @@ impl<H: Host> Agent<H> {
             );
         }
         if verdict.floor != floor {
-            state.floor.set(verdict.floor);
-            state.reached.set(uptime);
+            self.floor.set(verdict.floor);
+            self.reached.set(uptime);
         }
-        state.unsaved.set(state.unsaved.get() | verdict.confirmed);
-        state.confirmed.set(uptime);
-        state.refused.set(false);
-        state.limit.set(u64::MAX);
+        self.unsaved.set(self.unsaved.get() | verdict.confirmed);
+        self.confirmed.set(uptime);
+        self.refused.set(false);
+        self.limit.set(u64::MAX);
         match (verdict.step, known) {
-            (None, Some(now)) if self.platform.time_source() == TimeSource::Hint => {
-                self.platform
+            (None, Some(now)) if self.machine.time_source() == TimeSource::Hint => {
+                self.machine
                     .set_time(UnixMicros(now.micros()), TimeSource::Synchronized);
             }
             (None, _) => {}
             (Some(time), known) => {
-                self.platform
+                self.machine
                     .set_time(UnixMicros(time.micros()), TimeSource::ApiServer);
                 self.log_step(known, time);
             }
@@ -288,11 +271,11 @@ impl<H: Host> Agent<H> {
     fn log_step(&self, from: Option<Timestamp>, to: Timestamp) {
         let to_text = to.time();
         match from {
-            None => self.platform.log(
+            None => self.machine.log(
                 Level::Info,
                 format_args!("time synchronized to {to_text} from the API server"),
             ),
-            Some(from) if differ(from, to) > TimeKeeper::AGREEMENT => self.platform.log(
+            Some(from) if differ(from, to) > TimeKeeper::AGREEMENT => self.machine.log(
                 Level::Warn,
                 format_args!(
                     "time stepped from {} to {to_text}, the API server's: check the time server if that is right",
@@ -302,11 +285,12 @@ impl<H: Host> Agent<H> {
             Some(_) => {}
         }
     }
+}
 
-    /// The condition `TimeSynced`: its status and reason, and its message in `words`.
-    pub(crate) fn describe_time(&self, words: &mut heapless::String<64>) -> (Truth, &'static str) {
-        let source = self.platform.time_source();
-        let age = self.platform.uptime().saturating_sub(self.time.confirmed.get());
+impl<M: Platform> Reporter for Time<M> {
+    fn condition(&self, words: &mut String) -> Option<Condition> {
+        let source = self.machine.time_source();
+        let age = self.machine.uptime().saturating_sub(self.confirmed.get());
         let (truth, reason, text) = match source {
             TimeSource::Unknown => (Truth::False, "ClockNotSet", "the time is not known yet"),
             TimeSource::Hint => (
@@ -314,8 +298,8 @@ impl<H: Host> Agent<H> {
                 "ClockUnconfirmed",
                 "the API server has not confirmed the time yet",
             ),
-            _ if age > CONFIRMATION || self.time.refused.get() => {
-                let now = self.platform.now().map_or(0, |now| now.0);
+            _ if age > CONFIRMATION || self.refused.get() => {
+                let now = self.machine.now().map_or(0, |now| now.0);
                 let at = now.saturating_sub(age.as_micros());
                 let _ = fmt::write(
                     words,
@@ -333,9 +317,12 @@ impl<H: Host> Agent<H> {
             ),
             TimeSource::Synchronized => (Truth::True, "ClockSet", "the clock agrees with the API server's"),
         };
-        // The longest of them fits.
-        let _ = words.push_str(text);
-        (truth, reason)
+        words.push_str(text);
+        Some(Condition {
+            kind: "TimeSynced",
+            status: truth,
+            reason,
+        })
     }
 }
 

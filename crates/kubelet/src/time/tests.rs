@@ -1,12 +1,12 @@
 //! What an agent does with hints, dates and floors.
 
 use super::*;
-use crate::status::with_report;
+use crate::agent::Agent;
+use crate::client::ApiError;
 use crate::testing::{End, START, TestAgent, Time, agent, settings};
 use embassy_futures::join::join;
 use embedded_io_async::{Read, Write};
-use picolet_kube::node::Node;
-use picolet_platform::Clock;
+use picolet_platform::{Clock, DialError};
 use std::format;
 use std::string::String;
 use std::vec::Vec;
@@ -14,7 +14,7 @@ use std::vec::Vec;
 /// An agent that does not know the time.
 fn ignorant() -> (TestAgent, Time) {
     let (agent, time) = agent(settings());
-    agent.platform.time_source.set(TimeSource::Unknown);
+    agent.machine.time_source.set(TimeSource::Unknown);
     (agent, time)
 }
 
@@ -49,8 +49,8 @@ fn node_takes_the_time_of_a_server_when_it_fits_its_certificate() {
     agent.network.validity.set(validity(now - 1, now + 1));
     let (asked, _end) = time.alone(join(learn(&agent), answer(&agent, &date(now)))).1;
     assert!(asked.starts_with("GET /version HTTP/1.1\r\n"), "{asked}");
-    assert_eq!(agent.now().seconds(), now);
-    assert_eq!(agent.platform.time_source.get(), TimeSource::ApiServer);
+    assert_eq!(agent.time.now().seconds(), now);
+    assert_eq!(agent.machine.time_source.get(), TimeSource::ApiServer);
 }
 
 #[test]
@@ -67,13 +67,13 @@ fn node_believes_no_date_when_the_certificate_is_not_valid_then() {
         ] {
             let (_, _end) = answer(&agent, &wrong).await;
             time.sleep(Duration::from_millis(10)).await;
-            assert_eq!(agent.platform.time_source.get(), TimeSource::Unknown, "{wrong}");
+            assert_eq!(agent.machine.time_source.get(), TimeSource::Unknown, "{wrong}");
         }
         answer(&agent, &date(now + 7)).await
     };
     let (_, _end) = time.alone(join(learn(&agent), server)).1;
-    assert!(agent.now().seconds() >= now + 7);
-    let lines = agent.platform.lines.borrow();
+    assert!(agent.time.now().seconds() >= now + 7);
+    let lines = agent.machine.lines.borrow();
     assert!(
         lines[0].contains("it is 2026-11-22T11:59:59Z there, and the API server's certificate is valid from 2026-11-22T12:00:00Z"),
         "{lines:?}"
@@ -91,7 +91,7 @@ fn validity(not_before: u64, not_after: u64) -> Lifetime {
 fn hinted(seconds: i64) -> (TestAgent, Time) {
     let (agent, time) = agent_of(TimeSource::Hint);
     let now = START.micros().saturating_add_signed(seconds * 1_000_000);
-    agent.platform.told.set((Timestamp::from_micros(now), time.now()));
+    agent.machine.told.set((Timestamp::from_micros(now), time.now()));
     (agent, time)
 }
 
@@ -107,24 +107,27 @@ fn agent_of(source: TimeSource) -> (TestAgent, Time) {
 }
 
 fn store_floor(agent: &TestAgent, record: &[u8]) {
-    let records = &agent.platform.records;
+    let records = &agent.machine.records;
     records
         .borrow_mut()
         .insert(Record::TimeFloor as u8, record.into());
 }
 
 fn stored_floor(agent: &TestAgent) -> Option<u64> {
-    let records = agent.platform.records.borrow();
+    let records = agent.machine.records.borrow();
     let record = records.get(&(Record::TimeFloor as u8))?;
     let record = record.as_slice().try_into().expect("of that length");
     TimeFloor::from_record(record, Some(TimeFloor::BYTES)).map(|floor| floor.0)
 }
 
-fn head(seconds: u64) -> ResponseHead {
-    ResponseHead {
-        date: Some(Timestamp::from_seconds(seconds)),
-        ..ResponseHead::default()
-    }
+fn at(seconds: u64) -> Option<Timestamp> {
+    Some(Timestamp::from_seconds(seconds))
+}
+
+/// What a node does first.
+async fn learn(agent: &TestAgent) {
+    agent.time.load().await;
+    agent.client.learn_time().await;
 }
 
 /// When the API server's certificate is valid in these tests.
@@ -132,14 +135,12 @@ fn valid() -> Lifetime {
     validity(START.seconds() - 86_400, START.seconds() + 365 * 86_400)
 }
 
-/// The condition `TimeSynced` as the status has it.
+/// The condition `TimeSynced`.
 fn synced(agent: &TestAgent) -> (Truth, String, String) {
-    let mut found = None;
-    with_report(agent, &Node::default(), false, &mut |report| {
-        let condition = report.conditions.iter().find(|one| one.kind == "TimeSynced");
-        found = condition.map(|one| (one.status, one.reason.into(), one.message.into()));
-    });
-    found.expect("the condition")
+    let mut words = String::new();
+    let condition = agent.time.condition(&mut words).expect("every node has it");
+    assert_eq!(condition.kind, "TimeSynced");
+    (condition.status, condition.reason.into(), words)
 }
 
 /// Somebody with the key of a server's certificate that has expired.
@@ -162,8 +163,8 @@ fn node_believes_no_server_when_its_certificate_expired_before_the_floor() {
             time.sleep(Duration::from_millis(10)).await;
         };
         time.run(learn(&agent), stolen);
-        assert_eq!(agent.platform.time_source.get(), TimeSource::Unknown);
-        assert!(agent.now().seconds() >= floor);
+        assert_eq!(agent.machine.time_source.get(), TimeSource::Unknown);
+        assert!(agent.time.now().seconds() >= floor);
     }
 }
 
@@ -174,17 +175,17 @@ fn node_drops_the_floor_when_it_contradicts_a_verified_server() {
     store_floor(&agent, &TimeFloor(now + 86_400).to_record());
     agent.network.validity.set(valid());
     let (_, _end) = time.alone(join(learn(&agent), answer(&agent, &date(now)))).1;
-    assert_eq!(agent.now().seconds(), now);
-    let lines = agent.platform.lines.borrow();
+    assert_eq!(agent.time.now().seconds(), now);
+    let lines = agent.machine.lines.borrow();
     assert!(
         lines[0].starts_with("Warn time floor 2026-11-23T12:00:00Z dropped"),
         "{lines:?}"
     );
     // It is replaced once an authenticated connection confirms the time.
-    time.run(keep(&agent), time.sleep(Duration::from_secs(61)));
+    time.run(agent.time.keep(), time.sleep(Duration::from_secs(61)));
     assert_eq!(stored_floor(&agent), Some(now + 86_400));
-    agent.answered_at(&head(now + 61), valid(), Duration::ZERO);
-    time.run(keep(&agent), time.sleep(Duration::from_secs(61)));
+    agent.time.answered(at(now + 61), valid(), Duration::ZERO);
+    time.run(agent.time.keep(), time.sleep(Duration::from_secs(61)));
     assert_eq!(stored_floor(&agent), Some(now));
 }
 
@@ -195,7 +196,7 @@ fn build_is_a_floor_when_the_server_is_before_it() {
     let (_, _end) = time
         .alone(join(learn(&agent), answer(&agent, &date(built - 86_400))))
         .1;
-    assert_eq!(agent.now().seconds(), built);
+    assert_eq!(agent.time.now().seconds(), built);
 }
 
 #[test]
@@ -210,11 +211,11 @@ fn node_stores_the_time_only_when_a_verified_server_confirmed_it() {
         let (agent, time) = agent_of(source);
         // Ten years, by the time server.
         let told = Timestamp::from_seconds(START.seconds() + 3650 * day);
-        agent.platform.told.set((told, time.now()));
+        agent.machine.told.set((told, time.now()));
         if let Some(validity) = validity {
-            agent.answered_at(&head(START.seconds()), validity, Duration::ZERO);
+            agent.time.answered(at(START.seconds()), validity, Duration::ZERO);
         }
-        time.run(keep(&agent), time.sleep(Duration::from_secs(7300)));
+        time.run(agent.time.keep(), time.sleep(Duration::from_secs(7300)));
         assert_eq!(stored_floor(&agent), expected, "{source:?}, {validity:?}");
     }
 }
@@ -224,10 +225,12 @@ fn floor_stays_below_the_end_when_a_certificate_expires_on_an_open_connection() 
     let (agent, time) = agent_of(TimeSource::ApiServer);
     let end = START.seconds() + 60;
     for seconds in 0..600 {
-        agent.answered_at(&head(START.seconds() + seconds), validity(0, end), Duration::ZERO);
+        agent
+            .time
+            .answered(at(START.seconds() + seconds), validity(0, end), Duration::ZERO);
         time.alone(time.sleep(Duration::from_secs(1)));
     }
-    time.run(keep(&agent), time.sleep(Duration::from_secs(61)));
+    time.run(agent.time.keep(), time.sleep(Duration::from_secs(61)));
     assert_eq!(stored_floor(&agent), Some(end - 300));
 }
 
@@ -245,8 +248,8 @@ fn clock_follows_the_server_when_they_differ() {
         (3650 * day, true),
     ] {
         let (agent, _time) = hinted(ahead);
-        agent.answered_at(&head(START.seconds()), valid(), Duration::ZERO);
-        let off = agent.now().micros().abs_diff(START.micros());
+        agent.time.answered(at(START.seconds()), valid(), Duration::ZERO);
+        let off = agent.time.now().micros().abs_diff(START.micros());
         assert_eq!(
             off,
             if stepped {
@@ -260,14 +263,14 @@ fn clock_follows_the_server_when_they_differ() {
             true => TimeSource::ApiServer,
             false => TimeSource::Synchronized,
         };
-        assert_eq!(agent.platform.time_source.get(), source, "{ahead} s");
+        assert_eq!(agent.machine.time_source.get(), source, "{ahead} s");
         let warned = agent
-            .platform
+            .machine
             .lines
             .borrow()
             .iter()
             .any(|line| line.starts_with("Warn"));
-        assert_eq!(warned, ahead.abs() > 300, "{ahead} s: {:?}", agent.platform.lines);
+        assert_eq!(warned, ahead.abs() > 300, "{ahead} s: {:?}", agent.machine.lines);
     }
 }
 
@@ -276,15 +279,17 @@ fn clock_follows_the_server_when_they_differ() {
 fn node_writes_nothing_ahead_of_a_server_that_it_does_not_believe() {
     let (agent, time) = hinted(0);
     let behind = START.seconds() - 3 * 86_400;
-    agent.answered_at(&head(behind), valid(), Duration::ZERO);
-    assert_eq!(agent.now().seconds(), behind);
-    assert_eq!(agent.platform.now(), Some(UnixMicros(START.micros())));
+    agent.time.answered(at(behind), valid(), Duration::ZERO);
+    assert_eq!(agent.time.now().seconds(), behind);
+    assert_eq!(agent.machine.now(), Some(UnixMicros(START.micros())));
     assert_eq!(synced(&agent).0, Truth::False);
     time.alone(time.sleep(Duration::from_secs(10)));
-    agent.answered_at(&head(behind + 10), valid(), Duration::ZERO);
-    assert_eq!(agent.now().seconds(), behind + 10);
-    agent.answered_at(&head(START.seconds() + 10), valid(), Duration::ZERO);
-    assert_eq!(agent.now().seconds(), START.seconds() + 10);
+    agent.time.answered(at(behind + 10), valid(), Duration::ZERO);
+    assert_eq!(agent.time.now().seconds(), behind + 10);
+    agent
+        .time
+        .answered(at(START.seconds() + 10), valid(), Duration::ZERO);
+    assert_eq!(agent.time.now().seconds(), START.seconds() + 10);
     assert_eq!(synced(&agent).0, Truth::True);
 }
 
@@ -295,13 +300,14 @@ fn node_asks_without_dates_when_tls_fails_under_a_hint() {
     agent.network.validity.set(valid());
     agent.network.dial_error.set(Some(DialError::Tls));
     let now = START.seconds();
-    let (confirmed, (asked, _end)) = time.alone(join(confirm(&agent), answer(&agent, &date(now))));
+    let (confirmed, (asked, _end)) =
+        time.alone(join(agent.client.confirm_time(), answer(&agent, &date(now))));
     assert_eq!(confirmed, Ok(()));
     assert!(!asked.contains("Authorization"), "{asked}");
-    assert_eq!(agent.now().seconds(), now);
+    assert_eq!(agent.time.now().seconds(), now);
     // Nothing is asked again until TLS fails again.
-    assert_eq!(time.alone(confirm(&agent)), Ok(()));
-    assert!(time.alone(agent.dial()).is_err());
+    assert_eq!(time.alone(agent.client.confirm_time()), Ok(()));
+    assert!(time.alone(agent.client.dial()).is_err());
     assert!(!agent.time.is_settled());
 }
 
@@ -324,9 +330,12 @@ fn no_timestamp_is_sent_before_the_server_confirmed_the_time() {
 fn sent_under_hint(days: i64) -> String {
     let (agent, time) = hinted(days * 86_400);
     agent.network.validity.set(valid());
-    let node = async { join(crate::register::register(&agent), crate::events::run(&agent)).await };
+    let node = async {
+        let (identity, sender) = (agent.identity(), agent.sender());
+        join(agent.status(&identity, &[]).run(), sender.run()).await
+    };
     let written = async {
-        agent.node_event(
+        agent.events.node(
             picolet_kube::event::Severity::Normal,
             "Starting",
             format_args!("."),
@@ -365,11 +374,11 @@ fn sent_under_hint(days: i64) -> String {
 #[test]
 fn time_synced_is_false_when_a_date_is_not_believed() {
     let (agent, time) = hinted(0);
-    agent.answered_at(&head(START.seconds()), valid(), Duration::ZERO);
+    agent.time.answered(at(START.seconds()), valid(), Duration::ZERO);
     assert_eq!(synced(&agent).0, Truth::True);
     time.alone(time.sleep(Duration::from_secs(10)));
     for wrong in [valid().not_before - 1, valid().not_after + 1] {
-        agent.answered_at(&head(wrong), valid(), Duration::ZERO);
+        agent.time.answered(at(wrong), valid(), Duration::ZERO);
         let (truth, reason, message) = synced(&agent);
         assert_eq!((truth, &*reason), (Truth::False, "ClockUnconfirmed"));
         assert_eq!(
@@ -377,7 +386,9 @@ fn time_synced_is_false_when_a_date_is_not_believed() {
             "last confirmed by the API server at 2026-11-22T12:00:00Z"
         );
     }
-    agent.answered_at(&head(START.seconds() + 10), valid(), Duration::ZERO);
+    agent
+        .time
+        .answered(at(START.seconds() + 10), valid(), Duration::ZERO);
     assert_eq!(synced(&agent).0, Truth::True);
 }
 
@@ -386,29 +397,37 @@ fn time_synced_is_false_when_a_date_is_not_believed() {
 fn node_believes_no_server_when_its_certificate_expired_while_the_node_was_up() {
     let day = 86_400;
     let (agent, time) = hinted(0);
-    agent.answered_at(&head(START.seconds()), valid(), Duration::ZERO);
+    agent.time.answered(at(START.seconds()), valid(), Duration::ZERO);
     time.alone(time.sleep(Duration::from_secs(14 * day)));
-    let now = agent.now();
+    let now = agent.time.now();
     let end = START.seconds() + 7 * day;
     agent.network.validity.set(validity(0, end));
-    let (asked, (_, _end)) = time.alone(join(ask(&agent), answer(&agent, &date(end - 60))));
-    assert!(matches!(asked, Err(ApiError::Dates(_))), "{asked:?}");
-    assert_eq!(agent.now(), now);
+    let (asked, (_, _end)) = time.alone(join(agent.client.ask_time(), answer(&agent, &date(end - 60))));
+    assert!(matches!(asked, Err(ApiError::Date(_))), "{asked:?}");
+    assert_eq!(agent.time.now(), now);
     // The true one's may end a moment later.
     agent.network.validity.set(validity(0, now.seconds()));
-    let (asked, (_, _end)) = time.alone(join(ask(&agent), answer(&agent, &date(now.seconds()))));
+    let (asked, (_, _end)) = time.alone(join(
+        agent.client.ask_time(),
+        answer(&agent, &date(now.seconds())),
+    ));
     assert_eq!(asked, Ok(()));
 }
 
 #[test]
 fn timestamps_follow_the_clock_when_it_is_set_without_dates() {
     let (agent, time) = hinted(0);
-    agent.answered_at(&head(START.seconds()), valid(), Duration::ZERO);
-    agent.answered_at(&head(valid().not_before - 86_400), valid(), Duration::ZERO);
+    agent.time.answered(at(START.seconds()), valid(), Duration::ZERO);
+    agent
+        .time
+        .answered(at(valid().not_before - 86_400), valid(), Duration::ZERO);
     agent.network.validity.set(valid());
-    let (asked, (_, _end)) = time.alone(join(ask(&agent), answer(&agent, &date(START.seconds() + 600))));
+    let (asked, (_, _end)) = time.alone(join(
+        agent.client.ask_time(),
+        answer(&agent, &date(START.seconds() + 600)),
+    ));
     assert_eq!(asked, Ok(()));
-    assert_eq!(agent.now().seconds(), START.seconds() + 600);
+    assert_eq!(agent.time.now().seconds(), START.seconds() + 600);
 }
 
 #[test]
@@ -424,35 +443,24 @@ fn time_synced_ages_when_nothing_confirms_it() {
 
     let (agent, time) = hinted(0);
     time.alone(time.sleep(Duration::from_secs(10)));
-    agent.answered_at(&head(START.seconds() + 10), valid(), Duration::ZERO);
+    agent
+        .time
+        .answered(at(START.seconds() + 10), valid(), Duration::ZERO);
     assert_eq!((synced(&agent).0, &*synced(&agent).1), (Truth::True, "ClockSet"));
     time.alone(time.sleep(CONFIRMATION));
     assert_eq!(synced(&agent).0, Truth::True);
     time.alone(time.sleep(Duration::from_secs(1)));
     // Answers without a date, or with one that is not believed, confirm nothing.
-    agent.answered_at(&ResponseHead::default(), valid(), Duration::ZERO);
-    agent.answered_at(&head(1), valid(), Duration::ZERO);
+    agent.time.answered(None, valid(), Duration::ZERO);
+    agent.time.answered(at(1), valid(), Duration::ZERO);
     let (truth, reason, message) = synced(&agent);
     assert_eq!((truth, &*reason), (Truth::False, "ClockUnconfirmed"));
     assert_eq!(
         message,
         "last confirmed by the API server at 2026-11-22T12:00:10Z"
     );
-    agent.answered_at(&head(START.seconds() + 86_411), valid(), Duration::ZERO);
+    agent
+        .time
+        .answered(at(START.seconds() + 86_411), valid(), Duration::ZERO);
     assert_eq!(synced(&agent).0, Truth::True);
-}
-
-#[test]
-fn transition_times_are_not_ahead_when_an_older_clock_was() {
-    let (agent, _) = agent(settings());
-    let mut node = Node::default();
-    let ahead = Timestamp::from_seconds(START.seconds() + 20 * 86_400);
-    node.conditions.push(picolet_kube::node::Condition {
-        kind: "TimeSynced".into(),
-        status: Truth::True,
-        last_transition: Some(ahead),
-    });
-    with_report(&agent, &node, false, &mut |report| {
-        assert!(report.conditions.iter().all(|one| one.last_transition == START));
-    });
 }

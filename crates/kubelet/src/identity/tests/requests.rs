@@ -35,8 +35,8 @@ fn signer(cluster: &Cluster<ClusterClock>) -> Rc<Signer> {
 /// A node that starts with what `agent` has stored.
 fn restarted(agent: TestAgent, time: &Time, token: Option<&str>) -> TestAgent {
     let again = crate::testing::agent_at(joining(token), time);
-    again.platform.records.swap(&agent.platform.records);
-    again.platform.broken.set(agent.platform.broken.get());
+    again.machine.records.swap(&agent.machine.records);
+    again.machine.broken.set(agent.machine.broken.get());
     again
 }
 
@@ -45,7 +45,7 @@ fn count(cluster: &Cluster<ClusterClock>) -> [usize; 2] {
 }
 
 fn log(agent: &TestAgent) -> String {
-    agent.platform.lines.borrow().join("\n")
+    agent.machine.lines.borrow().join("\n")
 }
 
 fn ends(agent: &TestAgent, purpose: Purpose) -> u64 {
@@ -67,7 +67,7 @@ fn give_name_to_another_machine(cluster: &Cluster<ClusterClock>) {
 
 /// Whether a record has a value.
 fn stores(agent: &TestAgent, record: Record) -> bool {
-    let records = agent.platform.records.borrow();
+    let records = agent.machine.records.borrow();
     records
         .get(&(record as u8))
         .is_some_and(|value| !value.is_empty())
@@ -228,7 +228,7 @@ fn certificates_are_renewed_once_a_minute_when_they_live_for_seconds() {
     run(&time, &agent, &cluster, true, async {
         let end = time.now() + Duration::from_secs(600);
         while time.now() < end {
-            signer.ends.set(agent.now().seconds() + 20);
+            signer.ends.set(agent.time.now().seconds() + 20);
             time.sleep(Duration::from_secs(1)).await;
         }
     });
@@ -356,7 +356,7 @@ fn certificate_stays_in_use_when_it_is_refused_for_a_moment() {
 fn certificate_comes_back_when_the_token_is_refused_too() {
     let (agent, time) = agent(joining(Some(TOKEN)));
     let cluster = cluster(&time);
-    agent.platform.broken.set(true);
+    agent.machine.broken.set(true);
     run(&time, &agent, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
         let before = ends(&agent, Purpose::Client);
@@ -476,7 +476,7 @@ fn kept_certificate_is_used_when_the_clock_is_set_right() {
     let again = restarted(first, &time, None);
     // The API server's own clock was wrong when the node asked for the time.
     let wrong = Timestamp::from_seconds(START.seconds() + 3650 * 86_400);
-    again.platform.told.set((wrong, time.now()));
+    again.machine.told.set((wrong, time.now()));
     // [`serve`] identified the connection by that clock; a real server goes by its own.
     let mut fault = Fault::new(FaultKind::Cut).on("create", "nodes");
     fault.times = Some(1);

@@ -315,7 +315,7 @@ fn a_rate_for_each_caller() {
 #[test]
 fn without_memory_only_health_is_told() {
     with_caller(async |agent, caller| {
-        agent.platform.heap.set(picolet_platform::HeapFigures {
+        agent.machine.heap.set(picolet_platform::HeapFigures {
             total: 131_072,
             used: 126_000,
             peak: 126_000,

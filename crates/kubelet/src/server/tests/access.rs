@@ -51,7 +51,10 @@ fn with_cluster<T>(
     settings.limits.requests_per_second = 1000;
     settings.limits.burst = 1000;
     let (agent, time) = agent(settings);
-    let node = join(super::super::run(&agent), answer_requests(&agent, &answers));
+    let node = join(
+        super::super::run(agent.served()),
+        answer_requests(&agent, &answers),
+    );
     time.run(node, test(&agent, &time, &asked))
 }
 
@@ -116,7 +119,7 @@ fn caller_is_unauthenticated_when_its_certificate_expires_on_an_open_connection(
     with_agent(
         |_| {},
         async |agent, time| {
-            let now = agent.platform.now().expect("the time");
+            let now = agent.machine.now().expect("the time");
             let mut credential = certificate();
             if let Credential::Certificate(subject) = &mut credential {
                 subject.not_after = now.seconds() + 40;
@@ -183,7 +186,10 @@ fn with_user<T>(
     settings.limits.requests_per_second = 1000;
     settings.limits.burst = 1000;
     let (agent, time) = agent(settings);
-    let node = join(super::super::run(&agent), answer_requests(&agent, &answers));
+    let node = join(
+        super::super::run(agent.served()),
+        answer_requests(&agent, &answers),
+    );
     time.run(node, test(&agent, &asked))
 }
 
@@ -247,7 +253,10 @@ fn token_of_four_kibibytes_is_accepted() {
         let mut settings = settings();
         settings.limits.head_bytes = head_bytes;
         let (agent, time) = agent(settings);
-        let node = join(super::super::run(&agent), answer_requests(&agent, &answers));
+        let node = join(
+            super::super::run(agent.served()),
+            answer_requests(&agent, &answers),
+        );
         let token = "t".repeat(4096);
         time.run(node, async {
             assert_eq!(get(&agent, Credential::None, &token, "/metrics").await.code, 200);
@@ -356,7 +365,10 @@ fn a_review_waits_for_nobody() {
     let mut settings = settings();
     settings.limits.request_timeout = Duration::from_secs(5);
     let (agent, time) = agent(settings);
-    let node = join(super::super::run(&agent), answer_requests(&agent, &answers));
+    let node = join(
+        super::super::run(agent.served()),
+        answer_requests(&agent, &answers),
+    );
     let slow = async {
         let mut node = picolet_kube::node::Node::default();
         let request = Request {
@@ -364,7 +376,7 @@ fn a_review_waits_for_nobody() {
             verb: Verb::Create,
             body: "{}",
         };
-        let answer = agent.get(&request, &mut node).await;
+        let answer = agent.client.get(&request, &mut node).await;
         assert!(answer.is_err(), "nobody answers this");
     };
     let test = async {

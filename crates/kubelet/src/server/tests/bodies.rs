@@ -16,7 +16,7 @@ async fn live(agent: &TestAgent, time: &Time) {
         ("led", "on"),
     ]);
     let uptime = time.now();
-    agent.metrics.heartbeat(uptime, agent.now());
+    agent.health.heard(uptime, agent.time.now());
     agent.metrics.lease_latency.record(Duration::from_millis(12));
     agent.metrics.api_latency.record(Duration::from_millis(999));
     agent.metrics.api_latency.record(Duration::from_secs(9));
@@ -76,7 +76,7 @@ fn every_path() {
 fn a_node_that_knows_little_says_null() {
     with_caller(async |agent, caller| {
         agent.network.rssi_dbm.set(None);
-        agent.platform.temperature.set(None);
+        agent.machine.temperature.set(None);
         let status = caller.get("/pico/status").await.body;
         assert_eq!(
             status,
@@ -101,7 +101,7 @@ fn temperatures_have_one_digit() {
             (-40, "0.0"),
             (-12_351, "-12.4"),
         ] {
-            agent.platform.temperature.set(Some(millis));
+            agent.machine.temperature.set(Some(millis));
             let status = caller.get("/pico/status").await.body;
             assert!(
                 status.contains(&format!("\"temperature_celsius\":{want},")),
@@ -124,7 +124,7 @@ fn readiness() {
                 "{}",
                 never.body
             );
-            agent.metrics.heartbeat(time.now(), agent.now());
+            agent.health.heard(time.now(), agent.time.now());
             assert_eq!(caller.get("/readyz").await.body, "ok");
             agent.network.address.set(None);
             assert_eq!(caller.get("/readyz").await.code, 503);
@@ -198,7 +198,7 @@ fn a_container_that_is_not_here() {
 #[test]
 fn commands() {
     with_caller(async |agent, caller| {
-        let pins = &agent.platform.pins;
+        let pins = &agent.machine.pins;
         for (body, code, answer) in [
             (
                 r#"{"command":"blink_led","params":{"times":5,"delay_ms":100}}"#,
@@ -321,8 +321,8 @@ fn commands() {
                 hertz: 1000
             }
         );
-        assert_eq!(agent.platform.reboots.get(), 0);
-        assert!(agent.platform.records.borrow().is_empty(), "nothing is forgotten");
+        assert_eq!(agent.machine.reboots.get(), 0);
+        assert!(agent.machine.records.borrow().is_empty(), "nothing is forgotten");
     });
 }
 
@@ -347,7 +347,7 @@ fn what_a_config_map_holds_is_not_commanded() {
             let reply = caller.ask("POST", "/pico/command", body).await;
             assert_eq!(reply.body, format!(r#"{{"error":"{error}","code":409}}"#));
         }
-        assert!(agent.platform.pins.borrow().is_empty());
+        assert!(agent.machine.pins.borrow().is_empty());
         let identify = caller
             .ask("POST", "/pico/command", r#"{"command":"identify"}"#)
             .await;
@@ -365,9 +365,9 @@ fn a_reboot_is_answered_first() {
                 .ask("POST", "/pico/command", r#"{"command":"reboot"}"#)
                 .await;
             assert_eq!(reply.body, r#"{"status":"ok"}"#);
-            assert_eq!(agent.platform.reboots.get(), 0);
+            assert_eq!(agent.machine.reboots.get(), 0);
             time.sleep(Duration::from_secs(1)).await;
-            assert_eq!(agent.platform.reboots.get(), 1);
+            assert_eq!(agent.machine.reboots.get(), 1);
         },
     );
 }
@@ -382,21 +382,21 @@ fn who_it_is_is_forgotten_at_the_next_start() {
                 r#"{{"command":"forget","params":{{"node":"{}"}}}}"#,
                 agent.settings.node_name
             );
-            agent.platform.broken.set(true);
+            agent.machine.broken.set(true);
             let reply = caller.ask("POST", "/pico/command", &body).await;
             assert_eq!(
                 reply.body,
                 r#"{"error":"the device's storage cannot be written","code":500}"#
             );
             time.sleep(Duration::from_secs(1)).await;
-            assert_eq!(agent.platform.reboots.get(), 0);
-            agent.platform.broken.set(false);
+            assert_eq!(agent.machine.reboots.get(), 0);
+            agent.machine.broken.set(false);
             let reply = caller.ask("POST", "/pico/command", &body).await;
             assert_eq!(reply.body, r#"{"status":"ok"}"#);
             let asked = |records: &BTreeMap<u8, Vec<u8>>| records.contains_key(&(Record::Forget as u8));
-            assert!(asked(&agent.platform.records.borrow()));
+            assert!(asked(&agent.machine.records.borrow()));
             time.sleep(Duration::from_secs(1)).await;
-            assert_eq!(agent.platform.reboots.get(), 1);
+            assert_eq!(agent.machine.reboots.get(), 1);
         },
     );
 }
@@ -597,8 +597,8 @@ fn the_processor_is_never_idle_to_the_last_digit() {
     with_agent(
         |_| {},
         async |agent, time| {
-            agent.platform.cpu_micros.set(0);
-            agent.platform.heap.set(picolet_platform::HeapFigures {
+            agent.machine.cpu_micros.set(0);
+            agent.machine.heap.set(picolet_platform::HeapFigures {
                 total: 270_336,
                 used: 0,
                 peak: 0,
@@ -613,7 +613,7 @@ fn the_processor_is_never_idle_to_the_last_digit() {
                 body.contains("node_memory_working_set_bytes 1 1795348800000\n"),
                 "{body}"
             );
-            agent.platform.cpu_micros.set(250_000);
+            agent.machine.cpu_micros.set(250_000);
             time.sleep(Duration::from_secs(1)).await;
             assert!(
                 caller
@@ -622,7 +622,7 @@ fn the_processor_is_never_idle_to_the_last_digit() {
                     .body
                     .contains(r#""usageNanoCores":250000000,"#)
             );
-            agent.platform.cpu_micros.set(350_000);
+            agent.machine.cpu_micros.set(350_000);
             time.sleep(Duration::from_secs(10)).await;
             assert!(
                 caller

@@ -16,15 +16,15 @@ fn with_lines<T>(test: impl AsyncFnOnce(&TestAgent, &Time) -> T) -> T {
     with_agent(
         |settings| settings.limits.connections = 2,
         async |agent, time| {
-            agent.stand_for();
+            agent.pods().stand_for();
             for n in 0..10 {
-                agent.platform.log(Level::Info, format_args!("line {n}"));
+                agent.machine.log(Level::Info, format_args!("line {n}"));
                 time.sleep(Duration::from_secs(1)).await;
             }
-            agent.platform.kept.set((0, 3));
+            agent.machine.kept.set((0, 3));
             // The run before had its last line after an hour.
             let millis = [3_597_000, 3_598_000, 3_600_000];
-            agent.platform.line_millis.borrow_mut()[..3].copy_from_slice(&millis);
+            agent.machine.line_millis.borrow_mut()[..3].copy_from_slice(&millis);
             test(agent, time).await
         },
     )
@@ -66,7 +66,7 @@ fn which_lines_are_asked_for() {
         assert_eq!(body, "2026-11-22T12:00:00.000000Z Info line 2\n");
         let (_, body) = ask("previous=true&timestamps=true&limitBytes=27").await;
         assert_eq!(body, "2026-11-22T11:59:57.000000Z");
-        agent.platform.kept.set((5, 3));
+        agent.machine.kept.set((5, 3));
         assert_eq!(
             ask("previous=true").await,
             (
@@ -111,14 +111,14 @@ fn who_follows_sees_what_comes_and_hears_of_what_was_missed() {
                 .await
                 .contains("Transfer-Encoding: chunked")
         );
-        agent.platform.log(Level::Warn, format_args!("news"));
+        agent.machine.log(Level::Warn, format_args!("news"));
         assert_eq!(until("news").await, "a\r\nWarn news\n\r\n");
         // Lines that are written and gone before the reader comes around.
         for n in 0..100 {
-            agent.platform.log(Level::Info, format_args!("burst {n}"));
+            agent.machine.log(Level::Info, format_args!("burst {n}"));
         }
-        let end = u32::try_from(agent.platform.lines.borrow().len()).expect("few");
-        agent.platform.kept.set((end - 2, 0));
+        let end = u32::try_from(agent.machine.lines.borrow().len()).expect("few");
+        agent.machine.kept.set((end - 2, 0));
         let seen = until("burst 99").await;
         assert!(
             seen.contains("(98 bytes of the log were lost)\nInfo burst 98\n"),
@@ -146,12 +146,12 @@ fn a_reader_who_does_not_read_is_left_and_holds_nobody_up() {
         let mut deaf = Caller::new(agent, certificate());
         let request = format!("GET {PATH}?follow=true HTTP/1.1\r\nHost: node\r\n\r\n");
         deaf.send(&request).await;
-        let began = agent.platform.uptime();
+        let began = agent.machine.uptime();
         // Enough to fill whatever is between the two.
         let write = async {
             for n in 0..600 {
                 agent
-                    .platform
+                    .machine
                     .log(Level::Info, format_args!("{n} {}", "x".repeat(150)));
                 time.sleep(Duration::from_millis(100)).await;
             }
@@ -164,14 +164,14 @@ fn a_reader_who_does_not_read_is_left_and_holds_nobody_up() {
             }
         };
         join(write, serve).await;
-        assert!(agent.platform.uptime().saturating_sub(began) < Duration::from_secs(70));
+        assert!(agent.machine.uptime().saturating_sub(began) < Duration::from_secs(70));
         // It was left at last: what it still reads ends.
         let drained = async { while deaf.more().await > 0 {} };
         assert!(matches!(
             select(drained, time.sleep(Duration::from_secs(60))).await,
             Either::First(())
         ));
-        let lines: Vec<String> = agent.platform.lines.borrow().clone();
+        let lines: Vec<String> = agent.machine.lines.borrow().clone();
         assert!(lines.iter().any(|line| line.contains("endpoint=/containerLogs")));
     });
 }

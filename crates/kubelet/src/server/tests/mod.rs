@@ -139,7 +139,7 @@ fn with_agent<T>(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(&Tes
     settings.limits.burst = 1000;
     change(&mut settings);
     let (agent, time) = agent(settings);
-    let node = join(super::run(&agent), answer_requests(&agent, &trusting));
+    let node = join(super::run(agent.served()), answer_requests(&agent, &trusting));
     time.run(node, test(&agent, &time))
 }
 
@@ -153,16 +153,16 @@ fn with_caller<T>(test: impl AsyncFnOnce(&TestAgent, &mut Caller) -> T) -> T {
 
 /// The lines of the log.
 fn log(agent: &TestAgent) -> Vec<String> {
-    agent.platform.lines.borrow().clone()
+    agent.machine.lines.borrow().clone()
 }
 
 #[test]
 fn the_futures_are_small() {
     let (agent, _) = agent(settings());
-    let server = super::Server::new(&agent);
+    let server = super::Server::new(agent.served());
     let slot = &server.slots[0];
     let worker = core::mem::size_of_val(&server.work(slot));
-    let all = core::mem::size_of_val(&super::run(&agent));
+    let all = core::mem::size_of_val(&super::run(agent.served()));
     std::println!("a worker: {worker} bytes, the server beside them: {all} bytes");
     // On a 64-bit host; pointers and lengths are half of that on a board.
     assert!(
