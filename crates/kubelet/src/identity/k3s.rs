@@ -4,9 +4,9 @@
 //! before it is told, and outlives every certificate. Whoever loses it loses the name, until the Node is deleted.
 
 use super::IdentityController;
-use super::report::Failure;
+use super::failure::Failure;
 use super::request::{Pending, decoded};
-use crate::client::{ApiError, Reader};
+use crate::client::Reader;
 use crate::host::Host;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -89,26 +89,6 @@ impl Reader for FirstCertificate {
     fn feed(&mut self, piece: &[u8]) -> bool {
         self.push(piece);
         true
-    }
-}
-
-/// What can be done about a refusal. A certificate that k3s refuses is told to nobody: the token is next.
-pub(super) fn remedy(error: &ApiError) -> &'static str {
-    let ApiError::Status(status) = error else {
-        return "";
-    };
-    match status.code {
-        401 => {
-            ": the token is wrong or has expired; take that of /var/lib/rancher/k3s/server/node-token, or what k3s token create prints"
-        }
-        // "unable to verify password for node NAME: hash does not match"; older ones: "unable to verify hash for node 'NAME'".
-        403 if status.message.as_bytes().windows(4).any(|word| word == b"hash") => {
-            ": another machine has this name, or this one has lost its password: take another --node-name, or kubectl delete node, after which k3s forgets the password"
-        }
-        403 => ": this token lets no node join; take that of /var/lib/rancher/k3s/server/node-token",
-        404 => ": this server is no k3s; join with a bootstrap token (kubeadm token create)",
-        429 | 503 => ": k3s starts, or has much to do; this is tried again",
-        _ => "",
     }
 }
 

@@ -7,6 +7,7 @@
 //! Here is what is kept valid and when; [`request`] obtains one certificate, [`renewal`] decides, [`report`] has the words.
 //! No key is ever seen but inside the records that are kept for the next start.
 
+mod failure;
 mod k3s;
 mod renewal;
 mod report;
@@ -24,10 +25,10 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use embassy_futures::join::join;
 use embassy_futures::select::select;
+use failure::Failure;
 use picolet_kube::Timestamp;
 use picolet_platform::{Clock, Duration, Entropy, Identities, Network, Platform, Purpose};
 use renewal::{Need, Situation, need, renewal};
-use report::Failure;
 use request::Pending;
 use zeroize::Zeroizing;
 

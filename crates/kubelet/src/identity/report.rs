@@ -1,97 +1,13 @@
 //! What a person is told about certificates: the log, and the condition `CertificatesValid`.
 
-use super::{IdentityController, k3s};
-use crate::client::ApiError;
+use super::IdentityController;
+use super::failure::Failure;
 use crate::host::Host;
 use crate::node::{Condition, Reporter};
-use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 use picolet_kube::Timestamp;
-use picolet_platform::{Identities, IdentityError, Level, Log, Network, Purpose, RecordError};
-
-/// Why there is no certificate.
-pub(super) enum Failure {
-    Api(ApiError),
-    Identity(IdentityError),
-    Denied(Box<str>),
-    Failed(Box<str>),
-    /// The password for k3s was not kept.
-    Password(RecordError),
-    /// What came is no base64, or is missing.
-    Answer,
-    /// The API server does not have the request.
-    Gone,
-    /// What was requested is for an address that the node no longer has.
-    Outdated,
-    /// It is neither approved and signed nor denied.
-    Undecided,
-    /// Nobody can ask for a certificate.
-    NoToken,
-}
-
-impl Failure {
-    /// Whether nothing can come of the request any more, so that the next one is a new one.
-    pub(super) fn ends_request(&self) -> bool {
-        self.is_refusal() || matches!(self, Self::Outdated)
-    }
-
-    /// Whether the same is likely to come of a new request, until somebody changes something.
-    pub(super) fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Denied(_) | Self::Failed(_) | Self::Answer | Self::Identity(_)
-        )
-    }
-
-    fn write(&self, purpose: Purpose, on_k3s: bool, out: &mut String) {
-        let remedy = match (self, purpose) {
-            (Self::Api(error), _) if on_k3s => k3s::remedy(error),
-            (Self::Api(error), Purpose::Client) if error.code() == 401 => {
-                ": the bootstrap token is wrong or has expired; make a new one (kubeadm token create) and give it to the node (--token)"
-            }
-            (Self::Api(error), _) if error.code() == 403 => {
-                ": apply deploy/bootstrap.yaml, which lets its group ask for certificates"
-            }
-            (Self::Denied(_), _) => ": another is asked for later",
-            _ => "",
-        };
-        let _ = fmt::write(
-            out,
-            format_args!("no {} certificate: {self}{remedy}", purpose.as_str()),
-        );
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Api(error) => error.fmt(f),
-            Self::Identity(error) => error.fmt(f),
-            Self::Denied(why) => write!(f, "the request was denied: {why}"),
-            Self::Failed(why) => write!(f, "the request was approved, and could not be signed: {why}"),
-            Self::Password(error) => write!(f, "the node's password for k3s is not kept: {error}"),
-            Self::Answer => f.write_str("the signer's answer is no certificate"),
-            // Not reported.
-            Self::Gone | Self::Outdated | Self::Undecided => Ok(()),
-            Self::NoToken => f.write_str(
-                "there is none that is valid and accepted, and no token to ask for one: give the node one (--token)",
-            ),
-        }
-    }
-}
-
-impl From<ApiError> for Failure {
-    fn from(error: ApiError) -> Self {
-        Self::Api(error)
-    }
-}
-
-impl From<IdentityError> for Failure {
-    fn from(error: IdentityError) -> Self {
-        Self::Identity(error)
-    }
-}
+use picolet_platform::{Identities, Level, Log, Network, Purpose};
 
 impl<H: Host> IdentityController<'_, H> {
     /// Reports what a request waits for. What is renewed in good time is not worth a line.

@@ -5,7 +5,7 @@
 //! one write for each request, and one for the certificate that comes of it.
 
 use super::IdentityController;
-use super::report::Failure;
+use super::failure::Failure;
 use crate::backoff::Backoff;
 use crate::host::Host;
 use alloc::boxed::Box;

@@ -4,7 +4,7 @@
 //! `pkg/kubelet/kubelet_pods.go`): `kubectl` shows them to a person as they are.
 
 use crate::server::kubelet::query_value;
-use crate::server::logs::Options;
+use crate::server::log_reader::Options;
 use crate::server::response::{Answer, Quoted};
 use crate::server::routes::Route;
 use picolet_kube::pod::Pod;

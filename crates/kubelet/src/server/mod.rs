@@ -11,6 +11,7 @@ mod auth;
 mod containers;
 pub mod http;
 mod kubelet;
+mod log_reader;
 mod logs;
 mod metrics;
 pub mod pico;

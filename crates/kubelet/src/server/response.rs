@@ -3,7 +3,7 @@
 //! What is short goes out in one write with its length. What may be long is made while it is sent, in pieces of about
 //! a kilobyte, so that a long list costs no more memory than a short one.
 
-use crate::server::logs::Reader;
+use crate::server::log_reader::Reader;
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::{self, Display, Write as _};
