@@ -6,6 +6,7 @@
 mod air;
 mod backplane;
 mod bus;
+mod credentials;
 mod cyw43439;
 mod event;
 mod failure;

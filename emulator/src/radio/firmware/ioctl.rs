@@ -4,7 +4,7 @@ use super::variables::Clm;
 use super::{Answer, Firmware, error, variable, word_at};
 use crate::Time;
 use crate::radio::air::Air;
-use crate::radio::station::Psk;
+use crate::radio::credentials::Psk;
 
 pub(super) const GET_MAGIC: u32 = 0;
 pub(super) const GET_VERSION: u32 = 1;
