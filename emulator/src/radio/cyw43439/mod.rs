@@ -5,18 +5,19 @@
 //! modelled. The model was derived from the drivers that it is tested with, and a misunderstanding that it shares with
 //! them stays invisible.
 
+mod transfer;
+
 use std::any::Any;
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::time::Duration;
 
 use super::air::{self, Air};
 use super::backplane::Backplane;
-use super::bus::{Inputs, Registers, interrupt};
+use super::bus::{Inputs, Registers};
 use super::event::Event;
 use super::failure::{Failure, FailureMode, Failures};
 use super::firmware::{Firmware, PowerSave};
-use super::gspi::{Command, Function, Request, Wire};
+use super::gspi::{Request, Wire};
 use super::sdpcm::{BUFFERS, Body, Channel, Control, Endpoint, Packet};
 use super::{Radio, Status};
 use crate::Time;
@@ -240,102 +241,6 @@ impl Cyw43439 {
         self.powered_at.is_some_and(|since| self.now >= since + POWER_UP)
     }
 
-    fn read(&mut self, command: Command) {
-        let mut data = vec![0; command.length];
-        match command.function {
-            // Until its own reset is over the chip drives nothing but zeros.
-            _ if !self.is_awake() => {}
-            Function::Bus => {
-                let inputs = self.inputs();
-                for (index, byte) in data.iter_mut().enumerate() {
-                    *byte = self.registers.read(command.address_of(index), inputs);
-                }
-            }
-            Function::Backplane => {
-                for (index, byte) in data.iter_mut().enumerate() {
-                    match self.backplane.read(command.address_of(index), self.now) {
-                        Ok(value) => *byte = value,
-                        Err(error) => {
-                            self.fail(error.to_string());
-                            break;
-                        }
-                    }
-                }
-            }
-            Function::Wlan => match self.packets.pop_front() {
-                Some(packet) => {
-                    let length = packet.len().min(data.len());
-                    data[..length].copy_from_slice(&packet[..length]);
-                }
-                None => self.registers.raise(interrupt::DATA_UNAVAILABLE),
-            },
-            Function::Bluetooth => {
-                self.fail("Bluetooth (function 3 of the radio's bus) is not modelled".into())
-            }
-        }
-        self.note_transfer(command, &data);
-        let format = self.registers.format();
-        let delay = self.registers.delay(command.function);
-        let status = self
-            .is_awake()
-            .then(|| self.registers.trailer(self.inputs()))
-            .flatten();
-        self.wire.answer(delay, &data, status, format);
-    }
-
-    fn write(&mut self, command: Command) {
-        let data = self.wire.written().to_vec();
-        // The answer still travels as the command did, even if the command changes that.
-        let format = self.registers.format();
-        self.note_transfer(command, &data);
-        if self.is_awake() {
-            match command.function {
-                Function::Bus => {
-                    for (index, byte) in data.iter().enumerate() {
-                        self.registers.write(command.address_of(index), *byte);
-                    }
-                }
-                Function::Backplane => self.write_backplane(command, &data),
-                Function::Wlan if self.failures.is_hung(self.now) => {}
-                Function::Wlan if self.inputs().ready => self.take(&data),
-                Function::Wlan => {
-                    self.registers.raise(interrupt::COMMAND_ERROR);
-                    self.note(|| "a frame came before the firmware ran".into());
-                }
-                Function::Bluetooth => {
-                    self.fail("Bluetooth (function 3 of the radio's bus) is not modelled".into())
-                }
-            }
-        }
-        let status = self
-            .is_awake()
-            .then(|| self.registers.trailer(self.inputs()))
-            .flatten();
-        self.wire.answer(0, &[], status, format);
-    }
-
-    fn write_backplane(&mut self, command: Command, data: &[u8]) {
-        let failed = self.backplane.upload_error().cloned();
-        let started = self.backplane.ready_at();
-        for (index, byte) in data.iter().enumerate() {
-            match self.backplane.write(command.address_of(index), *byte, self.now) {
-                Ok(false) => {}
-                Ok(true) => {
-                    self.packets.pop_front();
-                }
-                Err(error) => return self.fail(error.to_string()),
-            }
-        }
-        match self.backplane.upload_error() {
-            Some(error) if failed.as_ref() != Some(error) => self.fail(error.to_string()),
-            None if self.backplane.ready_at() != started && started.is_none() => {
-                let size = self.backplane.uploaded();
-                self.note(|| format!("a firmware of {size} bytes starts"));
-            }
-            _ => {}
-        }
-    }
-
     /// Takes a packet of the host.
     fn take(&mut self, data: &[u8]) {
         let packet = match Packet::parse(data) {
@@ -507,25 +412,6 @@ impl Cyw43439 {
         if self.packets.is_empty() && self.endpoint.owes_credit(self.busy_buffers()) {
             let packet = self.endpoint.credit_update(self.busy_buffers());
             self.packets.push_back(packet);
-        }
-    }
-
-    fn note_transfer(&mut self, command: Command, data: &[u8]) {
-        self.statistics.transfers += 1;
-        // Uploads are noise, and frames are told of by what is in them, which may be secret.
-        let in_window =
-            command.function == Function::Backplane && command.address < 0x8000 && command.length > 4;
-        if self.tracing && !in_window && command.function != Function::Wlan {
-            let mut line = format!(
-                "{} f{} {:05x}:",
-                if command.write { "write" } else { "read " },
-                command.function as u8,
-                command.address
-            );
-            for byte in data.iter().take(16) {
-                let _ = write!(line, " {byte:02x}");
-            }
-            self.note(|| line);
         }
     }
 }
