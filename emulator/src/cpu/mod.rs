@@ -4,18 +4,21 @@
 //! multiplier and the single-cycle I/O port that RP2040 has. A core never looks at a peripheral: everything outside of
 //! RAM, flash and its own system control space goes through [`crate::chip::Chip`].
 
+mod alu;
 pub(crate) mod code;
 mod debug;
 pub(crate) mod decode;
 mod exception;
 mod execute;
+mod load_store;
 mod protection;
 mod system;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use debug::DebugRegisters;
-pub(crate) use execute::{Exit, NoObserver, Observe, replicate};
+pub(crate) use execute::{Exit, NoObserver, Observe};
+pub(crate) use load_store::replicate;
 pub use protection::Access;
 
 use code::Region;
