@@ -10,35 +10,33 @@
 pub mod abuse;
 mod clock;
 mod ether;
+mod kubelet;
 mod radio;
 mod random;
 mod records;
+mod settings;
 mod wire;
 
 pub use clock::EmulatedClock;
 pub use ether::Echo;
 pub use wire::Socket;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use ether::Ether;
 use futures_channel::mpsc;
 use futures_executor::{LocalPool, LocalSpawner};
 use futures_util::StreamExt;
 use futures_util::task::LocalSpawnExt;
-use picolet_devcluster::host::{Dial, Kubelets, Pki, accept_tls, serve_tls};
-use picolet_devcluster::{CallKubelet, Cluster, Identity, KubeletAnswer, Options as ClusterOptions};
+use kubelet::Inward;
+use picolet_devcluster::host::{Kubelets, Pki, accept_tls, serve_tls};
+use picolet_devcluster::{Cluster, Identity, Options as ClusterOptions};
 use picolet_emulator::net::{Conditions, Local, Server};
 use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Security};
-use picolet_emulator::{Board, Config, Image, Stop, Time};
+use picolet_emulator::{Board, Config, Stop, Time};
 use picolet_platform::Clock;
-use picolet_store::layout::PICO_W;
-use picolet_store::settings::{Field, SLOT, Writer};
-use picolet_store::uf2;
-use picolet_tls::TlsStream;
 use serde_json::json;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::Duration;
@@ -279,70 +277,6 @@ impl Testbed {
     }
 }
 
-/// Settings, as a person would write them.
-impl Testbed {
-    /// Certificates, Wi-Fi and the API server for the node `name`, to be loaded over the firmware. `more` is put beside, or in the
-    /// place of the same fields.
-    ///
-    /// # Errors
-    /// When the name is none for a node.
-    pub fn settings(&self, name: &str, more: &[(Field, &[u8])]) -> Result<Image> {
-        let client = self.pki.node(name)?;
-        let serving = self.pki.node_serving(name, &[IpAddr::V4(BOARD)])?;
-        let own: [(Field, &[u8]); 5] = [
-            (Field::ClientCertificate, &client.certificate_der),
-            (Field::ClientKey, &client.key_der),
-            (Field::ServingCertificate, &serving.certificate_der),
-            (Field::ServingKey, &serving.key_der),
-            (Field::ClientAuthority, &self.pki.ca().certificate_der),
-        ];
-        self.settings_with(name, &own, more)
-    }
-
-    /// The same with [`TOKEN`] in place of the node's certificates.
-    ///
-    /// # Errors
-    /// When the name is none for a node.
-    pub fn joining_settings(&self, name: &str, more: &[(Field, &[u8])]) -> Result<Image> {
-        self.settings_with(name, &[(Field::BootstrapToken, TOKEN.as_bytes())], more)
-    }
-
-    /// The same with the token of k3s. The board does not look at its hash: whoever made the settings has.
-    ///
-    /// # Errors
-    /// When the name is none for a node.
-    pub fn k3s_settings(&self, name: &str, more: &[(Field, &[u8])]) -> Result<Image> {
-        let token = format!("K10{}::server:{K3S_SECRET}", "5a".repeat(32));
-        self.settings_with(name, &[(Field::BootstrapToken, token.as_bytes())], more)
-    }
-
-    fn settings_with(
-        &self,
-        name: &str,
-        credentials: &[(Field, &[u8])],
-        more: &[(Field, &[u8])],
-    ) -> Result<Image> {
-        let server = format!("https://{SERVER}:{SERVER_PORT}");
-        let mut block = [0; SLOT];
-        let mut writer = Writer::new(&mut block);
-        let own: [(Field, &[u8]); 5] = [
-            (Field::Ssid, SSID.as_bytes()),
-            (Field::Passphrase, PASSPHRASE.as_bytes()),
-            (Field::Server, server.as_bytes()),
-            (Field::CertificateAuthority, &self.pki.ca().certificate_der),
-            (Field::NodeName, name.as_bytes()),
-        ];
-        let replaced = |field: Field| more.iter().any(|(other, _)| *other == field);
-        let own = own.iter().filter(|(field, _)| !replaced(*field));
-        for (field, value) in own.chain(credentials).chain(more) {
-            writer.put(*field, value)?;
-        }
-        let blocks = uf2::settings(&PICO_W, writer.finish()?);
-        Image::parse(&blocks.flatten().collect::<Vec<u8>>()).context("settings")
-    }
-}
-
-/// Running.
 impl Testbed {
     /// Emulated time since the board got power.
     pub fn now(&self) -> Time {
@@ -518,60 +452,6 @@ impl Testbed {
         Ok(())
     }
 
-    /// Asks the node's kubelet API for `path`, as the API server would. Status and body.
-    ///
-    /// # Errors
-    /// When the board stops or does not answer.
-    pub fn get(&mut self, path: &str) -> Result<(u16, String)> {
-        let answer = self
-            .kubelets
-            .get(BOARD.to_string(), KUBELET_PORT, path.to_owned());
-        let read = async move {
-            let KubeletAnswer { status, mut body, .. } = answer.await?;
-            let mut text = Vec::new();
-            while let Some(piece) = body().await {
-                text.extend(piece);
-            }
-            Ok::<_, String>((status, String::from_utf8_lossy(&text).into_owned()))
-        };
-        self.block_on(Duration::from_secs(15), read)?
-            .map_err(|error| anyhow!("GET {path}: {error}"))
-    }
-
-    /// Opens a TCP connection to the node's kubelet API.
-    pub fn call(&self) -> impl Future<Output = io::Result<Socket>> + use<> {
-        let inward = self.inward.clone();
-        async move { inward.dial(&BOARD.to_string(), KUBELET_PORT).await }
-    }
-
-    /// The same with TLS, as the API server.
-    ///
-    /// # Errors
-    /// When its certificate cannot be used.
-    pub fn call_tls(&self) -> Result<impl Future<Output = io::Result<TlsStream<Socket>>> + use<>> {
-        let connector = self.pki.kubelet_connector(self.clock.for_tls())?;
-        let call = self.call();
-        Ok(async move {
-            let stream = connector.connect(&BOARD.to_string(), call.await?).await;
-            stream.map_err(io::Error::other)
-        })
-    }
-
-    /// Sends the node's kubelet API a request as the API server, and returns all that comes back until the connection ends,
-    /// or the board is silent for five seconds.
-    ///
-    /// # Errors
-    /// When the board stops, or nothing comes of it.
-    pub fn ask(&mut self, request: &str) -> Result<String> {
-        let (call, request, clock) = (self.call_tls()?, request.to_owned(), self.clock());
-        let ask = async move {
-            let mut stream = call.await?;
-            let patience = async || clock.sleep(PATIENCE.into()).await;
-            Ok(abuse::exchange(&mut stream, request.as_bytes(), patience).await)
-        };
-        self.block_on(Duration::from_secs(60), ask)?
-    }
-
     /// Has a task go on beside the cluster's until it is done or the testbed is dropped.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         spawn(&self.pool.spawner(), task);
@@ -580,51 +460,6 @@ impl Testbed {
     /// Emulated time, for tasks.
     pub fn clock(&self) -> EmulatedClock {
         self.clock.clone()
-    }
-
-    /// Has the API server shake hands with the node's kubelet API, and hang up; cycles that the board was awake for.
-    ///
-    /// # Errors
-    /// When nothing comes of it.
-    pub fn handshake_inward(&mut self) -> Result<u64> {
-        self.handshake_inward_and(|_| {})
-    }
-
-    /// As [`Self::handshake_inward`], with `meanwhile` done between two slices of time.
-    ///
-    /// # Errors
-    /// When nothing comes of it.
-    pub fn handshake_inward_and(&mut self, meanwhile: impl FnMut(&mut Self)) -> Result<u64> {
-        let connector = self.pki.kubelet_connector(self.clock.for_tls())?;
-        let inward = self.inward.clone();
-        let before = self.awake();
-        let shake = async move {
-            let socket = inward.dial(&BOARD.to_string(), KUBELET_PORT).await?;
-            connector
-                .connect(&BOARD.to_string(), socket)
-                .await
-                .map_err(io::Error::other)
-        };
-        let stream = self.block_on_and(Duration::from_secs(15), shake, meanwhile)??;
-        let cycles = self.awake() - before;
-        drop(stream);
-        Ok(cycles)
-    }
-
-    /// Opens a TCP connection to the node's kubelet API and lets it go; the returned cell has how long that took once it is
-    /// there.
-    pub fn dial_inward(&self) -> Rc<Cell<Option<Duration>>> {
-        let (inward, clock) = (self.inward.clone(), self.clock.clone());
-        let took = Rc::new(Cell::new(None));
-        let given = took.clone();
-        spawn(&self.pool.spawner(), async move {
-            let began = clock.uptime();
-            if let Ok(socket) = inward.dial(&BOARD.to_string(), KUBELET_PORT).await {
-                given.set(Some(clock.uptime().saturating_sub(began).into()));
-                drop(socket);
-            }
-        });
-        took
     }
 
     /// The requests for certificates of the node `name`, of one purpose: `client` or `serving`.
@@ -685,28 +520,5 @@ impl Server for Listener {
         // A cluster that is gone lets go of the other end, and the board sees a connection that is closed.
         let _ = self.accepted.unbounded_send(socket);
         Box::new(plug)
-    }
-}
-
-/// Connections to the board.
-#[derive(Clone, Debug)]
-struct Inward {
-    network: Local,
-    bell: Bell,
-}
-
-impl Dial for Inward {
-    type Stream = Socket;
-
-    async fn dial(&self, address: &str, port: u16) -> io::Result<Socket> {
-        let address = address
-            .parse()
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no IPv4 address"))?;
-        let (plug, socket) = wire(self.bell.clone());
-        self.network.connect(SocketAddrV4::new(address, port), plug);
-        match socket.connected().await {
-            Ok(()) => Ok(socket),
-            Err(_) => Err(io::ErrorKind::ConnectionRefused.into()),
-        }
     }
 }
