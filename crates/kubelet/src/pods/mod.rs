@@ -11,6 +11,7 @@
 mod admission;
 mod own;
 mod report;
+mod run;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -40,8 +41,8 @@ use picolet_kube::request::{Request, Resource, Selection, Verb};
 use picolet_platform::{Clock, Duration, Level, Log, Network, System};
 use picolet_runtime::{ContainerId, Runtime};
 use report::Owed;
+use run::Moment;
 use table::Site;
-use worker::Moment;
 
 /// The longest that pods are not looked at: the wall clock may have been set meanwhile, by which deadlines go.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);

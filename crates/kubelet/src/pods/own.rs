@@ -6,7 +6,8 @@
 //! is written to flash for it.
 
 use super::report::{Owed, Report, is_overridden};
-use super::worker::{Ended, Moment, Worker};
+use super::run::{Ended, Moment};
+use super::worker::Worker;
 use crate::client::ApiError;
 use crate::fingerprint;
 use alloc::boxed::Box;

@@ -3,7 +3,8 @@
 //! A status is sent when it changed and again until it was taken; a pod that is to be deleted is taken out once its last
 //! status was taken. Whoever answers that the pod is not there, or is another one by now, is believed: it is gone.
 
-use super::worker::{Ended, Moment, Run, State, Wait, Worker, container};
+use super::run::{Ended, Moment, Run, State, Wait};
+use super::worker::{Worker, container};
 use crate::client::ApiError;
 use alloc::boxed::Box;
 use alloc::format;

@@ -10,7 +10,8 @@
 use super::admission::{Circumstances, admit};
 use super::own::Own;
 use super::report::{Owed, Report, is_overridden, rejected, with_status};
-use super::worker::{Fetched, Moment, Outside, Step, Worker, container};
+use super::run::{Moment, Step};
+use super::worker::{Fetched, Outside, Worker, container};
 use crate::client::ApiError;
 use alloc::boxed::Box;
 use alloc::string::String;

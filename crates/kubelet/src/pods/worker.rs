@@ -9,6 +9,7 @@
 //! `pkg/kubelet/kuberuntime/kuberuntime_manager.go` with `k8s.io/client-go/util/flowcontrol/backoff.go`;
 //! `calculateEffectiveGracePeriod` in `pkg/kubelet/pod_workers.go`; `pkg/kubelet/active_deadline.go`.
 
+use super::run::{Ended, Moment, Run, State, Step, Wait};
 use picolet_runtime::{ContainerId, Exit, Image, Observed, PullError, StartError};
 
 use alloc::boxed::Box;
@@ -16,15 +17,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use picolet_kube::Timestamp;
 use picolet_kube::event::Severity;
-use picolet_kube::pod::{Conditions, Container, KnownState, Phase, Pod, RestartPolicy};
+use picolet_kube::pod::{Conditions, Container, Phase, Pod};
 use picolet_platform::Duration;
 
-/// The first delay after a failure, of a container or of its image.
-const FIRST_DELAY: Duration = Duration::from_secs(10);
-/// The longest (`MaxContainerBackOff`, `MaxImageBackOff`).
-const LONGEST_DELAY: Duration = Duration::from_secs(300);
-/// A container that ran for longer than this since its last restart begins again with the first delay.
-const FORGIVEN: Duration = Duration::from_secs(600);
 /// How long a failure to fetch an image is shown as such before it is shown as waiting.
 const FAILURE_SHOWN: Duration = Duration::from_secs(1);
 /// How often a container is ended by force that does not go.
@@ -32,18 +27,8 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// `terminationGracePeriodSeconds` where nobody says anything.
 const GRACE: u32 = 30;
 
-/// What the API server is told of a container of which nothing is left.
-const UNKNOWN: &str = "ContainerStatusUnknown";
-const UNKNOWN_MESSAGE: &str = "The container could not be located when the pod was terminated";
 const DEADLINE: &str = "DeadlineExceeded";
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
-
-/// A point in time, by both clocks: delays are measured by the first, people are told the second.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) up: Duration,
-    pub(super) time: Timestamp,
-}
 
 /// What a worker sees and does beyond itself. Everything returns at once.
 pub(super) trait Outside {
@@ -58,89 +43,6 @@ pub(super) struct Fetched<'a> {
     pub(super) image: &'a str,
     pub(super) result: Result<Image, PullError>,
     pub(super) took: Duration,
-}
-
-/// How a container ended.
-#[derive(Clone, Debug)]
-pub(super) struct Ended {
-    pub(super) exit_code: i32,
-    pub(super) reason: Box<str>,
-    pub(super) message: Box<str>,
-    pub(super) started: Option<Timestamp>,
-    pub(super) finished: Timestamp,
-}
-
-/// What a container waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Its turn.
-    Turn,
-    /// The delay after it ended.
-    Restart(Duration),
-    /// Its image could not be fetched.
-    Pull(PullError),
-    /// The same, and it is not tried for a while.
-    PullDelay(PullError),
-    /// It could not be started.
-    Start(StartError),
-}
-
-/// Where a container is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Waiting(Wait),
-    Running(Timestamp),
-    /// It ended as [`Run::last`] says.
-    Ended,
-}
-
-/// What is being done for a container that does not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Nothing,
-    /// Its image is wanted.
-    Pull,
-    /// It is to be started.
-    Start,
-    /// It is being started, which cannot be called off.
-    Starting,
-}
-
-/// One container.
-#[derive(Debug)]
-pub(super) struct Run {
-    pub(super) state: State,
-    pub(super) last: Option<Ended>,
-    pub(super) restarts: u32,
-    pub(super) image_id: Box<str>,
-    pub(super) step: Step,
-    /// Whether any attempt was ever begun.
-    begun: bool,
-    /// Until when nothing is tried.
-    hold: Duration,
-    /// The delay after it ended last, and when it was started again then.
-    restart_delay: Option<(Duration, Duration)>,
-    /// The delay after its image or its start failed last; none where they did not.
-    failure_delay: Duration,
-    ended_at: Duration,
-    /// It was asked to end, and is ended by force at that time.
-    kill_at: Option<Duration>,
-    /// Its image was changed: it is started again whatever the policy says.
-    replaced: bool,
-}
-
-impl Run {
-    fn is_running(&self) -> bool {
-        matches!(self.state, State::Running(_))
-    }
-
-    fn succeeded(&self) -> bool {
-        self.state == State::Ended && self.last.as_ref().is_some_and(|last| last.exit_code == 0)
-    }
-
-    fn next_attempt(&self) -> u32 {
-        self.restarts.saturating_add(u32::from(self.begun))
-    }
 }
 
 /// Why a pod's containers are ended.
@@ -176,7 +78,7 @@ impl Worker {
     pub(super) fn new(pod: &Pod, now: Moment) -> Self {
         let mut runs = Vec::with_capacity(pod.init_containers.len() + pod.containers.len());
         for container in pod.init_containers.iter().chain(&pod.containers) {
-            runs.push(known(pod, container, now));
+            runs.push(Run::known(pod, container, now));
         }
         Self {
             runs,
@@ -241,7 +143,7 @@ impl Worker {
         let known = self.runs.iter().any(|run| run.begun);
         for run in &mut self.runs {
             match run.last {
-                _ if run.is_running() => lost(run, now),
+                _ if run.is_running() => run.lost(now),
                 Some(_) => run.state = State::Ended,
                 None => {}
             }
@@ -421,7 +323,7 @@ impl Worker {
                     "Failed",
                     format_args!("Error: {}", error.reason()),
                 );
-                failed(run, Wait::Pull(error), now);
+                run.failed(Wait::Pull(error), now);
                 self.changed();
             }
         }
@@ -450,7 +352,7 @@ impl Worker {
             }
             Err(error) => {
                 outside.event(Severity::Warning, "Failed", format_args!("Error: {error}"));
-                failed(run, Wait::Start(error), now);
+                run.failed(Wait::Start(error), now);
             }
         }
         self.changed();
@@ -474,7 +376,7 @@ impl Worker {
         };
         match outside.observe(id) {
             Observed::Running => return,
-            Observed::Absent => lost(run, now),
+            Observed::Absent => run.lost(now),
             Observed::Exited(Exit {
                 code,
                 out_of_memory,
@@ -564,11 +466,11 @@ impl Worker {
             self.version = self.version.wrapping_add(1);
         }
         if run.last.is_some() && !run.replaced {
-            if !restarts(pod.restart_policy, index < self.inits, run) {
+            if !run.restarts(pod.restart_policy, index < self.inits) {
                 return;
             }
             if run.state == State::Ended
-                && let Some(delay) = restart_delay(run, now)
+                && let Some(delay) = run.restart_delay_left(now)
             {
                 let Pod { metadata, .. } = pod;
                 outside.event(
@@ -588,7 +490,7 @@ impl Worker {
             return;
         }
         if matches!(run.state, State::Ended | State::Waiting(Wait::Restart(_))) && run.begun {
-            note_restart(run, now);
+            run.note_restart(now);
         }
         run.step = Step::Pull;
     }
@@ -634,7 +536,7 @@ impl Worker {
                 initialized
             };
             if had_its_turn && run.state != State::Ended {
-                lost(run, now);
+                run.lost(now);
             }
         }
         self.terminal = Some(phase);
@@ -646,7 +548,7 @@ impl Worker {
         let (mut pending, mut running, mut stopped, mut for_good, mut succeeded) = (0, 0, 0, 0, 0);
         for (index, run) in self.runs.iter().enumerate() {
             let init = index < self.inits;
-            let over = run.last.is_some() && !restarts(pod.restart_policy, init, run);
+            let over = run.last.is_some() && !run.restarts(pod.restart_policy, init);
             match (run.state, init) {
                 (State::Running(_), true) => pending += 1,
                 (State::Running(_), false) => running += 1,
@@ -683,91 +585,4 @@ fn grace(pod: &Pod) -> Duration {
         .deletion_grace_seconds
         .or(pod.termination_grace_seconds);
     Duration::from_secs(u64::from(seconds.unwrap_or(GRACE).max(1)))
-}
-
-/// What is known of a container when its pod is seen first.
-fn known(pod: &Pod, container: &Container, now: Moment) -> Run {
-    let known = pod.statuses.iter().find(|status| status.name == container.name);
-    let last = known.and_then(|status| status.ended.as_ref()).map(|ended| Ended {
-        exit_code: ended.exit_code,
-        reason: ended.reason.clone(),
-        message: Box::default(),
-        started: ended.started,
-        finished: ended.finished.unwrap_or(now.time),
-    });
-    let state = match known.map(|status| status.state) {
-        // Whether it still runs is seen when it is looked at.
-        Some(KnownState::Running(since)) => State::Running(since),
-        Some(KnownState::Terminated) => State::Ended,
-        Some(KnownState::Waiting) | None => State::Waiting(Wait::Turn),
-    };
-    let restarts = known.map_or(0, |status| status.restart_count);
-    Run {
-        begun: last.is_some() || restarts > 0 || matches!(state, State::Running(_)),
-        state,
-        last,
-        restarts,
-        image_id: Box::default(),
-        step: Step::Nothing,
-        hold: Duration::ZERO,
-        restart_delay: None,
-        failure_delay: Duration::ZERO,
-        ended_at: now.up,
-        kill_at: None,
-        replaced: false,
-    }
-}
-
-/// Notes that nothing is left of a container.
-fn lost(run: &mut Run, now: Moment) {
-    let started = match run.state {
-        State::Running(since) => Some(since),
-        _ => None,
-    };
-    run.last = Some(Ended {
-        exit_code: 137,
-        reason: UNKNOWN.into(),
-        message: UNKNOWN_MESSAGE.into(),
-        started,
-        finished: now.time,
-    });
-    run.state = State::Ended;
-    run.ended_at = now.up;
-    run.kill_at = None;
-}
-
-/// Whether a container that ended is started again.
-fn restarts(policy: RestartPolicy, init: bool, run: &Run) -> bool {
-    let failed = run.last.as_ref().is_some_and(|last| last.exit_code != 0);
-    match policy {
-        RestartPolicy::Always => failed || !init,
-        RestartPolicy::OnFailure => failed,
-        RestartPolicy::Never => false,
-    }
-}
-
-/// The delay that a container still has to wait which ended; the first restart is at once.
-fn restart_delay(run: &Run, now: Moment) -> Option<Duration> {
-    let (delay, restarted) = run.restart_delay?;
-    let forgiven = run.ended_at.saturating_sub(restarted) > FORGIVEN;
-    (!forgiven && now.up < run.ended_at + delay).then_some(delay)
-}
-
-/// Notes that a container is started again: the next time it waits longer.
-fn note_restart(run: &mut Run, now: Moment) {
-    let delay = match run.restart_delay {
-        Some((delay, restarted)) if run.ended_at.saturating_sub(restarted) <= FORGIVEN => {
-            (delay * 2).min(LONGEST_DELAY)
-        }
-        _ => FIRST_DELAY,
-    };
-    run.restart_delay = Some((delay, now.up));
-}
-
-/// Notes that a container could not be begun: it is tried again later, and later still.
-fn failed(run: &mut Run, wait: Wait, now: Moment) {
-    run.failure_delay = (run.failure_delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
-    run.hold = now.up + run.failure_delay;
-    run.state = State::Waiting(wait);
-    run.step = Step::Nothing;
 }

@@ -2,8 +2,8 @@
 
 use crate::client::ApiError;
 use crate::pods::report::Owed;
+use crate::pods::run::Moment;
 use crate::pods::table::{Pods, Site};
-use crate::pods::worker::Moment;
 use alloc::boxed::Box;
 use core::cell::{Cell, RefCell};
 use core::fmt;
