@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 /// What a Pico W has.
 const MEMORY_BYTES: u64 = 264 * 1024;
 /// What of it pods can have there.
-const POD_MEMORY_BYTES: u64 = 128 * 1024;
+const POD_MEMORY_BYTES: u64 = 88 * 1024;
 /// The region for modules there.
 const STORAGE_BYTES: u64 = 220 * 1024;
 
@@ -219,6 +219,14 @@ impl Memory for Linux {
         let figures = HeapFigures { total, used, peak };
         *last = Some((Instant::now(), figures));
         figures
+    }
+
+    /// The node's share of the process, as far as a board has so much.
+    fn used_bytes(&self) -> Option<u64> {
+        let text = fs::read_to_string("/proc/self/statm").ok()?;
+        let resident: u64 = text.split(' ').nth(1)?.parse().ok()?;
+        let page = rustix::param::page_size() as u64;
+        Some((resident * page / u64::from(self.nodes.max(1))).min(MEMORY_BYTES))
     }
 }
 

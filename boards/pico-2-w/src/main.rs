@@ -10,5 +10,6 @@ fn main() -> ! {
         layout: &picolet_store::layout::PICO_2_W,
         mcu: "rp2350",
         memory_bytes: 520 * 1024,
+        pod_memory_bytes: 320 * 1024,
     })
 }

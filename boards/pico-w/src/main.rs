@@ -10,5 +10,6 @@ fn main() -> ! {
         layout: &picolet_store::layout::PICO_W,
         mcu: "rp2040",
         memory_bytes: 264 * 1024,
+        pod_memory_bytes: 88 * 1024,
     })
 }

@@ -51,6 +51,8 @@ pub struct Model {
     pub mcu: &'static str,
     /// Its RAM in bytes.
     pub memory_bytes: u64,
+    /// Of that, what is kept for pods: what the node offers must not change with what its heap holds at the moment.
+    pub pod_memory_bytes: u64,
 }
 
 /// What a node needs of the flash.

@@ -187,7 +187,7 @@ impl System for Board {
             cores: 2,
             cpu_khz: clk_sys_freq() / 1000,
             memory_bytes: model.memory_bytes,
-            pod_memory_bytes: memory::heap().free(),
+            pod_memory_bytes: model.pod_memory_bytes,
             storage_bytes: model.layout.modules.length.into(),
         }
     }

@@ -141,7 +141,7 @@ fn runtime_class_schedules_here(case: &Case<'_>) -> Result<()> {
         pod["spec"]["nodeName"].is_null(),
         "a pod without the class was scheduled to a board"
     );
-    crate::pods::wait_refused(case, &namespace, "with-class")?;
+    crate::pods::wait_without_runtime(case, &namespace, "with-class")?;
     case.kubectl().run([
         "delete",
         "pod",

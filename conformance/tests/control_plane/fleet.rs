@@ -11,7 +11,7 @@ use picolet_controlplane::Place;
 use serde_json::json;
 
 use crate::joining::{is_open, wait_log};
-use crate::pods::{forced, wait_refused};
+use crate::pods::{forced, wait_without_runtime};
 use crate::{Entry, beside};
 
 pub(crate) const CASES: &[Entry] = &[
@@ -167,7 +167,7 @@ pub(crate) fn retired(case: &Case<'_>, node: &mut Node<'_>, token: &str) -> Resu
     let namespace = case.namespace()?;
     case.kubectl()
         .apply(&forced("to-be-drained", &namespace, &name, &json!({})).to_string())?;
-    wait_refused(case, &namespace, "to-be-drained")?;
+    wait_without_runtime(case, &namespace, "to-be-drained")?;
     if !case.on_board() {
         // What a process left that was killed while it wrote.
         fs::write(node.state().join(format!("{name}.ClientIdentity.new")), "a key")?;

@@ -139,7 +139,7 @@ fn cordon_and_drain(case: &Case<'_>) -> Result<()> {
     let namespace = case.namespace()?;
     let pod = crate::pods::forced("to-be-drained", &namespace, node.name(), &serde_json::json!({}));
     case.kubectl().apply(&pod.to_string())?;
-    crate::pods::wait_refused(case, &namespace, "to-be-drained")?;
+    crate::pods::wait_without_runtime(case, &namespace, "to-be-drained")?;
     case.kubectl().run([
         "drain",
         node.name(),

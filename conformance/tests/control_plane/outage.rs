@@ -70,7 +70,7 @@ fn api_server_away_and_back(case: &Case<'_>) -> Result<()> {
         )?;
         let forced = crate::pods::forced(pod, &namespace, node.name(), &serde_json::json!({}));
         case.kubectl().apply(&forced.to_string())?;
-        crate::pods::wait_refused(case, &namespace, pod)?;
+        crate::pods::wait_without_runtime(case, &namespace, pod)?;
         let ready = node.get("/readyz")?;
         ensure!(
             ready.status == 200,

@@ -1,4 +1,4 @@
-//! Pods: kept away by the taint, refused in words when forced here, and always deleted to the end.
+//! Pods: kept away by the taint, refused or kept waiting in words when forced here, and always deleted to the end.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Entry] = &[
     beside("refused_for_its_label", refused_for_its_label),
     beside("refused_for_no_room", refused_for_no_room).only_linux("a board has the capacity that it has"),
     beside("refused_for_a_noexecute_taint", refused_for_a_noexecute_taint),
+    beside("waits_without_a_runtime", waits_without_a_runtime),
     beside("refused_status_is_whole", refused_status_is_whole),
     beside("delete_never_hangs", delete_never_hangs).essential(),
     beside("deleted_while_away", deleted_while_away),
@@ -43,6 +44,18 @@ pub(crate) fn wait_refused(case: &Case<'_>, namespace: &str, name: &str) -> Resu
         let pod = case.cluster().object(namespace, "pod", name)?.context("no pod")?;
         last = pod["status"].clone();
         Ok((pod["status"]["phase"] == "Failed").then_some(pod))
+    })
+    .with_context(|| format!("its status is {last}"))
+}
+
+/// Waits until a pod waits since the node has no runtime.
+pub(crate) fn wait_without_runtime(case: &Case<'_>, namespace: &str, name: &str) -> Result<Value> {
+    let mut last = Value::Null;
+    until(PATIENCE, &format!("pod {name} waits for a runtime"), || {
+        let pod = case.cluster().object(namespace, "pod", name)?.context("no pod")?;
+        last = pod["status"].clone();
+        let waiting = &last["containerStatuses"][0]["state"]["waiting"];
+        Ok((waiting["reason"] == "CreateContainerError").then_some(pod))
     })
     .with_context(|| format!("its status is {last}"))
 }
@@ -212,7 +225,6 @@ fn refused_for_each_reason(case: &Case<'_>) -> Result<()> {
             "PodFeatureUnsupported",
             "Probe",
         ),
-        ("plain", json!({}), "UnexpectedAdmissionError", "runtime"),
     ];
     for (name, extra, _, _) in &cases {
         case.kubectl()
@@ -296,19 +308,93 @@ fn refused_for_a_noexecute_taint(case: &Case<'_>) -> Result<()> {
     let tolerations = json!({"tolerations": [{"operator": "Exists"}]});
     case.kubectl()
         .apply(&forced("tolerating", &namespace, node.name(), &tolerations).to_string())?;
-    let status = wait_refused(case, &namespace, "tolerating")?["status"].clone();
+    let status = wait_without_runtime(case, &namespace, "tolerating")?["status"].clone();
     ensure!(
-        status["reason"] == "UnexpectedAdmissionError",
+        status["phase"] == "Pending",
         "a tolerated taint is no reason to refuse: {status}"
     );
     delete(case, &namespace, "tolerating")
+}
+
+/// More than any node has.
+fn greedy() -> Value {
+    json!({"containers": [{"name": "main", "image": "example.org/nothing:1", "resources": {"requests": {"cpu": "64"}}}]})
+}
+
+fn waits_without_a_runtime(case: &Case<'_>) -> Result<()> {
+    let namespace = case.namespace()?;
+    let node = case.node().start_ready()?;
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "idle", "namespace": namespace},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "idle"}},
+            "template": {
+                "metadata": {"labels": {"app": "idle"}},
+                "spec": forced("", "", node.name(), &json!({"restartPolicy": "Always"}))["spec"],
+            },
+        },
+    });
+    case.kubectl().apply(&deployment.to_string())?;
+    let pods = || -> Result<Vec<Value>> {
+        let arguments = [
+            "get",
+            "pods",
+            "--namespace",
+            &namespace,
+            "-l",
+            "app=idle",
+            "-o=json",
+        ];
+        let list: Value = serde_json::from_str(&case.kubectl().run(arguments)?)?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    };
+    let pod = until(PATIENCE, "the Deployment has a pod", || {
+        Ok(pods()?
+            .first()
+            .map(|pod| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()))
+    })?;
+    let status = wait_without_runtime(case, &namespace, &pod)?["status"].clone();
+    let message = &status["containerStatuses"][0]["state"]["waiting"]["message"];
+    ensure!(
+        *message == format!("node {} has no container runtime", node.name()),
+        "{message}"
+    );
+    until(PATIENCE, "an event about the pod that waits", || {
+        let events = case.cluster().events(&namespace, "Pod", &pod)?;
+        Ok(events
+            .iter()
+            .any(|event| event["reason"] == "Failed")
+            .then_some(()))
+    })?;
+    never(
+        Duration::from_secs(20),
+        "the Deployment made another pod, or the pod is no longer Pending",
+        || {
+            let pods = pods()?;
+            let same = pods.len() == 1 && pods.iter().all(|pod| pod["status"]["phase"] == "Pending");
+            Ok((!same).then(|| json!(pods).to_string()))
+        },
+    )?;
+    node.wait_ready(PATIENCE)?;
+    case.kubectl().run([
+        "delete",
+        "deployment",
+        "idle",
+        "--namespace",
+        &namespace,
+        "--timeout=60s",
+    ])?;
+    until(PATIENCE, "the Deployment's pod is gone", || {
+        Ok(pods()?.is_empty().then_some(()))
+    })
 }
 
 fn refused_status_is_whole(case: &Case<'_>) -> Result<()> {
     let namespace = case.namespace()?;
     let node = case.node().start_ready()?;
     case.kubectl()
-        .apply(&forced("whole", &namespace, node.name(), &json!({})).to_string())?;
+        .apply(&forced("whole", &namespace, node.name(), &greedy()).to_string())?;
     let status = wait_refused(case, &namespace, "whole")?["status"].clone();
     ensure!(status["startTime"].is_string(), "no startTime: {status}");
     // A refused pod is terminal: nobody may count it as Ready.
@@ -324,9 +410,7 @@ fn refused_status_is_whole(case: &Case<'_>) -> Result<()> {
         Ok((!events.is_empty()).then_some(events))
     })?;
     ensure!(
-        events
-            .iter()
-            .any(|event| event["reason"] == "UnexpectedAdmissionError"),
+        events.iter().any(|event| event["reason"] == "OutOfcpu"),
         "{events:?}"
     );
     // It stays Failed, and the node serves on.
@@ -355,17 +439,17 @@ fn delete_never_hangs(case: &Case<'_>) -> Result<()> {
             .apply(&forced(&name, &namespace, node.name(), &json!({})).to_string())?;
         delete(case, &namespace, &name)?;
     }
-    // With a grace of its own, after it was refused.
+    // With a grace of its own, after it was seen.
     let patient = json!({"terminationGracePeriodSeconds": 600});
     case.kubectl()
         .apply(&forced("patient", &namespace, node.name(), &patient).to_string())?;
-    wait_refused(case, &namespace, "patient")?;
+    wait_without_runtime(case, &namespace, "patient")?;
     delete(case, &namespace, "patient")?;
     // With a finalizer, which is somebody else's business: the node must not fight it, and it goes when that is gone.
     let mut pod = forced("held", &namespace, node.name(), &json!({}));
     pod["metadata"]["finalizers"] = json!(["example.org/hold"]);
     case.kubectl().apply(&pod.to_string())?;
-    wait_refused(case, &namespace, "held")?;
+    wait_without_runtime(case, &namespace, "held")?;
     case.kubectl()
         .run(["delete", "pod", "held", "--namespace", &namespace, "--wait=false"])?;
     std::thread::sleep(Duration::from_secs(2));
@@ -402,7 +486,7 @@ fn deleted_while_away(case: &Case<'_>) -> Result<()> {
     let mut node = case.node().start_ready()?;
     case.kubectl()
         .apply(&forced("orphan", &namespace, node.name(), &json!({})).to_string())?;
-    wait_refused(case, &namespace, "orphan")?;
+    wait_without_runtime(case, &namespace, "orphan")?;
     node.kill();
     // Made and deleted while nobody is there: the API server waits for the node.
     case.kubectl()
@@ -429,20 +513,18 @@ fn deleted_while_away(case: &Case<'_>) -> Result<()> {
 fn recreated_pod_inherits_nothing(case: &Case<'_>) -> Result<()> {
     let namespace = case.namespace()?;
     let node = case.node().start_ready()?;
-    let greedy = json!({"containers": [{"name": "main", "image": "example.org/nothing:1",
-        "resources": {"requests": {"cpu": "64"}}}]});
     for _ in 0..3 {
         case.kubectl()
-            .apply(&forced("twin", &namespace, node.name(), &greedy).to_string())?;
+            .apply(&forced("twin", &namespace, node.name(), &greedy()).to_string())?;
         let reason = wait_refused(case, &namespace, "twin")?["status"]["reason"].clone();
         ensure!(reason == "OutOfcpu", "{reason}");
         delete(case, &namespace, "twin")?;
         case.kubectl()
             .apply(&forced("twin", &namespace, node.name(), &json!({})).to_string())?;
-        let reason = wait_refused(case, &namespace, "twin")?["status"]["reason"].clone();
+        let status = wait_without_runtime(case, &namespace, "twin")?["status"].clone();
         ensure!(
-            reason == "UnexpectedAdmissionError",
-            "the second pod of this name has the first one's reason: {reason}"
+            status["phase"] == "Pending" && status["reason"].is_null(),
+            "the second pod of this name has the first one's state: {status}"
         );
         delete(case, &namespace, "twin")?;
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use picolet_conformance::{Caller, Case, Node, until};
 use picolet_controlplane::{Identity, Pki, Place, Subject, Validity};
 
-use crate::pods::{forced, wait_refused};
+use crate::pods::{forced, wait_without_runtime};
 use crate::{Entry, beside};
 
 pub(crate) const CASES: &[Entry] = &[
@@ -231,7 +231,7 @@ fn bodies(case: &Case<'_>) -> Result<()> {
     let namespace = case.namespace()?;
     case.kubectl()
         .apply(&forced("listed", &namespace, node.name(), &serde_json::json!({})).to_string())?;
-    wait_refused(case, &namespace, "listed")?;
+    wait_without_runtime(case, &namespace, "listed")?;
     let pods = node.get("/pods")?.json()?;
     ensure!(pods["kind"] == "PodList" && pods["apiVersion"] == "v1", "{pods}");
     let listed = pods["items"].as_array().context("no items")?;
@@ -406,7 +406,7 @@ fn kubectl_logs(case: &Case<'_>) -> Result<()> {
     let node = case.node().start_ready()?;
     case.kubectl()
         .apply(&forced("silent", &namespace, node.name(), &serde_json::json!({})).to_string())?;
-    wait_refused(case, &namespace, "silent")?;
+    wait_without_runtime(case, &namespace, "silent")?;
     // Nothing ran, so there is no log; what matters is that the answer comes from the node, at once, and in words.
     for arguments in [vec!["logs", "silent"], vec!["exec", "silent", "--", "true"]] {
         let mut all = vec!["--namespace", &namespace, "--request-timeout=10s"];
@@ -506,6 +506,14 @@ fn metrics_are_clean(case: &Case<'_>) -> Result<()> {
         let value: f64 = sample.split_whitespace().nth(1).unwrap_or_default().parse()?;
         // metrics-server drops a node whose figures are 0.
         ensure!(value > 0.0, "{sample}");
+        if name == "node_memory_working_set_bytes" {
+            let capacity = node.object()?["status"]["capacity"]["memory"].clone();
+            let bytes = match capacity.as_str().and_then(|amount| amount.strip_suffix("Ki")) {
+                Some(kibibytes) => kibibytes.parse::<f64>()? * 1024.0,
+                None => capacity.as_str().unwrap_or_default().parse()?,
+            };
+            ensure!(value <= bytes, "more than the node has, {capacity}: {sample}");
+        }
     }
     lint(case, "/metrics/resource", &resource.body)
 }

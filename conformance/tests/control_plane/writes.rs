@@ -42,7 +42,7 @@ fn writes_are_strict(case: &Case<'_>) -> Result<()> {
     ])?;
     case.kubectl()
         .apply(&crate::pods::forced("refused", &namespace, node.name(), &json!({})).to_string())?;
-    crate::pods::wait_refused(case, &namespace, "refused")?;
+    crate::pods::wait_without_runtime(case, &namespace, "refused")?;
     case.kubectl().run([
         "delete",
         "pod",

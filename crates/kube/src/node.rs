@@ -22,8 +22,21 @@ const TAINT_KEY: Field = Field(39);
 const TAINT_VALUE: Field = Field(40);
 const TAINT_EFFECT: Field = Field(41);
 
-/// More conditions, labels or taints than a node of this kind has are not kept.
-const KEPT: usize = 32;
+/// The conditions that a node of this kind reports. Others on its Node are other controllers' and are not kept.
+pub const CONDITIONS: [&str; 8] = [
+    "MemoryPressure",
+    "DiskPressure",
+    "PIDPressure",
+    "Ready",
+    "TimeSynced",
+    "ConfigurationApplied",
+    "CertificatesValid",
+    "WifiSignal",
+];
+/// Labels are kept up to so many bytes of keys and values …
+const LABEL_BYTES: usize = 4096;
+/// … and so many taints.
+const TAINTS: usize = 32;
 
 /// `v1.ConditionStatus`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,8 +91,14 @@ pub struct Node {
     pub boot_id: Box<str>,
     /// The machine that reported last.
     pub machine_id: Box<str>,
-    /// Its conditions.
+    /// Its conditions, as far as they are among [`CONDITIONS`].
     pub conditions: Vec<Condition>,
+    /// Whether it has more labels or taints than are kept.
+    pub truncated: bool,
+    label_bytes: usize,
+    /// The condition and the taint that are being read.
+    condition: Condition,
+    taint: Taint,
     key: Box<str>,
     collector: Collector,
 }
@@ -97,29 +116,30 @@ impl Node {
         if self.metadata.value(field, value) {
             return;
         }
-        match (field, self.conditions.last_mut(), self.taints.last_mut()) {
-            (LABELS, ..) => {
-                let key = core::mem::take(&mut self.key);
-                if self.labels.len() < KEPT {
-                    self.labels.push((key, keep(value)));
+        match field {
+            LABELS => {
+                let (key, value) = (core::mem::take(&mut self.key), keep(value));
+                self.label_bytes += key.len() + value.len();
+                if self.label_bytes <= LABEL_BYTES {
+                    self.labels.push((key, value));
+                } else {
+                    self.truncated = true;
                 }
             }
-            (BOOT_ID, ..) => set(&mut self.boot_id, value),
-            (MACHINE_ID, ..) => set(&mut self.machine_id, value),
-            (CONDITION_TYPE, Some(condition), _) => set(&mut condition.kind, value),
-            (CONDITION_STATUS, Some(condition), _) => {
-                condition.status = match value {
+            BOOT_ID => set(&mut self.boot_id, value),
+            MACHINE_ID => set(&mut self.machine_id, value),
+            CONDITION_TYPE => set(&mut self.condition.kind, value),
+            CONDITION_STATUS => {
+                self.condition.status = match value {
                     Some("True") => Truth::True,
                     Some("False") => Truth::False,
                     _ => Truth::Unknown,
                 };
             }
-            (CONDITION_TRANSITION, Some(condition), _) => {
-                condition.last_transition = value.and_then(Timestamp::parse)
-            }
-            (TAINT_KEY, _, Some(taint)) => set(&mut taint.key, value),
-            (TAINT_VALUE, _, Some(taint)) => set(&mut taint.value, value),
-            (TAINT_EFFECT, _, Some(taint)) => set(&mut taint.effect, value),
+            CONDITION_TRANSITION => self.condition.last_transition = value.and_then(Timestamp::parse),
+            TAINT_KEY => set(&mut self.taint.key, value),
+            TAINT_VALUE => set(&mut self.taint.value, value),
+            TAINT_EFFECT => set(&mut self.taint.effect, value),
             _ => {}
         }
     }
@@ -128,14 +148,23 @@ impl Node {
 impl Sink for Node {
     fn enter(&mut self, field: Field) {
         match field {
-            CONDITION if self.conditions.len() < KEPT => self.conditions.push(Condition::default()),
-            TAINT if self.taints.len() < KEPT => {
-                self.taints.push(Taint {
-                    key: Box::default(),
-                    value: Box::default(),
-                    effect: Box::default(),
-                });
+            CONDITION => self.condition = Condition::default(),
+            TAINT => self.taint = Taint::default(),
+            _ => {}
+        }
+    }
+
+    fn leave(&mut self, field: Field) {
+        match field {
+            CONDITION => {
+                let condition = core::mem::take(&mut self.condition);
+                let is_own = CONDITIONS.contains(&&*condition.kind);
+                if is_own && self.conditions.len() < CONDITIONS.len() {
+                    self.conditions.push(condition);
+                }
             }
+            TAINT if self.taints.len() < TAINTS => self.taints.push(core::mem::take(&mut self.taint)),
+            TAINT => self.truncated = true,
             _ => {}
         }
     }
@@ -259,9 +288,16 @@ pub struct StatusReport<'a> {
 }
 
 impl StatusReport<'_> {
-    fn write(&self, w: &mut Writer<'_>) {
+    /// Writes it as a new Node has it, or as a strategic merge patch that also takes back what is no longer so: all other
+    /// addresses, the port, and the `stale` conditions.
+    fn write(&self, w: &mut Writer<'_>, stale: Option<&[&str]>) {
         w.object_at("status");
         w.array_at("addresses");
+        if stale.is_some() {
+            w.object();
+            w.string_at("$patch", "replace");
+            w.end();
+        }
         for (kind, address) in [("InternalIP", self.address), ("Hostname", self.name)] {
             if !address.is_empty() {
                 w.object();
@@ -277,6 +313,8 @@ impl StatusReport<'_> {
             w.number_at("Port", port);
             w.end();
             w.end();
+        } else if stale.is_some() {
+            w.null_at("daemonEndpoints");
         }
         for (key, amounts) in [("capacity", self.capacity), ("allocatable", self.allocatable)] {
             w.object_at(key);
@@ -312,6 +350,12 @@ impl StatusReport<'_> {
             w.string_at("message", condition.message);
             w.end();
         }
+        for kind in stale.unwrap_or_default() {
+            w.object();
+            w.string_at("type", kind);
+            w.string_at("$patch", "delete");
+            w.end();
+        }
         w.end();
         w.end();
     }
@@ -342,7 +386,7 @@ pub fn write_node(out: &mut String, labels: &[(&str, &str)], taints: &[Taint], s
         w.end();
     }
     w.end();
-    status.write(&mut w);
+    status.write(&mut w, None);
     w.end();
 }
 
@@ -356,11 +400,11 @@ pub fn write_labels_patch(out: &mut String, labels: &[(&str, &str)]) {
     w.end();
 }
 
-/// Writes the strategic merge patch of the node's `status`.
-pub fn write_status_patch(out: &mut String, status: &StatusReport<'_>) {
+/// Writes the strategic merge patch of the node's `status`. Conditions of the `stale` types are deleted; those of others stay.
+pub fn write_status_patch(out: &mut String, status: &StatusReport<'_>, stale: &[&str]) {
     let mut w = Writer::new(out);
     w.object();
-    status.write(&mut w);
+    status.write(&mut w, Some(stale));
     w.end();
 }
 

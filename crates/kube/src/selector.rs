@@ -105,7 +105,7 @@ pub struct Toleration {
 }
 
 /// `v1.Taint`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taint {
     /// Its key.
     pub key: Box<str>,

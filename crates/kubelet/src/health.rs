@@ -70,7 +70,10 @@ impl Health {
         if free >= ENOUGH_MEMORY {
             self.low_since.set(None);
             self.pressure.set(false);
-        } else if free < LOW_MEMORY {
+        } else if free >= LOW_MEMORY {
+            // Not enough to end pressure, and no longer so little that it would begin.
+            self.low_since.set(None);
+        } else {
             let since = self.low_since.get().unwrap_or(uptime);
             self.low_since.set(Some(since));
             self.pressure
@@ -83,5 +86,35 @@ impl Health {
     /// Whether little memory is left.
     pub(crate) fn has_memory_pressure(&self) -> bool {
         self.pressure.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_pressure_needs_memory_to_be_low_without_a_break() {
+        let health = Health::default();
+        let at = Duration::from_secs;
+        assert_eq!(health.look_at_memory(LOW_MEMORY - 1, at(0)), None);
+        // It recovers, if not by much, and dips again much later.
+        assert_eq!(health.look_at_memory(LOW_MEMORY, at(5)), None);
+        assert_eq!(health.look_at_memory(LOW_MEMORY - 1, at(100)), None);
+        assert_eq!(health.look_at_memory(LOW_MEMORY - 1, at(110)), Some(true));
+        assert_eq!(health.look_at_memory(LOW_MEMORY, at(111)), None);
+        assert!(health.has_memory_pressure(), "until there is enough");
+        assert_eq!(health.look_at_memory(ENOUGH_MEMORY, at(112)), Some(false));
+    }
+
+    #[test]
+    fn node_is_lost_when_nothing_was_heard_for_longer_than_the_grace_period() {
+        let health = Health::default();
+        assert_eq!(health.state(), State::Joining);
+        health.heard(Duration::from_secs(1), Timestamp::default());
+        health.look(Duration::from_secs(41));
+        assert_eq!(health.state(), State::Ready);
+        health.look(Duration::from_secs(42));
+        assert_eq!(health.state(), State::Lost);
     }
 }

@@ -22,4 +22,9 @@ impl HeapFigures {
 pub trait Memory {
     /// The figures of this moment.
     fn heap(&self) -> HeapFigures;
+
+    /// Bytes that the node has in use, where it shares the heap with others and its figures do not tell.
+    fn used_bytes(&self) -> Option<u64> {
+        None
+    }
 }

@@ -88,6 +88,8 @@ impl core::error::Error for PullError {}
 /// Why a container did not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartError {
+    /// There is nothing on the node that runs containers.
+    NoRuntime,
     /// There is not enough memory now.
     OutOfMemory,
     /// The image asks for something that the runtime does not offer.
@@ -101,7 +103,7 @@ impl StartError {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::OutOfMemory => "RunContainerError",
-            Self::Unsupported | Self::NoImage => "CreateContainerError",
+            Self::NoRuntime | Self::Unsupported | Self::NoImage => "CreateContainerError",
         }
     }
 }
@@ -109,6 +111,7 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NoRuntime => "the node has no container runtime",
             Self::OutOfMemory => "there is not enough memory for it now",
             Self::Unsupported => "it imports what this node does not offer",
             Self::NoImage => "its image is no longer on the device",
@@ -157,11 +160,8 @@ pub trait Runtime {
     /// Its name and version, as `containerRuntimeVersion` shows them: `name://version`.
     fn version(&self) -> &'static str;
 
-    /// Whether it can run any container at all; pods are refused with these words while it cannot.
-    ///
-    /// # Errors
-    /// Says for a person why not.
-    fn ready(&self) -> Result<(), &'static str>;
+    /// Whether it can run containers at all. While it cannot, they wait with [`StartError::NoRuntime`].
+    fn is_ready(&self) -> bool;
 
     /// Whether `image` is on the device.
     fn has(&self, image: &str) -> bool;
@@ -206,8 +206,8 @@ impl Runtime for NoRuntime {
         "none://0.0.0"
     }
 
-    fn ready(&self) -> Result<(), &'static str> {
-        Err("this picolet has no runtime for containers yet; bind the pod to another node")
+    fn is_ready(&self) -> bool {
+        false
     }
 
     fn has(&self, _image: &str) -> bool {

@@ -120,11 +120,57 @@ fn node() {
     );
 
     out.clear();
-    node::write_status_patch(&mut out, &status);
-    lossless::<core::Node>(&out);
-    out.clear();
     node::write_labels_patch(&mut out, &[("a", "b")]);
     assert_eq!(out, r#"{"metadata":{"labels":{"a":"b"}}}"#);
+}
+
+#[test]
+fn status_patch_takes_back_what_is_no_longer_so() {
+    let mut out = String::new();
+    let status = StatusReport {
+        port: None,
+        ..report(&[], &[])
+    };
+    node::write_status_patch(&mut out, &status, &["CertificatesValid"]);
+    let patch: Value = serde_json::from_str(&out).expect("JSON");
+    let status = &patch["status"];
+    assert_eq!(status["addresses"][0], json!({"$patch": "replace"}));
+    assert_eq!(status["addresses"].as_array().map(Vec::len), Some(3));
+    assert_eq!(status.get("daemonEndpoints"), Some(&Value::Null));
+    assert_eq!(
+        status["conditions"],
+        json!([{"type": "CertificatesValid", "$patch": "delete"}])
+    );
+}
+
+#[test]
+fn node_is_read_right_when_it_has_more_than_is_kept() {
+    let many = |entry: &dyn Fn(usize) -> Value| (0..100).map(entry).collect::<Vec<_>>();
+    let mut conditions = many(&|n| json!({"type": format!("Foreign{n}"), "status": "Unknown"}));
+    conditions.push(json!({"type": "Ready", "status": "True"}));
+    let taints = many(&|n| json!({"key": format!("key-{n}"), "effect": "NoExecute"}));
+    let labels: serde_json::Map<_, _> = (0..100)
+        .map(|n| (format!("example.org/{n}"), json!("v".repeat(60))))
+        .collect();
+    let text = json!({"metadata": {"labels": labels}, "spec": {"taints": taints}, "status": {"conditions": conditions}});
+    let mut single = Single::<Node>::default();
+    single.feed(text.to_string().as_bytes()).expect("JSON");
+    let read = single.finish().expect("whole");
+    let [ready] = &read.conditions[..] else {
+        panic!("{:?}", read.conditions);
+    };
+    assert_eq!((&*ready.kind, ready.status), ("Ready", Truth::True));
+    assert!(read.truncated);
+    assert_eq!(read.taints.len(), 32);
+    assert!(read.taints.iter().all(|taint| &*taint.effect == "NoExecute"));
+    let (key, value) = read.labels.last().expect("labels");
+    assert_eq!(read.label(key), Some(&**value));
+    let bytes: usize = read
+        .labels
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    assert!((3900..=4096).contains(&bytes), "{bytes}");
 }
 
 #[test]
@@ -275,7 +321,7 @@ proptest! {
     fn any_condition_is_reported_without_loss(message in any::<String>(), reason in "[A-Z][A-Za-z]{0,30}", seconds in 0u64..4_000_000_000) {
         let conditions = [ConditionReport { kind: "X", status: Truth::Unknown, reason: &reason, message: &message, last_transition: Timestamp::from_seconds(seconds) }];
         let mut out = String::new();
-        node::write_status_patch(&mut out, &report(&conditions, &[]));
+        node::write_node(&mut out, &[], &[], &report(&conditions, &[]));
         lossless::<core::Node>(&out);
     }
 

@@ -8,7 +8,9 @@ use crate::node::{ARCHITECTURE, OPERATING_SYSTEM, amounts};
 use crate::settings::VERSION;
 use alloc::string::String;
 use core::fmt::Write as _;
-use picolet_kube::node::{ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch};
+use picolet_kube::node::{
+    CONDITIONS, ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch,
+};
 use picolet_kube::{Integer, Timestamp};
 use picolet_platform::{Network, System};
 use picolet_runtime::Runtime;
@@ -22,7 +24,14 @@ impl<H: Host> StatusController<'_, H> {
         let mut differs = false;
         let node = self.node.object.borrow();
         self.with_report(&node, &mut |report| {
+            let is_reported = |kind: &str| report.conditions.iter().any(|ours| ours.kind == kind);
+            // What an earlier run or other settings have left there.
+            let stale: heapless::Vec<&str, { CONDITIONS.len() }> = (node.conditions.iter())
+                .map(|theirs| &*theirs.kind)
+                .filter(|kind| !is_reported(kind))
+                .collect();
             differs = node.boot_id.as_ref() != report.info.boot_id
+                || !stale.is_empty()
                 || report.conditions.iter().any(|ours| {
                     !node
                         .conditions
@@ -35,10 +44,11 @@ impl<H: Host> StatusController<'_, H> {
                     heartbeat: Timestamp::default(),
                     ..*report
                 },
+                &stale,
             );
             hash = fingerprint::of(body.bytes());
             body.clear();
-            write_status_patch(&mut body, report);
+            write_status_patch(&mut body, report, &stale);
         });
         // It is kept until it is answered, with the Node that the answer is beside it.
         body.shrink_to_fit();
@@ -79,7 +89,7 @@ impl<H: Host> StatusController<'_, H> {
             }
         }
 
-        let mut conditions = heapless::Vec::<ConditionReport<'_>, 9>::new();
+        let mut conditions = heapless::Vec::<ConditionReport<'_>, { CONDITIONS.len() }>::new();
         let mut add = |kind: &'static str, status: Truth, reason, message| {
             let known = node
                 .conditions

@@ -41,8 +41,6 @@ pub(super) struct Circumstances<'a> {
     pub(super) pods: usize,
     /// How much of a resource they have together.
     pub(super) used: &'a dyn Fn(&str) -> Quantity,
-    /// Whether containers can be run.
-    pub(super) runtime: Result<(), &'static str>,
 }
 
 /// The reasons for resources that are known in advance. An Event's reason is a word of the program's own.
@@ -107,8 +105,7 @@ pub(super) fn admit(pod: &Pod, here: &Circumstances<'_>) -> Result<(), Refusal> 
             ),
         );
     }
-    here.runtime
-        .or_else(|why| refuse("UnexpectedAdmissionError", why))
+    Ok(())
 }
 
 /// Whether `name` is a resource that a node may offer on top of Kubernetes' own (`IsExtendedResourceName`).
@@ -177,7 +174,10 @@ fn affinity_and_taints(pod: &Pod, here: &Circumstances<'_>) -> Result<(), Refusa
         .iter()
         .all(|(key, value)| label(key) == Some(value));
     let terms = pod.node_affinity.as_ref();
-    if !selected || terms.is_some_and(|terms| !terms.iter().any(|term| term.matches(here.node_name, label))) {
+    let matches =
+        selected && terms.is_none_or(|terms| terms.iter().any(|term| term.matches(here.node_name, label)));
+    // A label that is wanted may be one of those that were not kept. Whoever bound the pod knew them all.
+    if !matches && !here.node.truncated {
         return failed(
             "NodeAffinity",
             "node(s) didn't match Pod's node affinity/selector",
@@ -238,12 +238,7 @@ mod tests {
         pod
     }
 
-    fn verdict_at(
-        pod: &Pod,
-        node: &Node,
-        pods: usize,
-        runtime: Result<(), &'static str>,
-    ) -> Result<(), Refusal> {
+    fn verdict_at(pod: &Pod, node: &Node, pods: usize) -> Result<(), Refusal> {
         let allocatable = [
             ("cpu", Quantity::new(1)),
             ("memory", Quantity::new(64 * 1024)),
@@ -262,13 +257,24 @@ mod tests {
             allocatable: &allocatable,
             pods,
             used: &used,
-            runtime,
         };
         admit(pod, &here)
     }
 
     fn verdict(pod: &Pod) -> Result<(), Refusal> {
-        verdict_at(pod, &node(), 1, Ok(()))
+        verdict_at(pod, &node(), 1)
+    }
+
+    #[test]
+    fn pod_is_not_refused_for_a_label_when_not_all_labels_are_kept() {
+        let mut node = node();
+        let pod = Pod {
+            node_selector: vec![("of-many".into(), "x".into())],
+            ..pod()
+        };
+        assert!(verdict_at(&pod, &node, 0).is_err());
+        node.truncated = true;
+        assert_eq!(verdict_at(&pod, &node, 0), Ok(()));
     }
 
     #[test]
@@ -379,7 +385,7 @@ mod tests {
 
     #[test]
     fn too_many_pods_is_told_before_all_other_resources() {
-        let refusal = verdict_at(&asks("cpu", "9"), &node(), 2, Ok(())).expect_err("full");
+        let refusal = verdict_at(&asks("cpu", "9"), &node(), 2).expect_err("full");
         assert_eq!(
             (refusal.reason, &*refusal.message),
             (
@@ -396,7 +402,7 @@ mod tests {
             Taint::parse("picolet.dev/microcontroller=true:NoSchedule").expect("a taint"),
             Taint::parse("maintenance:NoExecute").expect("a taint"),
         ];
-        let refusal = verdict_at(&pod(), &node, 0, Ok(())).expect_err("not tolerated");
+        let refusal = verdict_at(&pod(), &node, 0).expect_err("not tolerated");
         assert_eq!(
             (refusal.reason, &*refusal.message, refusal.ask_again),
             (
@@ -417,8 +423,7 @@ mod tests {
                     ..pod()
                 },
                 &node,
-                0,
-                Ok(())
+                0
             ),
             Ok(())
         );
@@ -460,14 +465,5 @@ mod tests {
         ] {
             assert_eq!(verdict(&pod), Ok(()), "{pod:?}");
         }
-    }
-
-    #[test]
-    fn without_a_runtime_nothing_runs() {
-        let refusal = verdict_at(&pod(), &node(), 0, Err("no runtime")).expect_err("no runtime");
-        assert_eq!(
-            (refusal.reason, &*refusal.message),
-            ("UnexpectedAdmissionError", "no runtime")
-        );
     }
 }

@@ -3,7 +3,7 @@
 //! A status is sent when it changed and again until it was taken; a pod that is to be deleted is taken out once its last
 //! status was taken. Whoever answers that the pod is not there, or is another one by now, is believed: it is gone.
 
-use super::run::{Ended, Moment, Run, State, Wait};
+use super::run::{Ended, Moment, Run, StartFailure, State, Wait};
 use super::worker::{Worker, container};
 use crate::client::ApiError;
 use alloc::boxed::Box;
@@ -152,7 +152,7 @@ fn texts(pod: &Pod, worker: &Worker, index: usize, run: &Run, scheme: &str) -> T
         State::Waiting(Wait::PullDelay(error)) => {
             format!("Back-off pulling image \"{image}\": {}: {error}", error.reason())
         }
-        State::Waiting(Wait::Start(error)) => error.to_string(),
+        State::Waiting(Wait::Start(error)) => StartFailure { pod, error }.to_string(),
         _ => String::new(),
     };
     let id = if began {

@@ -4,6 +4,7 @@
 //! `k8s.io/client-go/util/flowcontrol/backoff.go`.
 
 use alloc::boxed::Box;
+use core::fmt;
 use picolet_kube::Timestamp;
 use picolet_kube::pod::{Container, KnownState, Pod, RestartPolicy};
 use picolet_platform::Duration;
@@ -58,6 +59,21 @@ pub(super) enum State {
     Running(Timestamp),
     /// It ended as [`Run::last`] says.
     Ended,
+}
+
+/// Why a container of a pod did not start, for a person.
+pub(super) struct StartFailure<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) error: StartError,
+}
+
+impl fmt::Display for StartFailure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.error {
+            StartError::NoRuntime => write!(f, "node {} has no container runtime", self.pod.node_name),
+            error => error.fmt(f),
+        }
+    }
 }
 
 /// What is being done for a container that does not run.

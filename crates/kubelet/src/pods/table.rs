@@ -127,6 +127,10 @@ struct Around<'a, R> {
 }
 
 impl<R: Runtime> Outside for Around<'_, R> {
+    fn has_runtime(&self) -> bool {
+        self.runtime.is_ready()
+    }
+
     fn observe(&self, id: ContainerId<'_>) -> Observed {
         self.runtime.observe(id)
     }
@@ -372,7 +376,7 @@ impl Pods {
         let now = site.now;
         self.now = Some(now);
         for index in 0..self.entries.len() {
-            self.admit(index, site, runtime.ready(), say);
+            self.admit(index, site, say);
             let Entry {
                 pod,
                 worker,
@@ -410,7 +414,7 @@ impl Pods {
     }
 
     #[inline(never)]
-    fn admit(&mut self, index: usize, site: &Site<'_>, runtime: Result<(), &'static str>, say: Say<'_>) {
+    fn admit(&mut self, index: usize, site: &Site<'_>, say: Say<'_>) {
         let entry = &self.entries[index];
         if entry.report.gone {
             return;
@@ -436,7 +440,6 @@ impl Pods {
             allocatable: site.allocatable,
             pods: active().count(),
             used: &used,
-            runtime,
         };
         let verdict = admit(&pods[index].pod, &circumstances);
         let Entry {
@@ -548,6 +551,7 @@ impl Pods {
     ) {
         if let Some(Entry { pod, worker, .. }) = self.entry(&job.pod) {
             worker.started(
+                pod,
                 job.index,
                 result,
                 now,

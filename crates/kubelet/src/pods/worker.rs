@@ -9,7 +9,7 @@
 //! `pkg/kubelet/kuberuntime/kuberuntime_manager.go` with `k8s.io/client-go/util/flowcontrol/backoff.go`;
 //! `calculateEffectiveGracePeriod` in `pkg/kubelet/pod_workers.go`; `pkg/kubelet/active_deadline.go`.
 
-use super::run::{Ended, Moment, Run, State, Step, Wait};
+use super::run::{Ended, Moment, Run, StartFailure, State, Step, Wait};
 use picolet_runtime::{ContainerId, Exit, Image, Observed, PullError, StartError};
 
 use alloc::boxed::Box;
@@ -32,6 +32,7 @@ const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the speci
 
 /// What a worker sees and does beyond itself. Everything returns at once.
 pub(super) trait Outside {
+    fn has_runtime(&self) -> bool;
     fn observe(&self, id: ContainerId<'_>) -> Observed;
     fn stop(&self, id: ContainerId<'_>);
     fn kill(&self, id: ContainerId<'_>);
@@ -332,6 +333,7 @@ impl Worker {
     /// Takes how starting a container went.
     pub(super) fn started(
         &mut self,
+        pod: &Pod,
         index: usize,
         result: Result<(), StartError>,
         now: Moment,
@@ -351,7 +353,11 @@ impl Worker {
                 run.state = State::Running(now.time);
             }
             Err(error) => {
-                outside.event(Severity::Warning, "Failed", format_args!("Error: {error}"));
+                outside.event(
+                    Severity::Warning,
+                    "Failed",
+                    format_args!("Error: {}", StartFailure { pod, error }),
+                );
                 run.failed(Wait::Start(error), now);
             }
         }
@@ -491,6 +497,20 @@ impl Worker {
         }
         if matches!(run.state, State::Ended | State::Waiting(Wait::Restart(_))) && run.begun {
             run.note_restart(now);
+        }
+        if !outside.has_runtime() {
+            let (error, before) = (StartError::NoRuntime, run.state);
+            run.failed(Wait::Start(error), now);
+            let changed = run.state != before;
+            outside.event(
+                Severity::Warning,
+                "Failed",
+                format_args!("Error: {}", StartFailure { pod, error }),
+            );
+            if changed {
+                self.changed();
+            }
+            return;
         }
         run.step = Step::Pull;
     }

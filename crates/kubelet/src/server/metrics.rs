@@ -159,9 +159,11 @@ impl CpuUsage {
 impl<H: Host> Server<'_, H> {
     /// Memory that is in use: what the machine has but for what is free. Never 0, which would be taken for missing.
     fn working_set_bytes(&self) -> u64 {
-        let heap = self.node.machine.heap();
-        let memory = self.node.machine.machine().memory_bytes.max(heap.total);
-        memory.saturating_sub(heap.free()).max(1)
+        let machine = self.node.machine;
+        let memory = machine.machine().memory_bytes;
+        let used = machine.used_bytes();
+        let used = used.unwrap_or_else(|| memory.saturating_sub(machine.heap().free()));
+        used.clamp(1, memory)
     }
 
     /// Processor time that was used. Never 0, for the same reason.

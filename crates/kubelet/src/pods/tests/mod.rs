@@ -5,7 +5,7 @@ mod own;
 mod world;
 
 use picolet_kube::pod::{KnownState, Phase, Pod, RestartPolicy};
-use picolet_runtime::{NoRuntime, PullError, Runtime, StartError};
+use picolet_runtime::{PullError, StartError};
 use std::vec::Vec;
 use world::{World, pod};
 
@@ -373,13 +373,25 @@ fn a_pod_that_was_deleted_before_it_was_seen_is_never_started() {
 }
 
 #[test]
-fn without_a_runtime_a_pod_fails_in_words() {
+fn pod_waits_with_a_reason_when_the_node_has_no_runtime() {
     let mut world = World::new();
-    world.runtime.not_ready.set(NoRuntime.ready().err());
+    world.runtime.not_ready.set(true);
     world.put(pod("u", Always, 0, 1));
-    let want = r#""reason":"UnexpectedAdmissionError","message":"Pod was rejected: this picolet has no runtime for containers yet; bind the pod to another node""#;
+    assert_eq!(world.phase("u"), Phase::Pending);
+    let want =
+        r#""waiting":{"reason":"CreateContainerError","message":"node pico has no container runtime"}"#;
     assert!(world.body.contains(want), "{}", world.body);
-    assert_eq!(world.phase("u"), Phase::Failed);
+    assert_eq!(
+        world.events(),
+        ["!u Failed: Error: node pico has no container runtime"]
+    );
+    assert!(world.calls().is_empty(), "{:?}", world.calls());
+    let told = world.sent.len();
+    world.pass(600);
+    assert_eq!(world.sent.len(), told, "nothing has changed: {:?}", world.sent);
+    world.runtime.not_ready.set(false);
+    world.pass(300);
+    assert_eq!(world.phase("u"), Phase::Running);
 }
 
 #[test]
@@ -457,7 +469,8 @@ fn after_a_restart_of_the_node_a_deleted_pod_goes() {
 fn a_pod_that_ran_and_is_refused_after_a_restart_tells_what_became_of_it() {
     let mut world = World::new();
     world.put(pod("u", Always, 0, 1));
-    world.runtime.not_ready.set(Some("broken"));
+    let taint = picolet_kube::selector::Taint::parse("maintenance:NoExecute");
+    world.node.taints.extend(taint);
     world.reboot();
     assert_eq!(world.phase("u"), Phase::Failed);
     assert!(

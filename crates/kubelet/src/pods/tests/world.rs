@@ -36,7 +36,7 @@ pub(super) struct Script {
     pub(super) exits: Cell<Option<i32>>,
     /// Whether containers do not end when they are asked to.
     pub(super) deaf: Cell<bool>,
-    pub(super) not_ready: Cell<Option<&'static str>>,
+    pub(super) not_ready: Cell<bool>,
     pub(super) forgotten: RefCell<Vec<String>>,
 }
 
@@ -79,8 +79,8 @@ impl Runtime for Script {
         "script://1.0.0"
     }
 
-    fn ready(&self) -> Result<(), &'static str> {
-        self.not_ready.get().map_or(Ok(()), Err)
+    fn is_ready(&self) -> bool {
+        !self.not_ready.get()
     }
 
     fn has(&self, _image: &str) -> bool {
