@@ -23,6 +23,9 @@ pub const USER_BYTES: usize = 4096;
 /// The group of every authenticated user (`k8s.io/apiserver/pkg/authentication/user`, `AllAuthenticated`).
 const ALL_AUTHENTICATED: &str = "system:authenticated";
 
+/// The entry of `extra` that names the credential (`k8s.io/apiserver/pkg/authentication/user`, `CredentialIDKey`).
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
 /// An authenticated user, as a `SubjectAccessReview` describes one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct User {
@@ -40,6 +43,26 @@ impl User {
         for group in groups {
             user.group(Some(group));
         }
+        user.build()
+    }
+
+    /// The user of a client certificate, with `extra` that names the certificate.
+    pub fn of_certificate<'a>(
+        name: &str,
+        uid: Option<&str>,
+        groups: impl IntoIterator<Item = &'a str>,
+        credential_id: &str,
+    ) -> Self {
+        let mut user = UserBuilder::default();
+        user.name(Some(name));
+        if let Some(uid) = uid {
+            user.uid(Some(uid));
+        }
+        for group in groups {
+            user.group(Some(group));
+        }
+        user.extra_key(CREDENTIAL_ID);
+        user.extra_value(Some(credential_id));
         user.build()
     }
 

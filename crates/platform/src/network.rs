@@ -5,7 +5,6 @@
 
 use crate::identities::{Identities, Lifetime};
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::future::Future;
@@ -67,8 +66,13 @@ impl core::error::Error for DialError {}
 pub struct Subject {
     /// The user: the subject's common name.
     pub user: Box<str>,
+    /// The user's identifier: the subject's attribute 1.3.6.1.4.1.57683.2.
+    pub uid: Option<Box<str>>,
     /// The groups: the subject's organizations.
     pub groups: Vec<Box<str>>,
+    /// The certificate, as `authentication.kubernetes.io/credential-id` names it: `X509SHA256=` and the SHA-256 of its DER in
+    /// hexadecimal.
+    pub credential_id: Box<str>,
     /// The last second in which the certificate is valid, in Unix seconds.
     pub not_after: u64,
 }
@@ -79,22 +83,9 @@ pub enum Credential {
     /// Nothing, or a certificate that names nobody.
     None,
     /// A client certificate that was verified against the client CA.
-    Certificate(Subject),
+    Certificate(Box<Subject>),
     /// The connection came in on the read-only port of lab mode.
     ReadOnlyPort,
-}
-
-impl Credential {
-    /// Who a verified certificate speaks for. One without a name, or that cannot be read, speaks for nobody.
-    pub fn of_certificate(user: Option<String>, groups: Vec<String>, not_after: u64) -> Self {
-        user.map_or(Self::None, |user| {
-            Self::Certificate(Subject {
-                user: user.into(),
-                groups: groups.into_iter().map(Into::into).collect(),
-                not_after,
-            })
-        })
-    }
 }
 
 /// A connection that somebody opened to the kubelet port, its handshake done.

@@ -5,11 +5,13 @@ use crate::provider::prepared;
 use crate::record::Records;
 use crate::x509::CertificateInfo;
 use alloc::boxed::Box;
+use alloc::string::String;
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use embedded_io_async::{Error as _, ErrorType, Read, Write};
-use picolet_platform::Credential;
+use picolet_platform::{Credential, Subject};
+use sha2::{Digest, Sha256};
 
 /// A TLS connection over `S`.
 ///
@@ -39,13 +41,12 @@ impl<S> TlsStream<S> {
         self.peer.as_deref()
     }
 
-    /// Who the certificate of [`TlsStream::peer_certificate`] speaks for. One without a name speaks for nobody.
+    /// Who the certificate of [`TlsStream::peer_certificate`] speaks for. One without a name speaks for nobody, and so does
+    /// one with an empty UID or several.
     pub fn credential(&self) -> Credential {
-        let info = self
-            .peer_certificate()
-            .and_then(|der| CertificateInfo::from_der(der).ok());
-        info.map_or(Credential::None, |info| {
-            Credential::of_certificate(info.common_name, info.organizations, info.not_after)
+        let subject = self.peer_certificate().and_then(subject);
+        subject.map_or(Credential::None, |subject| {
+            Credential::Certificate(Box::new(subject))
         })
     }
 
@@ -102,6 +103,31 @@ impl<S: Read + Write> TlsStream<S> {
         }
         Ok(())
     }
+}
+
+/// Who a certificate speaks for, as the x509 authenticator of Kubernetes 1.36 reads it
+/// (`pkg/authentication/request/x509`, `CommonNameUserConversion`).
+fn subject(der: &[u8]) -> Option<Subject> {
+    let info = CertificateInfo::from_der(der).ok()?;
+    let mut uids = info.uids;
+    let uid = uids.pop();
+    if !uids.is_empty() || uid.as_deref() == Some("") {
+        return None;
+    }
+    let user = info.common_name.filter(|name| !name.is_empty())?;
+    let mut credential_id = String::from("X509SHA256=");
+    for byte in Sha256::digest(der) {
+        for digit in [byte >> 4, byte & 15] {
+            credential_id.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+    }
+    Some(Subject {
+        user: user.into(),
+        uid: uid.map(Into::into),
+        groups: info.organizations.into_iter().map(Into::into).collect(),
+        credential_id: credential_id.into(),
+        not_after: info.not_after,
+    })
 }
 
 /// Waits for a future, and while it is not ready prepares what speeds up later handshakes, a step at a time: whoever else runs
@@ -176,5 +202,34 @@ impl<S> fmt::Debug for TlsStream<S> {
         f.debug_struct("TlsStream")
             .field("resumed", &self.resumed)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    #[test]
+    fn certificate_speaks_for_nobody_when_it_has_two_uids() {
+        let mut parameters = CertificateParams::default();
+        let name = &mut parameters.distinguished_name;
+        name.push(DnType::CommonName, "ops");
+        for last in [2, 3] {
+            name.push(DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, last]), "7");
+        }
+        let certificate = parameters.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let mut der = certificate.der().to_vec();
+        assert_eq!(
+            subject(&der).and_then(|subject| subject.uid).as_deref(),
+            Some("7")
+        );
+        let other = [0x2b, 6, 1, 4, 1, 0x83, 0xc2, 0x53, 3];
+        while let Some(at) = der.windows(other.len()).position(|oid| oid == other) {
+            der[at + other.len() - 1] = 2;
+        }
+        assert!(CertificateInfo::from_der(&der).is_ok());
+        assert_eq!(subject(&der), None);
     }
 }

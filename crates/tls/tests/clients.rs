@@ -16,6 +16,7 @@ use rcgen::{
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -234,6 +235,45 @@ fn client_is_unauthenticated_when_its_certificate_has_an_unknown_critical_extens
     parameters.custom_extensions.push(extension);
     let certificate = parameters.self_signed(&key).unwrap();
     assert_eq!(shows(&authority, certificate.der(), &key), Ok(Credential::None));
+}
+
+#[test]
+fn client_is_known_by_the_uid_and_the_hash_of_its_certificate() {
+    let authority = Authority::new();
+    let (name, uid) = (
+        DnType::CommonName,
+        DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]),
+    );
+    for (attributes, expected) in [
+        (&[(&name, "ops")][..], Some(None)),
+        (&[(&name, "ops"), (&uid, "7")], Some(Some("7"))),
+        (&[(&name, "ops"), (&uid, "")], None),
+        (&[(&name, "")], None),
+        (&[(&uid, "7")], None),
+    ] {
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = rcgen::DistinguishedName::new();
+        for (kind, value) in attributes {
+            parameters.distinguished_name.push((*kind).clone(), *value);
+        }
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let certified = authority.issuer(parameters, key);
+        let credential = shows(&authority, certified.der(), certified.key()).unwrap();
+        let Some(expected) = expected else {
+            assert_eq!(credential, Credential::None, "{attributes:?}");
+            continue;
+        };
+        let Credential::Certificate(subject) = credential else {
+            panic!("{attributes:?}");
+        };
+        assert_eq!((&*subject.user, subject.uid.as_deref()), ("ops", expected));
+        let hash: String = Sha256::digest(certified.der())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(*subject.credential_id, *format!("X509SHA256={hash}"));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -336,11 +337,13 @@ impl Network for Ether {
     async fn accept(&self) -> Result<Accepted<Wire>, AcceptError> {
         if input() > 0 {
             let credential = if input() > 0 {
-                Credential::Certificate(Subject {
+                Credential::Certificate(Box::new(Subject {
                     user: black_box("user").into(),
+                    uid: (input() > 0).then(|| black_box("uid").into()),
                     groups: Default::default(),
+                    credential_id: black_box("id").into(),
                     not_after: number().into(),
-                })
+                }))
             } else {
                 Credential::None
             };

@@ -178,7 +178,13 @@ impl<S: Read + Write> Connection<S> {
                 Credential::None => Shown::Nothing,
                 Credential::Certificate(subject) => {
                     let groups = subject.groups.iter().map(|group| &**group);
-                    Shown::User(Rc::new(User::new(&subject.user, groups)))
+                    let (user, uid) = (&subject.user, subject.uid.as_deref());
+                    Shown::User(Rc::new(User::of_certificate(
+                        user,
+                        uid,
+                        groups,
+                        &subject.credential_id,
+                    )))
                 }
                 Credential::ReadOnlyPort => Shown::ReadOnlyPort,
             },

@@ -15,9 +15,11 @@ use der::{Tag, Tagged};
 const VERSION: u8 = context_constructed(0);
 
 /// id-at-commonName and id-at-organizationName (RFC 5280, appendix A.1), id-ce-subjectAltName (section 4.2.1.6).
-const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
-const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
-const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
+const COMMON_NAME: &[u8] = ObjectIdentifier::new_unwrap("2.5.4.3").as_bytes();
+const ORGANIZATION: &[u8] = ObjectIdentifier::new_unwrap("2.5.4.10").as_bytes();
+/// `X509UID` of Kubernetes 1.36 (`apimachinery/pkg/apis/asn1/oid.go`).
+const UID: &[u8] = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57683.2").as_bytes();
+const SUBJECT_ALT_NAME: &[u8] = ObjectIdentifier::new_unwrap("2.5.29.17").as_bytes();
 
 /// The parts of a certificate that a node has to know. They are only as trustworthy as whoever verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct CertificateInfo {
     pub common_name: Option<String>,
     /// The subject's organizations: for Kubernetes, the groups.
     pub organizations: Vec<String>,
+    /// The subject's identifiers in Kubernetes (1.3.6.1.4.1.57683.2), of which a user has one at most.
+    pub uids: Vec<String>,
     /// The first second of its validity, in Unix seconds.
     pub not_before: u64,
     /// The last second of its validity, in Unix seconds.
@@ -73,6 +77,7 @@ fn read(der: &[u8]) -> Option<CertificateInfo> {
     let mut info = CertificateInfo {
         common_name: None,
         organizations: Vec::new(),
+        uids: Vec::new(),
         not_before: time(validity.any()?)?,
         not_after: time(validity.any()?)?,
         dns_names: Vec::new(),
@@ -114,6 +119,7 @@ fn subject(mut sets: Fields<'_>, info: &mut CertificateInfo) -> Option<()> {
             match kind {
                 COMMON_NAME => info.common_name = Some(text(value)?),
                 ORGANIZATION => info.organizations.push(text(value)?),
+                UID => info.uids.push(text(value)?),
                 _ => {}
             }
         }
@@ -192,6 +198,8 @@ mod tests {
         parameters
             .distinguished_name
             .push(DnType::OrganizationName, organization);
+        let uid = DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]);
+        parameters.distinguished_name.push(uid, "7");
         parameters.not_before = time::OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
         // From 2050 on dates are written in another form.
         parameters.not_after = time::OffsetDateTime::from_unix_timestamp(2_700_000_000).unwrap();
@@ -202,6 +210,7 @@ mod tests {
             CertificateInfo {
                 common_name: Some("system:node:pico-1".into()),
                 organizations: vec!["system:nodes".into()],
+                uids: vec!["7".into()],
                 not_before: 1_700_000_000,
                 not_after: 2_700_000_000,
                 dns_names: vec!["pico-1".into()],

@@ -1,7 +1,7 @@
 //! DER (X.690) as far as certificates need it: walking through fields, and wrapping them.
 
 use alloc::vec::Vec;
-use der::asn1::{AnyRef, ObjectIdentifier};
+use der::asn1::AnyRef;
 use der::{Decode, Header, Reader, SliceReader, Tag, TagNumber, Tagged};
 
 /// The fields of a constructed value, one after the other.
@@ -40,9 +40,9 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An object identifier.
-    pub(super) fn identifier(&mut self) -> Option<ObjectIdentifier> {
-        ObjectIdentifier::from_bytes(self.expect(Tag::ObjectIdentifier)?.value()).ok()
+    /// The content of an object identifier.
+    pub(super) fn identifier(&mut self) -> Option<&'a [u8]> {
+        Some(self.expect(Tag::ObjectIdentifier)?.value())
     }
 
     /// The next value's tag.

@@ -213,6 +213,34 @@ fn all_groups_and_extra_of_a_token_are_asked_for() {
 }
 
 #[test]
+fn uid_and_credential_of_a_certificate_are_asked_for() {
+    with_user(&serde_json::json!({}), async |agent, asked| {
+        for (uid, expected) in [
+            (Some("7".into()), serde_json::json!("7")),
+            (None, serde_json::Value::Null),
+        ] {
+            let mut credential = named("ops", &["team"]);
+            if let Credential::Certificate(subject) = &mut credential {
+                subject.uid = uid;
+            }
+            assert_eq!(get(agent, credential, "", "/metrics").await.code, 200);
+            let [spec] = &asked.borrow_mut().split_off(0)[..] else {
+                panic!("one question");
+            };
+            assert_eq!(
+                spec["extra"],
+                serde_json::json!({"authentication.kubernetes.io/credential-id": ["X509SHA256=a5"]})
+            );
+            assert_eq!(spec["uid"], expected);
+            assert_eq!(
+                spec["groups"],
+                serde_json::json!(["team", "system:authenticated"])
+            );
+        }
+    });
+}
+
+#[test]
 fn user_is_refused_with_the_limit_when_it_is_too_large() {
     let groups: Vec<_> = (0..200)
         .map(|n| format!("oidc:some-long-name-of-a-team-{n}"))

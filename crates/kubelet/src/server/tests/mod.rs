@@ -12,6 +12,7 @@ use embassy_futures::join::join;
 use embedded_io_async::{Read, Write};
 use picolet_kube::http::parse_head;
 use picolet_platform::{Credential, Subject};
+use std::boxed::Box;
 use std::string::String;
 use std::vec::Vec;
 
@@ -112,11 +113,13 @@ fn certificate() -> Credential {
 }
 
 fn named(user: &str, groups: &[&str]) -> Credential {
-    Credential::Certificate(Subject {
+    Credential::Certificate(Box::new(Subject {
         user: user.into(),
+        uid: None,
         groups: groups.iter().map(|group| (*group).into()).collect(),
+        credential_id: "X509SHA256=a5".into(),
         not_after: u64::MAX,
-    })
+    }))
 }
 
 /// An API server that knows no token and lets everybody do everything.
