@@ -97,8 +97,8 @@ impl Acceptor {
     }
 
     /// Takes records with payloads of at most `handshake` bytes during the handshake (a ClientHello of Go has 1500, a
-    /// client's chain some more) and of at most `data` bytes after it, and closes on larger ones, to bound what a client
-    /// can make this side hold. Without it a record may have the 16640 bytes of the protocol.
+    /// client's chain some more) and of at most `data` bytes after it, and answers larger ones with a fatal alert, to bound
+    /// what a client can make this side hold. Without it a record may have the 16640 bytes of the protocol.
     #[must_use]
     pub fn with_record_limits(mut self, handshake: usize, data: usize) -> Self {
         self.limits = Limits { handshake, data };

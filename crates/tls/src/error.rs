@@ -2,7 +2,7 @@
 
 use core::fmt;
 use embedded_io_async::ErrorKind;
-use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 /// Why a connection could not be made, or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,7 +159,9 @@ impl From<Error> for TlsError {
             Error::FailedToGetCurrentTime => Self::TimeUnknown,
             Error::FailedToGetRandomBytes => Self::Random,
             Error::DecryptError => Self::Corrupt,
-            Error::PeerSentOversizedRecord => Self::TooLarge,
+            Error::PeerSentOversizedRecord | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => {
+                Self::TooLarge
+            }
             Error::InvalidMessage(_)
             | Error::InappropriateMessage { .. }
             | Error::InappropriateHandshakeMessage { .. }

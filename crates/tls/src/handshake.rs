@@ -247,7 +247,9 @@ async fn receive<S: Read>(stream: &mut S, inbound: &mut Vec<u8>, limit: usize) -
     let length = usize::from(u16::from_be_bytes([high, low]));
     let start = inbound.len() + HEADER;
     if length > limit || start + length > 2 * limit {
-        return Err(TlsError::TooLarge);
+        // The engine refuses a header with a length that no record has, and has an alert for the peer.
+        inbound.extend_from_slice(&[kind, major, 3, 0xff, 0xff]);
+        return Ok(());
     }
     inbound
         .try_reserve_exact(HEADER + length)

@@ -9,8 +9,9 @@ use embassy_futures::block_on;
 use embassy_futures::join::join;
 use embassy_futures::select::{Either, select};
 use embedded_io_async::{Read, Write};
-use picolet_tls::{Acceptor, Clients, Connector, TlsError};
+use picolet_tls::{Acceptor, Alert, Clients, Connector, Identity, P256Key, TlsError};
 use proptest::prelude::*;
+use rcgen::{CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::version::TLS13;
 use std::sync::{Arc, LazyLock};
 
@@ -151,6 +152,54 @@ fn any_flipped_bit_of_a_record_is_noticed() {
                 ),
             }
         });
+    }
+}
+
+/// An authority's client whose certificate has an extension of so many bytes.
+fn large(authority: &Authority, bytes: usize) -> Identity {
+    let mut parameters = CertificateParams::default();
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    parameters
+        .custom_extensions
+        .push(CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![0; bytes]));
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let issued = authority.issuer(parameters, key);
+    let key = P256Key::from_der(&issued.key().serialize_der()).unwrap();
+    Identity::new(vec![issued.der().to_vec()], &key).unwrap()
+}
+
+/// With the limit of a board.
+#[test]
+fn client_gets_an_alert_when_its_chain_is_larger_than_the_server_takes() {
+    let World {
+        authority, acceptor, ..
+    } = &*WORLD;
+    let acceptor = acceptor.clone().with_record_limits(6144, 6144);
+    for (bytes, accepted) in [(4500, true), (5500, true), (6500, false)] {
+        let connector = Connector::new(&authority.roots(), Some(&large(authority, bytes)), now).unwrap();
+        let (near, far) = wire();
+        let client = async {
+            let mut stream = connector.connect("api.test", near).await?;
+            stream.write_all(b"hello").await?;
+            stream.flush().await?;
+            let mut text = [0; 5];
+            stream.read(&mut text).await
+        };
+        let server = async {
+            let mut stream = acceptor.accept(far).await?;
+            let known = stream.peer_certificate().is_some();
+            stream.write_all(b"world").await?;
+            stream.flush().await?;
+            Ok::<_, TlsError>(known)
+        };
+        let (client, server) = block_on(join(client, server));
+        if accepted {
+            assert_eq!((client, server), (Ok(5), Ok(true)), "{bytes} bytes");
+        } else {
+            assert_eq!(server, Err(TlsError::TooLarge), "{bytes} bytes");
+            // decode_error (RFC 8446, section 6.2).
+            assert_eq!(client, Err(TlsError::Refused(Alert(50))), "{bytes} bytes");
+        }
     }
 }
 

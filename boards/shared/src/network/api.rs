@@ -38,8 +38,9 @@ const CLOSED: Duration = Duration::from_secs(1);
 /// The kubelet's port, and the read-only one of lab mode.
 pub(crate) const PORT: u16 = 10250;
 const READ_ONLY_PORT: u16 = 10255;
-/// The longest record that a client may send in a handshake: a ClientHello of Go has 1500 bytes, a client's chain some more.
-const HANDSHAKE_RECORD: usize = 4096;
+/// The longest record that a client may send in a handshake: a ClientHello of Go has 1500 bytes, a chain of three certificates
+/// with RSA keys of 4096 bits 5,500.
+const HANDSHAKE_RECORD: usize = 6144;
 /// The longest record that a client may send afterwards: many put a whole request into one.
 const REQUEST_RECORD: usize = LIMITS.head_bytes + LIMITS.body_bytes + RECORD_OVERHEAD;
 
