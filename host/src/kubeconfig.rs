@@ -1,5 +1,6 @@
 //! Reads what a node needs out of a kubeconfig: server, authority, certificate and key.
 
+use crate::files;
 use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -87,7 +88,7 @@ impl Config {
 
 /// Reads the current context of the kubeconfig at `path`. `{name}` in the paths of certificates stands for `node`.
 pub(crate) fn read(path: &Path, node: &str) -> Result<Access> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
+    let text = files::read_to_string(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     parse(&text, folder, node).with_context(|| format!("--kubeconfig {}", path.display()))
 }
@@ -104,7 +105,7 @@ fn parse(text: &str, folder: &Path, node: &str) -> Result<Access> {
         (_, Some(data)) => decode(what, data),
         (Some(path), None) => {
             let path = folder.join(path.to_string_lossy().replace("{name}", node));
-            std::fs::read(&path).with_context(|| format!("{what}: {}", path.display()))
+            files::read(&path).with_context(|| format!("{what}: {}", path.display()))
         }
         (None, None) if what != "certificate-authority" && user.token.is_some() => Err(anyhow!(
             "the user has a token and no {what}: a node shows a certificate for CN=system:node:{node}, O=system:nodes"
@@ -147,13 +148,13 @@ pub(crate) struct Person {
 /// Reads the current context of the kubeconfig at `path`, for somebody with a certificate of any kind or a token.
 pub(crate) fn read_person(path: &Path) -> Result<Person> {
     let read = || {
-        let text = std::fs::read_to_string(path)?;
+        let text = files::read_to_string(path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let config = Config::parse(&text)?;
         let (cluster, user) = config.current()?;
         let part = |what: &str, path: &Option<PathBuf>, data: &Option<String>| match (path, data) {
             (_, Some(data)) => decode(what, data).map(Some),
-            (Some(path), None) => std::fs::read(folder.join(path))
+            (Some(path), None) => files::read(&folder.join(path))
                 .map(Some)
                 .with_context(|| format!("{what}: {}", path.display())),
             (None, None) => Ok(None),
@@ -190,7 +191,7 @@ pub(crate) fn read_person(path: &Path) -> Result<Person> {
 
 /// The token in a file, which whoever keeps it fresh may replace at any time.
 fn read_token(path: &Path) -> Result<String> {
-    let token = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let token = files::read_to_string(path).with_context(|| path.display().to_string())?;
     Ok(token.trim().to_owned())
 }
 
@@ -208,7 +209,7 @@ pub(crate) fn in_cluster(account: &Path, host: &str, port: &str) -> Result<Perso
     let authority = account.join("ca.crt");
     Ok(Person {
         server,
-        certificate_authority: std::fs::read(&authority).with_context(|| authority.display().to_string())?,
+        certificate_authority: files::read(&authority).with_context(|| authority.display().to_string())?,
         client_certificate: None,
         client_key: None,
         token: Some(read_token(&account.join("token"))?),

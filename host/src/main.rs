@@ -12,6 +12,7 @@ mod devcluster;
 mod discovery;
 mod durable;
 mod emulate;
+mod files;
 mod joining;
 mod journal;
 mod k3s;

@@ -5,6 +5,7 @@
 //! the node goes on with what it has, even after that has expired.
 
 use crate::certificate::Certificate;
+use crate::files;
 use crate::kubeconfig;
 use crate::network::Tokio;
 use anyhow::{Context, Result};
@@ -94,7 +95,7 @@ impl Origin {
                 key,
             } => {
                 let read = |what: &str, path: &PathBuf| {
-                    std::fs::read(path)
+                    files::read(path)
                         .with_context(|| format!("--{}-{what} {}", purpose.as_str(), path.display()))
                 };
                 Ok(KeyPair {

@@ -3,6 +3,7 @@
 use crate::clock::{Source, WallClock};
 use crate::discovery::{self, KeyHash};
 use crate::durable::write_durably;
+use crate::files;
 use crate::joining::{Given, Joining, K3S_URL, Token};
 use crate::journal::Journal;
 use crate::k3s;
@@ -397,7 +398,7 @@ impl Setup {
         let of_node = |path: &Path| PathBuf::from(path.to_string_lossy().replace("{name}", &name));
         let read = |flag: &str, path: &Path| {
             let path = of_node(path);
-            std::fs::read(&path).with_context(|| format!("--{flag} {}", path.display()))
+            files::read(&path).with_context(|| format!("--{flag} {}", path.display()))
         };
         let optional =
             |flag: &str, path: &Option<PathBuf>| path.as_deref().map(|path| read(flag, path)).transpose();
@@ -548,7 +549,7 @@ impl Arguments {
 
 /// Reads the file that a flag names.
 fn given(flag: &str, path: &Option<PathBuf>) -> Result<Option<Vec<u8>>> {
-    let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("--{flag} {}", path.display()));
+    let read = |path: &PathBuf| files::read(path).with_context(|| format!("--{flag} {}", path.display()));
     path.as_ref().map(read).transpose()
 }
 

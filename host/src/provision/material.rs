@@ -2,28 +2,20 @@
 
 use crate::certificate::Certificate;
 use crate::clock::{Source, WallClock};
+use crate::files;
 use anyhow::{Context, Result, bail, ensure};
 use picolet_tls::Time as _;
 use picolet_tls::x509::{CertificateInfo, certificates_from_pem};
 use picolet_tls::{Connector, Identity, P256Key, SetupError};
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 /// Seconds of a month, before which the end of a certificate is told.
 const SOON: u64 = 30 * 24 * 3600;
-/// The longest file that may hold certificates or a key.
-const LONGEST: usize = 1 << 20;
 
 /// Reads a file that an option names.
 pub(super) fn read(flag: &str, path: &Path) -> Result<Vec<u8>> {
-    let bytes = fs::read(path).with_context(|| format!("--{flag} {}", path.display()))?;
-    ensure!(
-        bytes.len() <= LONGEST,
-        "--{flag} {}: the file has more than a megabyte; is it the right one?",
-        path.display()
-    );
-    Ok(bytes)
+    files::read(path).with_context(|| format!("--{flag} {}", path.display()))
 }
 
 /// Whether it is DER: a SEQUENCE. PEM never begins with its byte, a zero digit.
