@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The name of the draft of `path`. A process that is killed while it writes leaves the draft behind.
-fn draft_of(path: &Path) -> PathBuf {
+pub(crate) fn draft_of(path: &Path) -> PathBuf {
     path.with_added_extension("new")
 }
 
@@ -15,7 +15,7 @@ fn draft_of(path: &Path) -> PathBuf {
 /// # Errors
 /// The old file is still there.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    Draft::create(path)?.publish(bytes)
+    Draft::replace(path)?.publish(bytes)
 }
 
 /// Removes the file at `path` and its draft, if they exist.
@@ -40,16 +40,23 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// Creates an empty draft of the file at `path`, readable by its owner alone.
+    /// Creates an empty draft of the file at `path`, readable by its owner alone. One that is left from before is replaced.
     ///
     /// # Errors
     /// The directory does not exist or cannot be written to.
+    fn replace(path: &Path) -> io::Result<Self> {
+        match fs::remove_file(draft_of(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Self::create(path),
+        }
+    }
+
+    /// Creates an empty draft of the file at `path`, readable by its owner alone.
+    ///
+    /// # Errors
+    /// The directory does not exist or cannot be written to, or there is a file with the name of the draft.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let draft = draft_of(path);
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
         // A file or a link that somebody else puts there in between is not written to.
         let file = OpenOptions::new()
             .write(true)

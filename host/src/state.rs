@@ -79,10 +79,11 @@ fn lock(directory: &Path) -> Result<File> {
             return Err(io::Error::from(error)).with_context(|| format!("cannot lock {}", path.display()));
         }
     }
-    // The process ID is for the error message of whoever comes second; the lock does not depend on it.
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    // The process ID is for the error message of whoever comes second. The lock does not depend on it, and a full disk must
+    // not keep a node from starting.
+    let _ = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
 
@@ -304,6 +305,13 @@ mod tests {
             "a node still uses it"
         );
         drop(node);
+        open(&folder);
+    }
+
+    #[test]
+    fn directory_is_opened_when_the_disk_is_full() {
+        let folder = tempfile::tempdir().expect("a directory");
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("lock")).expect("a link");
         open(&folder);
     }
 

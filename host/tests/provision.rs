@@ -613,3 +613,28 @@ fn a_person_is_asked_for_what_is_missing() {
     let shown = String::from_utf8_lossy(&shown);
     assert!(shown.contains("attic") && !shown.contains(PASSPHRASE), "{shown}");
 }
+
+#[test]
+fn file_is_written_in_place_when_it_lies_on_the_drive_of_a_board() {
+    use std::os::unix::fs::MetadataExt;
+    let folder = Folder::new();
+    folder.put("INFO_UF2.TXT", b"UF2 Bootloader v3.0\r\n");
+    folder.put("s.uf2", b"");
+    let inode = || fs::metadata(folder.path("s.uf2")).expect("a file").ino();
+    let before = inode();
+    let (succeeded, said) = folder.provision(&with(&["--board=pico-w", "-o", "s.uf2"]));
+    assert!(succeeded && said.contains("The board restarts"), "{said}");
+    // The drive vanishes with the last block: a rename would fail, and take the board's token back.
+    assert_eq!(inode(), before, "the file was replaced");
+    assert!(fs::metadata(folder.path("s.uf2")).expect("a file").len() > 0);
+}
+
+#[test]
+fn file_of_another_is_left_alone_when_it_has_the_name_of_the_draft() {
+    let folder = Folder::new();
+    folder.put("s.uf2.new", b"notes");
+    let (succeeded, said) = folder.provision(&with(&["--board=pico-w", "-o", "s.uf2"]));
+    assert!(!succeeded && said.contains("s.uf2.new is in the way"), "{said}");
+    assert_eq!(fs::read(folder.path("s.uf2.new")).expect("a file"), b"notes");
+    assert!(!folder.path("s.uf2").exists());
+}

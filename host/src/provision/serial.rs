@@ -142,6 +142,10 @@ impl Line {
     fn receive(&mut self) -> Result<()> {
         let mut piece = [0; 512];
         match self.file.read(&mut piece) {
+            // A line that has hung up is at its end at once each time, and is no terminal any longer.
+            Ok(0) if tcgetattr(&self.file).is_err() => {
+                bail!("the line hung up: is the board still plugged in?")
+            }
             Ok(length) => self.received.extend_from_slice(&piece[..length]),
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
             Err(error) => return Err(error).context("the line broke"),
@@ -150,5 +154,34 @@ impl Line {
             self.received.clear();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::io::{BufRead, BufReader};
+
+    #[test]
+    fn request_fails_when_the_line_hangs_up() {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&master).expect("granted");
+        unlockpt(&master).expect("unlocked");
+        let name = ptsname(&master, Vec::new()).expect("a name");
+        let mut line = Line::open(Path::new(name.to_str().expect("UTF-8"))).expect("a line");
+        let board = std::thread::spawn(move || {
+            let mut request = String::new();
+            BufReader::new(File::from(master))
+                .read_line(&mut request)
+                .expect("a request");
+            request
+        });
+        let error = format!("{:#}", line.ask("hello").expect_err("it hung up"));
+        assert!(
+            error.contains("hung up") || error.contains("the line broke"),
+            "{error}"
+        );
+        assert_eq!(board.join().expect("a board"), "hello\n");
     }
 }

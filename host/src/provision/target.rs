@@ -1,13 +1,13 @@
 //! Where settings go: into a file, or over a board's serial line.
 
 use super::serial::Board;
-use crate::durable::Draft;
-use anyhow::{Context, Result};
+use crate::durable::{Draft, draft_of};
+use anyhow::{Context, Result, bail};
 use picolet_store::layout::Layout;
 use picolet_store::settings::{CAPACITY, HEADER, SLOT, Settings};
 use picolet_store::uf2;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// A file that can be written, or a board that has answered.
@@ -28,7 +28,18 @@ pub(super) enum Writer {
     Draft(Draft),
     /// What is no file, such as `/dev/stdout`, cannot be replaced.
     Direct(File),
+    /// On the drive of a board, which takes the settings and vanishes: nothing there can be renamed or synced.
+    Drive(File),
 }
+
+/// What a bootloader has on its drive (<https://github.com/microsoft/uf2>).
+const DRIVE: &str = "INFO_UF2.TXT";
+
+/// What a person does next.
+const COPY: &str =
+    "Plug the board in with its BOOTSEL button held, and copy the file to the drive that appears.";
+const EJECT: &str =
+    "The board restarts with them once the drive is written; if it does not, eject the drive.";
 
 impl Target {
     /// Greets the board at `device`, which must be a `board` if that is given.
@@ -49,7 +60,20 @@ impl Target {
             Ok(existing) if !existing.is_file() => {
                 OpenOptions::new().write(true).open(&path).map(Writer::Direct)
             }
-            _ => Draft::create(&path).map(Writer::Draft),
+            _ if path.parent().is_some_and(|folder| folder.join(DRIVE).exists()) => {
+                File::create(&path).map(Writer::Drive)
+            }
+            _ => match Draft::create(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    let draft = draft_of(&path);
+                    bail!(
+                        "{}: {} is in the way: remove it, or choose another name",
+                        place(),
+                        draft.display()
+                    )
+                }
+                draft => draft.map(Writer::Draft),
+            },
         };
         Ok(Self::File {
             writer: writer.with_context(place)?,
@@ -89,14 +113,14 @@ impl Target {
                 // Both slots get the same block.
                 let region = [block.as_slice(), block].concat();
                 let file = uf2::settings(layout, &region).flatten().collect::<Vec<u8>>();
-                let written = match writer {
-                    Writer::Draft(draft) => draft.publish(&file),
-                    Writer::Direct(mut device) => device.write_all(&file),
+                let (written, next) = match writer {
+                    Writer::Draft(draft) => (draft.publish(&file), COPY),
+                    Writer::Direct(mut device) => (device.write_all(&file), COPY),
+                    Writer::Drive(mut drive) => (drive.write_all(&file), EJECT),
                 };
                 written.with_context(|| format!("--output {}", output.display()))?;
                 println!(
-                    "{}: settings of {name} for a {} ({length} of {CAPACITY} bytes). It holds secrets.\n\
-                     Plug the board in with its BOOTSEL button held, and copy the file to the drive that appears.",
+                    "{}: settings of {name} for a {} ({length} of {CAPACITY} bytes). It holds secrets.\n{next}",
                     output.display(),
                     layout.board
                 );
