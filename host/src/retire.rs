@@ -4,7 +4,7 @@
 //! certificates; where it cannot be reached, the last lines say what to do at the board.
 
 use crate::approve::{self, Asked, MachineRecords, REQUESTS, subject};
-use crate::cluster::{Client, Object, is_refused};
+use crate::cluster::{Client, Deletion, Object, is_refused};
 use crate::nodes::{is_picolet, is_ready};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -69,15 +69,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         drain(&client, arguments, is_ready(node))?;
         forgotten = is_ready(node) && forget(&client, name);
     }
-    let mut deleted = 0;
+    let (mut deleted, mut pending) = (0, Vec::new());
     let mut delete = |what: String, path: String| -> Result<()> {
-        if client
-            .delete(&path)
-            .with_context(|| format!("cannot delete {what}"))?
-        {
-            println!("{what} deleted");
-            deleted += 1;
+        let deletion = client.delete(&path);
+        match deletion.with_context(|| format!("cannot delete {what}"))? {
+            Deletion::Absent => return Ok(()),
+            Deletion::Done => println!("{what} deleted"),
+            Deletion::Pending => pending.push((what, path)),
         }
+        deleted += 1;
         Ok(())
     };
     delete(format!("node/{name}"), path)?;
@@ -94,14 +94,36 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         )
     })?;
     let records = MachineRecords::new(&client, &arguments.record_namespace);
-    if records.clear(name)? {
+    if records.clear(name)? != Deletion::Absent {
         println!("{} deleted", records.name(name));
         deleted += 1;
+    }
+    for (what, path) in pending {
+        await_deletion(&client, &what, &path, Duration::from_secs(arguments.timeout))?;
     }
     if deleted == 0 {
         bail!("nothing in this cluster is {name}'s; picolet nodes lists its picolets");
     }
     println!("{}", advice(name, node.as_ref(), forgotten));
+    Ok(())
+}
+
+/// Waits until the finalizers of an object that is deleted are removed.
+fn await_deletion(client: &Client, what: &str, path: &str, limit: Duration) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    while let Some(object) = client.find(path)? {
+        if object["metadata"]["deletionTimestamp"].is_null() {
+            bail!("{what} is there again: stop what creates it, and try again");
+        }
+        if Instant::now() >= deadline {
+            bail!(
+                "{what} is deleted only once its finalizers are removed, by those who set them: {}",
+                object["metadata"]["finalizers"]
+            );
+        }
+        std::thread::sleep(PAUSE);
+    }
+    println!("{what} deleted");
     Ok(())
 }
 
@@ -270,6 +292,8 @@ fn evict(client: &Client, pod: &Value) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::api::serve;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn pods_go_as_kubectl_drain_has_it() {
@@ -298,6 +322,30 @@ mod tests {
         ] {
             assert_eq!(fate(&pod), expected, "{pod}");
         }
+    }
+
+    #[test]
+    fn node_is_awaited_while_it_has_finalizers() {
+        for (limit, expected) in [(9, Ok(())), (0, Err("[\"example.org/hold\"]"))] {
+            let looks = AtomicUsize::new(0);
+            let client = serve(move |method, _| {
+                let node =
+                    json!({"metadata": {"finalizers": ["example.org/hold"], "deletionTimestamp": "x"}});
+                match (method, looks.fetch_add(1, Ordering::Relaxed)) {
+                    ("DELETE", _) | (_, 1) => (200, node),
+                    _ => (404, json!({})),
+                }
+            });
+            assert_eq!(client.delete("/x").expect("an answer"), Deletion::Pending);
+            let gone = await_deletion(&client, "node/x", "/x", Duration::from_secs(limit));
+            match (gone, expected) {
+                (Ok(()), Ok(())) => {}
+                (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+                (gone, _) => panic!("{gone:?}"),
+            }
+        }
+        let client = serve(|_, _| (200, json!({"kind": "Status", "status": "Success"})));
+        assert_eq!(client.delete("/x").expect("an answer"), Deletion::Done);
     }
 
     #[test]

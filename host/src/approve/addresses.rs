@@ -5,12 +5,17 @@
 
 use super::objects::{EndpointSlice, Node, Service, ServiceCidr};
 use super::request::Asked;
-use crate::cluster::{Client, is_refused};
-use anyhow::{Context, Result};
+use crate::cluster::{Client, is_refused, with_rights_hint};
+use anyhow::{Result, ensure};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
+
+/// The most memory for what is reserved, in bytes, and what an entry takes besides its text. A cluster of 5,000 nodes and
+/// 10,000 Services takes 4 MiB. Nodes and tenants choose what they report.
+const MOST: usize = 64 << 20;
+const ENTRY: usize = 128;
 
 const NODES: &str = "/api/v1/nodes";
 const SERVICES: &str = "/api/v1/services";
@@ -54,14 +59,22 @@ impl std::str::FromStr for Cidr {
 }
 
 /// Reads a list that the decision depends on.
-fn read_list<T: DeserializeOwned>(client: &Client, path: &str, mut add: impl FnMut(T)) -> Result<()> {
+fn read_list<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    into: &mut ClusterAddresses,
+    add: impl Fn(&mut ClusterAddresses, &T),
+) -> Result<()> {
     let read = client.list(path, |object| {
-        add(object);
+        add(into, &object);
+        ensure!(
+            into.size <= MOST,
+            "the addresses and names of the cluster take more than {} MiB: no address can be judged",
+            MOST >> 20
+        );
         Ok(())
     });
-    let hint = "apply deploy/approver.yaml of this release for its rights";
-    read.map(drop)
-        .with_context(|| format!("cannot read {path}; {hint}"))
+    with_rights_hint(read.map(drop), format_args!("read {path}"))
 }
 
 /// What is reserved in a cluster.
@@ -78,6 +91,8 @@ pub(crate) struct ClusterAddresses {
     node_names: BTreeSet<(String, Rc<str>)>,
     /// Whether the API server is called at a loopback address: the cluster is on this machine.
     is_local: bool,
+    /// The bytes that all of it takes, about.
+    size: usize,
 }
 
 impl ClusterAddresses {
@@ -88,27 +103,21 @@ impl ClusterAddresses {
     /// When any part cannot be read: without it no address can be judged.
     pub(crate) fn read(client: &Client, pod_networks: &[Cidr]) -> Result<Self> {
         let mut this = Self::default();
-        read_list(client, NODES, |node: Node| this.add_node(&node))?;
-        read_list(client, SERVICES, |service: Service| this.add_service(&service))?;
-        match read_list(client, SERVICE_CIDRS, |cidr: ServiceCidr| {
-            this.add_service_cidr(&cidr);
-        }) {
+        read_list(client, NODES, &mut this, Self::add_node)?;
+        read_list(client, SERVICES, &mut this, Self::add_service)?;
+        match read_list(client, SERVICE_CIDRS, &mut this, Self::add_service_cidr) {
             // Before Kubernetes 1.33: the addresses of the Services that exist are all that is known.
             Err(error) if is_refused(&error, 404) => {}
             read => read?,
         }
-        read_list(client, API_SERVERS, |slice: EndpointSlice| {
-            this.add_api_server_endpoints(&slice);
-        })?;
+        read_list(client, API_SERVERS, &mut this, Self::add_api_server_endpoints)?;
         let networks = pod_networks.iter();
         this.networks
             .extend(networks.map(|cidr| (*cidr, "a pod network (--pod-network)".into())));
         let endpoint = client.endpoint()?;
         this.add_api_server(&endpoint.host);
         if !endpoint.is_plain {
-            let certificate = client.server_certificate();
-            let certificate = certificate.context("cannot read the certificate of the API server")?;
-            this.add_api_server_certificate(&certificate)?;
+            this.add_api_server_certificate(&client.server_certificate()?)?;
         }
         Ok(this)
     }
@@ -116,6 +125,7 @@ impl ClusterAddresses {
     pub(crate) fn add_node(&mut self, node: &Node) {
         let owner: Rc<str> = node.name().into();
         for host in node.hosts() {
+            self.size += ENTRY + host.len();
             match host.parse::<IpAddr>() {
                 Ok(address) => drop(
                     self.node_addresses
@@ -176,6 +186,7 @@ impl ClusterAddresses {
 
     fn add_host(&mut self, host: &str, owner: &Rc<str>) {
         let owner = Rc::clone(owner);
+        self.size += ENTRY + host.len();
         // A name that is absolute is the same name.
         let host = host.trim_end_matches('.');
         match host.parse::<IpAddr>() {
@@ -187,6 +198,7 @@ impl ClusterAddresses {
     fn add_network(&mut self, network: &str, what: impl FnOnce() -> String) {
         // The API server has checked them.
         if let Ok(cidr) = network.parse() {
+            self.size += ENTRY;
             self.networks.push((cidr, format!("{} ({network})", what())));
         }
     }

@@ -7,7 +7,7 @@
 //! node then registers anew, without the label. A ConfigMap outlives the Node, a node has no access to it, and the approver's account
 //! can create and read it, but neither change nor delete it.
 
-use crate::cluster::{Client, is_refused};
+use crate::cluster::{Client, Deletion, is_refused, with_rights_hint};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;
@@ -52,12 +52,8 @@ impl<'a> MachineRecords<'a> {
 
     /// Returns the machine ID that is recorded for a node.
     fn find(&self, node: &str) -> Result<Option<String>> {
-        let record: Option<Record> = self.client.find_as(&self.path(node)).with_context(|| {
-            format!(
-                "cannot read {}; apply deploy/approver.yaml of this release for its rights",
-                self.name(node)
-            )
-        })?;
+        let record = self.client.find_as::<Record>(&self.path(node));
+        let record = with_rights_hint(record, format_args!("read {}", self.name(node)))?;
         Ok(record.map(|record| record.data.map_or_else(String::new, |data| data.machine_id)))
     }
 
@@ -83,12 +79,7 @@ impl<'a> MachineRecords<'a> {
                 Ok(()) => println!("{node}: machine ID {machine_id} recorded ({})", self.name(node)),
                 // Another approver was faster.
                 Err(error) if is_refused(&error, 409) => {}
-                Err(error) => {
-                    let what = self.name(node);
-                    return Err(error.context(format!(
-                        "cannot create {what}; apply deploy/approver.yaml of this release for its rights"
-                    )));
-                }
+                created => with_rights_hint(created, format_args!("create {}", self.name(node)))?,
             }
         }
         let recorded = self.find(node)?.unwrap_or_default();
@@ -120,8 +111,8 @@ impl<'a> MachineRecords<'a> {
         }
     }
 
-    /// Deletes a node's record. Returns whether there was one.
-    pub(crate) fn clear(&self, node: &str) -> Result<bool> {
+    /// Deletes a node's record.
+    pub(crate) fn clear(&self, node: &str) -> Result<Deletion> {
         self.client
             .delete(&self.path(node))
             .with_context(|| format!("cannot delete {}", self.name(node)))

@@ -101,6 +101,9 @@ const EVENT_LIMIT: u64 = 10 << 20;
 /// MB, and those take many times that to parse.
 const REQUEST_LIMIT: usize = 32 << 10;
 
+/// How many versions of a request are judged, of one that changes meanwhile.
+const VERSIONS: usize = 3;
+
 /// A duration in seconds, minutes or hours.
 fn duration(text: &str) -> Result<Duration, &'static str> {
     let what = "write it as a number and s, m or h, such as 30s";
@@ -148,7 +151,9 @@ fn approve_one(arguments: &Arguments, name: &str) -> Result<()> {
     match Approver::new(&client, arguments).consider(&request)? {
         Decision::Decided => Ok(()),
         Decision::Refused(why) => bail!("{name} is not approved: {}", printable(&why)),
-        Decision::None => bail!("--csr {name}: it is decided already, or not for the signer {SERVING}"),
+        Decision::Changed | Decision::None => {
+            bail!("--csr {name}: it is decided already, or not for the signer {SERVING}")
+        }
     }
 }
 
@@ -283,8 +288,7 @@ fn selector() -> String {
 fn conclude(arguments: &Arguments, tally: &Tally) -> Result<()> {
     match (&arguments.node, tally) {
         (_, Tally { refused: 1.., .. }) => bail!(
-            "{} of the requests not approved; look at them with kubectl describe csr. For a name or an address that is right after all: \
-             picolet approve --csr NAME with --allow-name or --allow-address",
+            "{} of the requests not approved; look at them with kubectl describe csr",
             tally.refused
         ),
         (_, Tally { decided: 1.., .. }) => Ok(()),
@@ -314,7 +318,7 @@ impl Tally {
         match decision {
             Decision::Decided => self.decided += 1,
             Decision::Refused(_) => self.refused += 1,
-            Decision::None => {}
+            Decision::Changed | Decision::None => {}
         }
     }
 }
@@ -324,6 +328,8 @@ enum Decision {
     /// It is approved now, or another approver was faster.
     Decided,
     Refused(String),
+    /// It has changed since it was read.
+    Changed,
     /// There is nothing to decide.
     None,
 }
@@ -372,8 +378,34 @@ impl<'a> Approver<'a> {
         }
     }
 
-    /// Decides about one request.
+    /// Decides about one request, as it is by now.
     fn consider(&mut self, object: &RawValue) -> Result<Decision> {
+        let request = Request::read(object)?;
+        let name = request.name();
+        let mut newer: Option<Box<RawValue>> = None;
+        for _ in 0..VERSIONS {
+            let object = newer.as_deref().unwrap_or(object);
+            match self.consider_version(object)? {
+                Decision::Changed => {}
+                decision => return Ok(decision),
+            }
+            newer = self.client.find_as(&format!("{REQUESTS}/{name}"))?;
+            let Some(object) = &newer else {
+                println!("{name}: deleted before it was decided");
+                return Ok(Decision::None);
+            };
+            if Request::read(object)?.is_decided() {
+                println!("{name}: decided by another approver");
+                return Ok(Decision::Decided);
+            }
+        }
+        let why = "it changed each time that it was judged".to_owned();
+        println!("{name}: not approved: {why}");
+        Ok(Decision::Refused(why))
+    }
+
+    /// Decides about one version of a request.
+    fn consider_version(&mut self, object: &RawValue) -> Result<Decision> {
         let request = Request::read(object)?;
         let (name, user) = (request.name(), request.username());
         let node = user.strip_prefix("system:node:").unwrap_or("");
@@ -450,10 +482,7 @@ impl<'a> Approver<'a> {
                 println!("{name}: approved");
                 Ok(Decision::Decided)
             }
-            Err(error) if is_refused(&error, 409) => {
-                println!("{name}: decided by another approver");
-                Ok(Decision::Decided)
-            }
+            Err(error) if is_refused(&error, 409) => Ok(Decision::Changed),
             Err(error) => Err(error.context(format!("cannot approve {name}"))),
         }
     }

@@ -30,11 +30,25 @@ pub(crate) fn check(
     if asked.has_other_names || asked.dns_names.is_empty() && asked.addresses.is_empty() {
         return Err("it asks for names of a kind that no node has, or for none".into());
     }
+    let (mut reasons, mut flags) = (Vec::new(), String::new());
     for name in asked.dns_names.difference(&exceptions.names) {
-        check_name(name, node, cluster)?;
+        if let Err(why) = check_name(name, node, cluster) {
+            reasons.push(why);
+            flags += &format!(" --allow-name {name}");
+        }
     }
     for address in asked.addresses.difference(&exceptions.addresses) {
-        check_address(*address, node, cluster)?;
+        if let Err(why) = check_address(*address, node, cluster) {
+            reasons.push(why);
+            flags += &format!(" --allow-address {address}");
+        }
+    }
+    if !reasons.is_empty() {
+        let request = request["metadata"]["name"].as_str().unwrap_or("NAME");
+        let reasons = reasons.join("; ");
+        return Err(format!(
+            "{reasons} (if it is right after all: picolet approve --csr {request}{flags})"
+        ));
     }
     // An exception that does not fit was meant for another request.
     if let Some(name) = exceptions.names.difference(&asked.dns_names).next() {

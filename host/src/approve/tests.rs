@@ -1,11 +1,13 @@
 use super::policy::check;
 use super::*;
+use crate::tests::api::{list, serve};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use picolet_tls::P256Key;
 use picolet_tls::x509::{CertificateRequest, pem};
 use serde::de::DeserializeOwned;
+use std::sync::atomic::Ordering;
 
 const USER: &str = "system:node:pico-1";
 const NODES: &str = "system:nodes";
@@ -490,4 +492,100 @@ fn events_are_bounded() {
     assert!(next_event(&mut events).expect("the end").is_none());
     let endless = std::io::repeat(b'x');
     assert!(next_event(&mut std::io::BufReader::new(endless)).is_err());
+}
+
+/// A request that is in order, and the API server that has it. It answers the first `conflicts` approvals with 409, and from then on
+/// the request has `conditions`.
+fn cluster_with_conflicts(conflicts: usize, conditions: Value) -> (Box<RawValue>, Client) {
+    let request = request(USER, NODES, &["pico-1"], &["192.0.2.15"]);
+    let mut decided = request.clone();
+    decided["status"]["conditions"] = conditions;
+    let object = raw(&request);
+    let left = std::sync::atomic::AtomicUsize::new(conflicts);
+    let client = serve(move |method, path| {
+        let path = path.split('?').next().unwrap_or_default();
+        match (method, path) {
+            ("PUT", _) => {
+                let last = left.load(Ordering::Relaxed);
+                left.store(last.saturating_sub(1), Ordering::Relaxed);
+                match last {
+                    0 => (200, json!({})),
+                    _ => (409, json!({"message": "the object has been modified"})),
+                }
+            }
+            (_, "/api/v1/nodes/pico-1") => (200, node()),
+            (_, "/api/v1/nodes") => (200, list(&[node()])),
+            (_, path) if path.ends_with("/machine-id.pico-1") => (200, json!({"data": {"machineID": "m"}})),
+            (_, path) if path.ends_with("/certificatesigningrequests/csr") => (200, decided.clone()),
+            _ => (200, list(&[])),
+        }
+    });
+    (object, client)
+}
+
+#[test]
+fn request_is_judged_again_when_it_has_changed() {
+    for (conflicts, conditions, approved) in [
+        (0, json!([]), true),
+        (1, json!([]), true),
+        (2, json!([]), true),
+        (9, json!([]), false),
+        (9, json!([{"type": "Approved"}]), true),
+    ] {
+        let (object, client) = cluster_with_conflicts(conflicts, conditions.clone());
+        let arguments = parse("--csr csr").expect("options");
+        let decision = Approver::new(&client, &arguments)
+            .consider(&object)
+            .expect("a decision");
+        let is_approved = matches!(decision, Decision::Decided);
+        assert_eq!(is_approved, approved, "{conflicts} conflicts, {conditions}");
+        assert_eq!(matches!(decision, Decision::Refused(_)), !approved);
+    }
+}
+
+#[test]
+fn hint_at_rights_is_given_only_when_rights_are_missing() {
+    for (code, hinted) in [(403, true), (500, false), (429, false)] {
+        let client = serve(move |_, _| (code, json!({"message": "no"})));
+        let read = ClusterAddresses::read(&client, &[]).err().expect("refused");
+        let created = MachineRecords::new(&client, "x").check("pico-1", "m");
+        let created = created.expect_err("refused");
+        for error in [read, created] {
+            let text = format!("{error:#}");
+            assert_eq!(text.contains("deploy/approver.yaml"), hinted, "{text}");
+            assert!(is_refused(&error, code), "{text}");
+        }
+    }
+}
+
+#[test]
+fn remedy_names_the_flags_for_all_that_is_refused() {
+    let request = request(
+        USER,
+        NODES,
+        &["pico-1", "pico-1.example.org"],
+        &["192.0.2.15", "203.0.113.7"],
+    );
+    let refused = judge(&request, node()).expect_err("refused");
+    let flags = "picolet approve --csr csr --allow-name pico-1.example.org --allow-address 203.0.113.7";
+    assert!(refused.contains(flags), "{refused}");
+}
+
+#[test]
+fn addresses_of_a_cluster_are_bounded() {
+    let service: Vec<String> = (0..256).map(|n| format!("{n}{}", "x".repeat(4000))).collect();
+    let client = serve(move |_, path| {
+        let service = json!({"metadata": {"name": "s", "namespace": "n"},
+            "status": {"loadBalancer": {"ingress": service.iter().map(|host| json!({"hostname": host})).collect::<Vec<_>>()}}});
+        match path.starts_with("/api/v1/services") {
+            // Without an end.
+            true => (
+                200,
+                json!({"metadata": {"continue": "x"}, "items": [service.clone(), service]}),
+            ),
+            false => (200, list(&[])),
+        }
+    });
+    let error = ClusterAddresses::read(&client, &[]).err().expect("too many");
+    assert!(format!("{error:#}").contains("64 MiB"), "{error:#}");
 }

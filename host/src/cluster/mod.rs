@@ -60,18 +60,10 @@ struct PageMetadata {
 impl Client {
     /// The current context of `path`, or of `~/.kube/config`, or in a pod its ServiceAccount.
     pub(crate) fn from_kubeconfig(path: Option<&Path>) -> Result<Self> {
-        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".kube/config"));
-        let path = path.map(Path::to_path_buf).or_else(home);
+        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
         let service = kubeconfig::SERVICE.map(|name| std::env::var(name).ok());
-        let person = match (path, service) {
-            (Some(path), [None, _] | [_, None]) => kubeconfig::read_person(&path)?,
-            (Some(path), _) if path.exists() => kubeconfig::read_person(&path)?,
-            (_, [Some(host), Some(port)]) => {
-                kubeconfig::in_cluster(Path::new(kubeconfig::SERVICE_ACCOUNT), &host, &port)?
-            }
-            (None, _) => bail!("--kubeconfig says which cluster: there is no home directory to look in"),
-        };
-        Self::new(person)
+        let account = Path::new(kubeconfig::SERVICE_ACCOUNT);
+        Self::new(person(path, home.as_deref(), service, account)?)
     }
 
     fn new(person: Person) -> Result<Self> {
@@ -141,6 +133,20 @@ impl Client {
     ///
     /// When no direct connection is possible, or the certificate does not verify.
     pub(crate) fn server_certificate(&self) -> Result<Vec<u8>> {
+        self.presented_certificate().with_context(|| {
+            // A proxy answers for those who ask it, and not here.
+            let hint = match self.agent.config().proxy() {
+                Some(_) => {
+                    " (a proxy is set, and this needs a direct connection: run it where there is one, such as in the cluster, with \
+                     deploy/approver)"
+                }
+                None => "",
+            };
+            format!("cannot read the certificate of the API server{hint}")
+        })
+    }
+
+    fn presented_certificate(&self) -> Result<Vec<u8>> {
         let Endpoint { host, port, .. } = self.endpoint()?;
         let mut roots = RootCertStore::empty();
         let authorities = certificates_from_pem(&self.authority)?;
@@ -294,10 +300,61 @@ impl Client {
         object(self.send(Method::PATCH, &path, body, REQUEST)?).map(drop)
     }
 
-    /// Deletes an object. Returns whether there was one.
-    pub(crate) fn delete(&self, path: &str) -> Result<bool> {
+    /// Deletes an object.
+    pub(crate) fn delete(&self, path: &str) -> Result<Deletion> {
         let answer = self.send(Method::DELETE, path, None, REQUEST)?;
-        Ok(found(object(answer))?.is_some())
+        Ok(match found(object(answer))? {
+            None => Deletion::Absent,
+            // The answer is the object then, and a Status or the last state of the object otherwise.
+            Some(object) if has_finalizers(&object) => Deletion::Pending,
+            Some(_) => Deletion::Done,
+        })
+    }
+}
+
+/// What became of an object that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    /// There was none.
+    Absent,
+    Done,
+    /// It is there until its finalizers are removed.
+    Pending,
+}
+
+/// Whether an object stays when it is deleted.
+fn has_finalizers(object: &Value) -> bool {
+    object["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+/// Adds to an error what gives the rights to approve, if they are missing.
+pub(crate) fn with_rights_hint<T>(result: Result<T>, what: impl fmt::Display) -> Result<T> {
+    result.map_err(|error| {
+        let hint = match is_refused(&error, 403) {
+            true => "; apply deploy/approver.yaml of this release for its rights",
+            false => "",
+        };
+        error.context(format!("cannot {what}{hint}"))
+    })
+}
+
+/// Who asks: the one in the kubeconfig `path`, or without one in that of the `home` directory, or in a pod, which has a
+/// `service` to call, its `account`.
+fn person(
+    path: Option<&Path>,
+    home: Option<&Path>,
+    service: [Option<String>; 2],
+    account: &Path,
+) -> Result<Person> {
+    match (path, home, service) {
+        // One that was named and does not exist is a mistake. Nobody else is to act in its place.
+        (Some(path), ..) => kubeconfig::read_person(path),
+        (None, Some(home), _) if home.exists() => kubeconfig::read_person(home),
+        (None, _, [Some(host), Some(port)]) => kubeconfig::in_cluster(account, &host, &port),
+        (None, Some(home), _) => kubeconfig::read_person(home),
+        (None, None, _) => bail!("--kubeconfig says which cluster: there is no home directory to look in"),
     }
 }
 

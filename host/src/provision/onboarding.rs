@@ -4,7 +4,7 @@
 //! it but the board.
 
 use crate::clock;
-use crate::cluster::{Client, Refused};
+use crate::cluster::{Client, Deletion, Refused};
 use crate::k3s;
 use crate::kubeconfig;
 use anyhow::{Context, Result, bail};
@@ -54,8 +54,11 @@ impl Revocable {
         let Some(path) = held.take() else { return };
         let name = path.rsplit('/').next().unwrap_or_default();
         match self.client.delete(&path) {
-            Ok(true) => eprintln!("note: the bootstrap token is revoked: Secret {name} is deleted"),
-            Ok(false) => {}
+            Ok(Deletion::Done) => eprintln!("note: the bootstrap token is revoked: Secret {name} is deleted"),
+            Ok(Deletion::Pending) => eprintln!(
+                "note: the bootstrap token is valid until the finalizers of Secret {name} are removed, or it expires"
+            ),
+            Ok(Deletion::Absent) => {}
             Err(error) => eprintln!(
                 "warning: the bootstrap token is not revoked: {error:#}; kubectl delete secret {name} --namespace kube-system"
             ),

@@ -1,6 +1,7 @@
 //! Nodes against the in-memory cluster: its faults one by one and at random, and what an agent takes of the heap.
 
 mod abuse;
+pub(crate) mod api;
 mod faults;
 mod heap;
 mod time;
