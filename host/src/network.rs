@@ -176,6 +176,16 @@ impl Tokio {
         Ok(())
     }
 
+    /// Verifies callers of the kubelet API by this client CA (DER) from now on.
+    ///
+    /// # Errors
+    /// An authority is malformed; the old CA counts.
+    pub(crate) fn trust_clients(&self, authorities: Vec<Vec<u8>>) -> Result<(), SetupError> {
+        self.inbound
+            .as_ref()
+            .map_or(Ok(()), |inbound| inbound.trust(authorities))
+    }
+
     fn count(&self, change: impl Fn(&mut NetworkFigures)) {
         let mut figures = self.figures.get();
         change(&mut figures);

@@ -5,7 +5,7 @@ use crate::journal::Journal;
 use crate::kubeconfig::Access;
 use crate::linux::Linux;
 use crate::network::{Inbound, Server, Tokio};
-use crate::reload::{self, KeyPair, Origin, Watched};
+use crate::reload::{self, KeyPair, Origin, Watched, WatchedAuthority};
 use crate::run::built;
 use crate::state::NodeState;
 use anyhow::{Context, Result, bail};
@@ -17,6 +17,7 @@ use picolet_runtime::NoRuntime;
 use picolet_tls::Identity;
 use picolet_tls::x509::certificates_from_pem;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// All that makes a node.
@@ -33,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) serving: Option<KeyPair>,
     /// The authorities of those who may call, PEM.
     pub(crate) client_authorities: Vec<u8>,
+    /// The file of `--client-ca-file`, which may be replaced.
+    pub(crate) client_ca_file: Option<PathBuf>,
     /// Where the client's and the serving certificate come from, if they can be renewed there.
     pub(crate) origins: [Option<Origin>; 2],
     pub(crate) state: Option<NodeState>,
@@ -82,6 +85,7 @@ impl Node {
                 key: serving.key_pem.into_bytes(),
             }),
             client_authorities: ca,
+            client_ca_file: None,
             origins: [None, None],
             state: None,
             clock: Source::System,
@@ -97,6 +101,10 @@ impl Node {
     pub(crate) async fn run(mut self) -> Result<()> {
         let mut reason = ResetReason::PowerOn;
         let mut watched = self.watched()?;
+        let mut clients = self
+            .client_ca_file
+            .clone()
+            .map(|path| WatchedAuthority::new(path, self.client_authorities.clone()));
         loop {
             let told = self.state.as_ref().map(NodeState::reset_identity);
             if let Some(told) = told.transpose().context("--state-dir")?.flatten() {
@@ -109,12 +117,15 @@ impl Node {
             tokio::select! {
                 () = agent.run() => {}
                 () = agent.machine().rebooted() => tracing::info!(node = name, "starting over"),
-                () = reload::watch(name, &mut watched, agent.network(), agent.machine()) => {}
+                () = reload::watch(name, &mut watched, &mut clients, agent.network(), agent.machine()) => {}
             }
             if agent.machine().forgets() && self.state.is_none() {
                 return self.stay_away("what it was given is still where it was").await;
             }
             watched.iter().for_each(|watched| self.take(watched));
+            if let Some(clients) = &clients {
+                self.client_authorities = clients.pem().to_vec();
+            }
             reason = ResetReason::Software;
             self.journal.begin_run();
         }

@@ -11,8 +11,8 @@ use crate::network::Tokio;
 use anyhow::{Context, Result};
 use picolet_kube::Timestamp;
 use picolet_platform::{Clock, Purpose};
-use picolet_tls::Identity;
 use picolet_tls::x509::certificates_from_pem;
+use picolet_tls::{Connector, Identity};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::PathBuf;
@@ -135,6 +135,60 @@ pub(crate) struct Watched {
     expiry_reported: bool,
 }
 
+/// The file of the client CA, and what of it is in use.
+pub(crate) struct WatchedAuthority {
+    path: PathBuf,
+    /// PEM.
+    pem: Vec<u8>,
+    /// What was reported last: the content that cannot be used, or why it cannot be read.
+    reported: Option<[u8; 32]>,
+}
+
+impl WatchedAuthority {
+    /// Watches the file `path`, which had the content `pem`.
+    pub(crate) fn new(path: PathBuf, pem: Vec<u8>) -> Self {
+        Self {
+            path,
+            pem,
+            reported: None,
+        }
+    }
+
+    /// What is in use, PEM.
+    pub(crate) fn pem(&self) -> &[u8] {
+        &self.pem
+    }
+
+    /// Compares the file with what is in use. Returns what is new, in DER; or why it cannot be used, once.
+    fn look(&mut self) -> Option<Result<Vec<Vec<u8>>>> {
+        let read = files::read(&self.path);
+        let digest = match &read {
+            Ok(pem) if *pem == self.pem => {
+                self.reported = None;
+                return None;
+            }
+            Ok(pem) => Sha256::digest(pem).into(),
+            Err(error) => Sha256::digest(error.to_string()).into(),
+        };
+        let checked = read.context("cannot be read").and_then(|pem| {
+            let authorities = certificates_from_pem(&pem)?;
+            Connector::new(&authorities, None, || None)?;
+            Ok((pem, authorities))
+        });
+        match checked {
+            Ok((pem, authorities)) => {
+                self.pem = pem;
+                self.reported = None;
+                Some(Ok(authorities))
+            }
+            Err(error) => {
+                let is_new = self.reported.replace(digest) != Some(digest);
+                is_new.then_some(Err(error))
+            }
+        }
+    }
+}
+
 /// What looking at the files has led to.
 #[derive(Debug)]
 enum Change {
@@ -206,8 +260,14 @@ impl Watched {
 }
 
 /// Looks at the files for ever, and has the network show what is new in them.
-pub(crate) async fn watch(node: &str, all: &mut [Watched], network: &Tokio, clock: &impl Clock) {
-    if all.is_empty() {
+pub(crate) async fn watch(
+    node: &str,
+    all: &mut [Watched],
+    clients: &mut Option<WatchedAuthority>,
+    network: &Tokio,
+    clock: &impl Clock,
+) {
+    if all.is_empty() && clients.is_none() {
         return std::future::pending().await;
     }
     loop {
@@ -245,6 +305,20 @@ pub(crate) async fn watch(node: &str, all: &mut [Watched], network: &Tokio, cloc
                     watched.origin
                 );
             }
+        }
+        let Some(clients) = clients else { continue };
+        let used = match clients.look() {
+            None => continue,
+            Some(Ok(authorities)) => network.trust_clients(authorities).map_err(Into::into),
+            Some(Err(error)) => Err(error),
+        };
+        let file = clients.path.display();
+        match used {
+            Ok(()) => tracing::info!(node, "new client CA from --client-ca-file {file}"),
+            Err(error) => tracing::warn!(
+                node,
+                "new client CA from --client-ca-file {file} not used, the old one stays in use: {error:#}"
+            ),
         }
     }
 }
@@ -319,6 +393,33 @@ mod tests {
         assert!(matches!(watched.look("pico-1", now), Some(Change::Unusable(_))));
         assert!(watched.look("pico-1", now).is_none(), "it was reported");
         assert_eq!(watched.pair().certificate, new.certificate_pem.as_bytes());
+    }
+
+    #[test]
+    fn client_ca_is_taken_once_its_file_is_complete() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let [old, new] = [(), ()].map(|()| Pki::new().expect("an authority").ca().certificate_pem.clone());
+        let path = put(folder.path(), "ca", &old);
+        let mut watched = WatchedAuthority::new(path.clone(), old.clone().into_bytes());
+        assert!(watched.look().is_none(), "nothing has changed");
+        for broken in [
+            "",
+            &new[..new.len() / 2],
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ] {
+            put(folder.path(), "ca", broken);
+            assert!(watched.look().expect("a change").is_err(), "{broken}");
+            assert!(watched.look().is_none(), "it was reported");
+        }
+        std::fs::remove_file(&path).expect("the file");
+        assert!(watched.look().expect("a change").is_err());
+        // Both, while clients change over.
+        put(folder.path(), "ca", &(old + &new));
+        assert_eq!(watched.look().expect("a change").expect("authorities").len(), 2);
+        assert!(watched.look().is_none());
+        put(folder.path(), "ca", &new);
+        assert_eq!(watched.look().expect("a change").expect("authorities").len(), 1);
+        assert_eq!(watched.pem(), new.as_bytes());
     }
 
     #[test]

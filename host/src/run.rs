@@ -83,7 +83,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "serving_certificate")]
     serving_key: Option<PathBuf>,
     /// The authority of those who may call the kubelet API (PEM). On k3s it is not the server's.
-    /// [default: the certificate authority]
+    /// A file that is replaced counts within seconds. [default: the certificate authority]
     #[arg(long, value_name = "FILE")]
     client_ca_file: Option<PathBuf>,
     /// Bearer tokens for the kubelet API: lines of TOKEN,USER.
@@ -494,6 +494,7 @@ impl Setup {
             listen: SocketAddr::new(address, self.port),
             serving,
             client_authorities,
+            client_ca_file: self.client_ca_file.as_deref().map(of_node),
             origins: [client_origin, serving_origin],
             state: self.state.as_ref().map(|state| state.node(&name)),
             clock: self.clock,

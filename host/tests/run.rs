@@ -4,7 +4,8 @@ mod common;
 
 use common::cluster::{Cluster, TOKEN, address, eventually};
 use embedded_io_adapters::tokio_1::FromTokio;
-use picolet_tls::Connector;
+use embedded_io_async::{Read as _, Write as _};
+use picolet_tls::{Connector, Identity};
 use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -303,4 +304,68 @@ fn renewed_certificate_files_are_used_without_a_restart() {
         renewed().filter(|time| *time != before)
     });
     assert!(!node.log().contains("PRIVATE KEY"), "a key is in the log");
+}
+
+/// The status that an administrator gets for `/healthz` at that address.
+fn healthz(cluster: &Cluster, address: Ipv4Addr) -> Option<String> {
+    let (authority, admin) = cluster.with(|cluster| {
+        let admin = cluster.pki().client("kubernetes-admin", &["system:masters"]);
+        (
+            cluster.pki().ca().certificate_der.to_vec(),
+            admin.expect("a certificate"),
+        )
+    });
+    let (certificate, key) = (admin.certificate_pem.as_bytes(), admin.key_pem.as_bytes());
+    let admin = Identity::from_pem(certificate, key).expect("an identity");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let now = || Some(std::time::SystemTime::UNIX_EPOCH.elapsed().ok()?.as_secs());
+        let connector = Connector::new(&[authority], Some(&admin), now).expect("a connector");
+        let socket = tokio::net::TcpStream::connect((address, 10250)).await.ok()?;
+        let mut stream = connector
+            .connect(&address.to_string(), FromTokio::new(socket))
+            .await
+            .ok()?;
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .ok()?;
+        stream.flush().await.ok()?;
+        let mut line = [0; 12];
+        stream.read_exact(&mut line).await.ok()?;
+        Some(String::from_utf8_lossy(&line).into_owned())
+    })
+}
+
+#[test]
+fn replaced_client_ca_counts_without_a_restart() {
+    let cluster = Cluster::start();
+    let ip = address();
+    let other =
+        rcgen::KeyPair::generate().and_then(|key| rcgen::CertificateParams::default().self_signed(&key));
+    cluster.put("clients.crt", &other.expect("a certificate").pem());
+    let (client, serving) = cluster.with(move |cluster| {
+        let pki = cluster.pki();
+        let serving = pki.node_serving("pico-1", &[ip.into()]).expect("a certificate");
+        (pki.node("pico-1").expect("a certificate"), serving)
+    });
+    cluster.put_pair("pico-1", &client);
+    cluster.put_pair("serving", &serving);
+    let node = cluster.spawn(cluster.node(
+        "pico-1",
+        ip,
+        &format!(
+            "--server {} --certificate-authority ca.crt --client-certificate pico-1.crt --client-key pico-1.key \
+             --serving-certificate serving.crt --serving-key serving.key --client-ca-file clients.crt",
+            cluster.url()
+        ),
+    ));
+    node.expect("registered as node pico-1");
+    assert_eq!(healthz(&cluster, ip).as_deref(), Some("HTTP/1.1 401"));
+    cluster.put(
+        "clients.crt",
+        &fs::read_to_string(cluster.path("ca.crt")).expect("a CA"),
+    );
+    node.expect("new client CA from --client-ca-file clients.crt");
+    assert_eq!(healthz(&cluster, ip).as_deref(), Some("HTTP/1.1 200"));
 }

@@ -25,8 +25,9 @@ const NO_CERTIFICATE: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 pub(crate) struct Inbound {
     listener: TcpListener,
     acceptor: RefCell<Option<Acceptor>>,
-    /// Who may vouch for callers.
-    clients: Vec<Vec<u8>>,
+    /// What the acceptor is made of: what is shown, and the client CA.
+    identity: RefCell<Option<Identity>>,
+    clients: RefCell<Vec<Vec<u8>>>,
     clock: WallClock,
     /// Lab mode's port, in the clear and for reading only.
     read_only: Option<TcpListener>,
@@ -51,7 +52,8 @@ impl Inbound {
         let inbound = Self {
             listener: listen(address)?,
             acceptor: RefCell::new(None),
-            clients: client_authorities.to_vec(),
+            identity: RefCell::default(),
+            clients: RefCell::new(client_authorities.to_vec()),
             clock,
             read_only,
         };
@@ -66,9 +68,26 @@ impl Inbound {
     /// # Errors
     /// An authority is malformed.
     pub(super) fn show(&self, identity: &Identity) -> Result<(), SetupError> {
-        let clients = Clients::Optional(&self.clients);
-        let acceptor = Acceptor::new(identity, clients, self.clock.clone())?;
-        *self.acceptor.borrow_mut() = Some(acceptor);
+        self.accept_with(Some(identity), &self.clients.borrow())?;
+        *self.identity.borrow_mut() = Some(identity.clone());
+        Ok(())
+    }
+
+    /// Verifies callers by this client CA from now on. Connections that are open stay.
+    ///
+    /// # Errors
+    /// An authority is malformed; the old CA counts.
+    pub(super) fn trust(&self, clients: Vec<Vec<u8>>) -> Result<(), SetupError> {
+        self.accept_with(self.identity.borrow().as_ref(), &clients)?;
+        *self.clients.borrow_mut() = clients;
+        Ok(())
+    }
+
+    fn accept_with(&self, identity: Option<&Identity>, clients: &[Vec<u8>]) -> Result<(), SetupError> {
+        if let Some(identity) = identity {
+            let acceptor = Acceptor::new(identity, Clients::Optional(clients), self.clock.clone())?;
+            *self.acceptor.borrow_mut() = Some(acceptor);
+        }
         Ok(())
     }
 
