@@ -26,17 +26,13 @@ use core::cell::RefCell;
 use embassy_futures::join::join;
 use embassy_futures::select::select;
 use failure::Failure;
-use picolet_kube::Timestamp;
-use picolet_platform::{Clock, Duration, Entropy, Identities, Network, Platform, Purpose};
-use renewal::{Need, Situation, need, renewal};
+use picolet_platform::{Clock, Duration, Entropy, Identities, Network, Purpose};
+use renewal::{Need, Schedule, Situation, need};
 use request::Pending;
 use zeroize::Zeroizing;
 
 /// How often certificates are looked at: the address may have changed, or the clock.
 const LOOK: Duration = Duration::from_secs(10);
-/// How long a new certificate is used, however short it lives and wherever the node moves: each request costs a key, a write to
-/// flash and an object in the cluster.
-const SHORTEST_USE: Duration = Duration::from_secs(60);
 /// How long the bootstrap token is used while there is a certificate that the API server may accept again.
 const TOKEN_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -52,6 +48,8 @@ struct State {
     unconfirmed: Option<Zeroizing<Vec<u8>>>,
     /// Whether it is k3s that signs them, and not the signers of Kubernetes.
     k3s: bool,
+    /// Whether a serving certificate is presented that no longer counts.
+    presents_old: bool,
 }
 
 /// The delays after failures: a second at first, and a minute at most.
@@ -59,10 +57,10 @@ const fn backoff() -> Backoff {
     Backoff::new(Duration::from_secs(1), Duration::from_secs(60))
 }
 
-/// The delay after `failure`. After a refusal it is a minute at first, and an hour at most: each costs a request, which stays in
-/// the cluster for an hour or longer.
-fn delay<P: Platform>(failure: &Failure, backoff: &mut Backoff, platform: &P) -> Duration {
-    backoff.next(platform) * if failure.is_refusal() { 60 } else { 1 }
+/// By how much longer the delay after `failure` is. After a refusal it is a minute at first, and an hour at most: each costs a
+/// request, which stays in the cluster for an hour or longer.
+fn factor(failure: &Failure) -> u32 {
+    if failure.is_refusal() { 60 } else { 1 }
 }
 
 /// The certificates of a node, and who waits for them.
@@ -98,6 +96,9 @@ impl<H: Host> IdentityController<'_, H> {
             None => self.was_joined_to_k3s().await,
         };
         self.certificates.state.borrow_mut().k3s = on_k3s;
+        if on_k3s {
+            self.drop_requests().await;
+        }
         let mut backoff = backoff();
         while !self.is_valid(Purpose::Client) {
             // By a wrong clock the certificate only seems to have expired.
@@ -110,7 +111,7 @@ impl<H: Host> IdentityController<'_, H> {
                 // The clock may be wrong, and without a token nothing else is sent that an answer with the time could come to.
                 self.time.doubt();
                 self.report_failure(Purpose::Client, &failure);
-                let delay = delay(&failure, &mut backoff, self.machine);
+                let delay = backoff.next(self.machine) * factor(&failure);
                 self.machine.sleep(delay).await;
             }
         }
@@ -146,29 +147,23 @@ impl<H: Host> IdentityController<'_, H> {
 
     async fn keep_one(&self, purpose: Purpose) {
         let mut backoff = backoff();
-        // The uptime before which nothing is requested, or nothing for that reason.
-        let mut pause: (Option<Need>, Duration) = (None, Duration::ZERO);
-        // When the certificate that ends then is renewed.
-        let mut due = (0, Timestamp::default());
-        let mut limited = false;
+        let mut schedule = Schedule::default();
         loop {
-            let before = self.network.identities().lifetime(purpose);
-            if let Some(lifetime) = before.filter(|lifetime| lifetime.not_after != due.0) {
-                due = (lifetime.not_after, renewal(lifetime, None, self.random()));
-            }
-            let needed = need(purpose, &self.situation(purpose, due.1));
-            let paused = match pause.0 == needed || pause.0.is_none() {
-                true => pause.1.saturating_sub(self.machine.uptime()),
-                false => Duration::ZERO,
-            };
-            let Some(needed) = needed.filter(|_| paused.is_zero()) else {
-                if needed.is_none() && !self.client.credentials.is_refused() && !limited {
+            let lifetime = self.network.identities().lifetime(purpose);
+            schedule.observe(lifetime, self.time.now(), self.random());
+            let Some(needed) = need(purpose, &self.situation(purpose, &schedule)) else {
+                if !self.client.credentials.is_refused() && !schedule.is_limited() {
                     self.report(purpose, None);
                 }
-                let look = if paused.is_zero() { LOOK } else { paused.min(LOOK) };
-                self.sleep(purpose, look).await;
+                self.sleep(purpose, LOOK).await;
                 continue;
             };
+            let address = self.network.address().filter(|_| purpose == Purpose::Serving);
+            let pause = schedule.pause(needed, address, self.machine.uptime());
+            if !pause.is_zero() {
+                self.sleep(purpose, pause.min(LOOK)).await;
+                continue;
+            }
             let obtained = match needed {
                 Need::Token => self.obtain_by_token().await,
                 Need::Age | Need::Replacement => Box::pin(self.obtain(purpose, None)).await,
@@ -185,18 +180,19 @@ impl<H: Host> IdentityController<'_, H> {
                 if needed == Need::Token || !self.client.credentials.is_refused() {
                     self.report_failure(purpose, &failure);
                 }
-                pause = (Some(needed), now + delay(&failure, &mut backoff, self.machine));
+                let delay = backoff.next(self.machine);
+                let others = if failure.is_refusal() {
+                    delay
+                } else {
+                    Duration::ZERO
+                };
+                schedule.fail((needed, address), now, delay * factor(&failure), others);
                 continue;
             }
             backoff.reset();
-            pause = (None, now + SHORTEST_USE);
-            if let Some(lifetime) = self.network.identities().lifetime(purpose) {
-                let issued = Some(self.time.now());
-                due = (lifetime.not_after, renewal(lifetime, issued, self.random()));
-                let is_later = before.is_none_or(|before| lifetime.not_after > before.not_after);
-                limited = needed == Need::Age && !is_later;
-            }
-            match limited {
+            let lifetime = self.network.identities().lifetime(purpose);
+            schedule.renew(needed, lifetime, (self.time.now(), now), self.random());
+            match schedule.is_limited() {
                 true => self.report_limit(purpose),
                 false => self.report(purpose, None),
             }
@@ -205,23 +201,29 @@ impl<H: Host> IdentityController<'_, H> {
             }
             if needed == Need::Token {
                 // It is of the same CA.
-                self.network.identities().withhold(Purpose::Serving);
+                let identities = self.network.identities();
+                let mut certificates = self.certificates.state.borrow_mut();
+                certificates.presents_old |= identities.lifetime(Purpose::Serving).is_some();
+                identities.withhold(Purpose::Serving);
                 self.certificates.changed.signal(());
             }
         }
     }
 
-    /// What is known of the certificate for `purpose`, which is renewed at `due`.
-    fn situation(&self, purpose: Purpose, due: Timestamp) -> Situation {
+    /// What is known of the certificate for `purpose`.
+    fn situation(&self, purpose: Purpose, schedule: &Schedule) -> Situation {
         let identities = self.network.identities();
+        let address = self.network.address();
+        let certificates = self.certificates.state.borrow();
+        let pending = certificates.pending[purpose as usize].as_ref();
         Situation {
             // What the bootstrap token requests is not the node's request.
             registered: self.node.is_registered() && !self.client.credentials.has_authorization(),
             refused: self.client.credentials.refused_for(),
             valid: self.is_valid(purpose),
-            due: self.time.now() >= due,
-            serves: self.network.address().map(|address| identities.serves(address)),
-            pending: self.certificates.state.borrow().pending[purpose as usize].is_some(),
+            due: schedule.is_due(self.time.now()),
+            serves: address.map(|address| identities.serves(address)),
+            pending: pending.is_some_and(|pending| pending.is_for(address)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! When a certificate is requested, and why: decisions without I/O.
 
+use core::net::IpAddr;
 use picolet_kube::Timestamp;
 use picolet_platform::{Duration, Lifetime, Purpose};
 
@@ -18,7 +19,7 @@ pub(super) struct Situation {
     pub(super) due: bool,
     /// Whether the serving certificate is for the address of the node; `None` while it has none.
     pub(super) serves: Option<bool>,
-    /// Whether a request for another serving certificate was begun.
+    /// Whether a request for another serving certificate was begun, for the address of now.
     pub(super) pending: bool,
 }
 
@@ -53,6 +54,86 @@ pub(super) fn need(purpose: Purpose, situation: &Situation) -> Option<Need> {
     }
 }
 
+/// How long a new certificate is used, however short it lives and wherever the node moves: each request costs a key, a write to
+/// flash and an object in the cluster.
+pub(super) const SHORTEST_USE: Duration = Duration::from_secs(60);
+/// How long a certificate that the node has kept is used at least, unless it ends: a CA near its end, or one of k3s, signs
+/// certificates that are due at once, and each restart would request another.
+const RESTORED_USE: u64 = 600;
+
+/// When the certificate for one purpose may be requested.
+#[derive(Default)]
+pub(super) struct Schedule {
+    /// The uptime before which nothing is requested.
+    earliest: Duration,
+    /// What failed, for which address, and the uptime before which that is not tried again.
+    failed: Option<(Need, Option<IpAddr>, Duration)>,
+    /// The end of the certificate in use, in Unix seconds, and when it is renewed.
+    not_after: u64,
+    renewal: Timestamp,
+    limited: bool,
+}
+
+impl Schedule {
+    /// Takes note of the certificate in use.
+    pub(super) fn observe(&mut self, lifetime: Option<Lifetime>, now: Timestamp, random: u16) {
+        if let Some(lifetime) = lifetime.filter(|lifetime| lifetime.not_after != self.not_after) {
+            let left = lifetime.not_after.saturating_sub(now.seconds());
+            let restored = Timestamp::from_seconds(now.seconds() + (left / 2).min(RESTORED_USE));
+            self.not_after = lifetime.not_after;
+            self.renewal = renewal(lifetime, None, random).max(restored);
+        }
+    }
+
+    /// Whether it is time to renew it.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        now >= self.renewal
+    }
+
+    /// How long to wait before a request for that reason and address, at this uptime.
+    pub(super) fn pause(&self, need: Need, address: Option<IpAddr>, uptime: Duration) -> Duration {
+        let until = match self.failed {
+            Some((failed, at, until)) if failed == need && at == address => until.max(self.earliest),
+            _ => self.earliest,
+        };
+        until.saturating_sub(uptime)
+    }
+
+    /// Takes note of a failure, after which the same is tried again after `delay`, and anything else after `others`.
+    pub(super) fn fail(
+        &mut self,
+        (need, address): (Need, Option<IpAddr>),
+        uptime: Duration,
+        delay: Duration,
+        others: Duration,
+    ) {
+        self.failed = Some((need, address, uptime + delay));
+        self.earliest = uptime + others;
+    }
+
+    /// Takes note of a new certificate, issued at `now`.
+    pub(super) fn renew(
+        &mut self,
+        need: Need,
+        lifetime: Option<Lifetime>,
+        (now, uptime): (Timestamp, Duration),
+        random: u16,
+    ) {
+        self.failed = None;
+        self.earliest = uptime + SHORTEST_USE;
+        if let Some(lifetime) = lifetime {
+            self.limited = need == Need::Age && lifetime.not_after <= self.not_after;
+            self.not_after = lifetime.not_after;
+            self.renewal = renewal(lifetime, Some(now), random);
+        }
+    }
+
+    /// Whether the last renewal has gained nothing.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limited
+    }
+}
+
 /// When a certificate is renewed: after 70 to 90 % of its life, `random` of 65536 parts of the way (`nextRotationDeadline` in
 /// `k8s.io/client-go/util/certificate`). One that was issued just now, at `issued`, is used for half of the time that is left
 /// to it: a CA that signs nothing beyond its own end would be asked without a pause otherwise.
@@ -74,6 +155,7 @@ pub(super) fn renewal(lifetime: Lifetime, issued: Option<Timestamp>, random: u16
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::Ipv4Addr;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_seconds(seconds)
@@ -108,6 +190,81 @@ mod tests {
                 not_after: ends,
             };
             assert_eq!(renewal(lifetime, Some(at(1000)), 0), at(renewed), "{ends}");
+        }
+    }
+
+    const HERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    const THERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Valid for a hundred days from 1000 on.
+    const LONG: Lifetime = Lifetime {
+        not_before: 1000,
+        not_after: 1000 + 100 * 86_400,
+    };
+
+    #[test]
+    fn refusal_delays_only_what_was_refused() {
+        let mut schedule = Schedule::default();
+        assert_eq!(
+            schedule.pause(Need::Replacement, HERE, seconds(5)),
+            Duration::ZERO
+        );
+        let refused = (Need::Replacement, HERE);
+        schedule.fail(refused, seconds(100), seconds(3600), seconds(60));
+        for (need, address, pause) in [
+            (Need::Replacement, HERE, 3590),
+            (Need::Replacement, THERE, 50),
+            (Need::Age, HERE, 50),
+        ] {
+            assert_eq!(schedule.pause(need, address, seconds(110)), seconds(pause));
+        }
+        // The new one is used for a while, whatever happens.
+        schedule.renew(Need::Replacement, Some(LONG), (at(2000), seconds(200)), 0);
+        for need in [Need::Replacement, Need::Age, Need::Token] {
+            assert_eq!(schedule.pause(need, THERE, seconds(210)), seconds(50));
+        }
+    }
+
+    #[test]
+    fn kept_certificate_is_renewed_in_time_and_not_at_each_start() {
+        for (not_after, now, due) in [
+            // Long before, and when it is due already.
+            (LONG.not_after, 2000, 1000 + 70 * 86_400),
+            (LONG.not_after, 1000 + 80 * 86_400, 1000 + 80 * 86_400 + 600),
+            // Near its end.
+            (5000, 4600, 4800),
+            (5000, 6000, 6000),
+        ] {
+            let mut schedule = Schedule::default();
+            let lifetime = Some(Lifetime { not_after, ..LONG });
+            schedule.observe(lifetime, at(now), 0);
+            // Looking again changes nothing, and neither does a certificate that is withheld.
+            schedule.observe(None, at(now + 1), u16::MAX);
+            schedule.observe(lifetime, at(now + 2), u16::MAX);
+            assert!(
+                !schedule.is_due(at(due - 1)) && schedule.is_due(at(due)),
+                "{not_after} {now}"
+            );
+        }
+    }
+
+    #[test]
+    fn renewal_is_limited_when_its_certificate_ends_no_later() {
+        for (need, not_after, limited) in [
+            (Need::Age, LONG.not_after, true),
+            (Need::Age, LONG.not_after - 1, true),
+            (Need::Age, LONG.not_after + 1, false),
+            (Need::Replacement, LONG.not_after, false),
+        ] {
+            let mut schedule = Schedule::default();
+            schedule.observe(Some(LONG), at(2000), 0);
+            let renewed = Lifetime { not_after, ..LONG };
+            schedule.renew(need, Some(renewed), (at(3000), seconds(0)), 0);
+            assert_eq!(schedule.is_limited(), limited, "{need:?} {not_after}");
         }
     }
 

@@ -17,6 +17,8 @@ impl<H: Host> IdentityController<'_, H> {
             return;
         }
         let name = &*self.node.name;
+        let is_open = self.certificates.state.borrow().presents_old
+            || self.network.identities().lifetime(Purpose::Serving).is_some();
         let mut words = String::new();
         let _ = match purpose {
             _ if approved => fmt::write(
@@ -31,7 +33,8 @@ impl<H: Host> IdentityController<'_, H> {
                     "the client certificate waits for approval: kubectl certificate approve {request}, or once for all boards kubectl apply -f deploy/bootstrap.yaml"
                 ),
             ),
-            Purpose::Serving if valid => fmt::write(
+            // One that has expired, or is of another CA, is presented until then.
+            Purpose::Serving if is_open => fmt::write(
                 &mut words,
                 format_args!("the new serving certificate waits for approval: picolet approve {name}"),
             ),

@@ -30,8 +30,9 @@ const READS: Duration = Duration::from_secs(5);
 pub(super) struct Pending {
     /// What its CertificateSigningRequest's name ends with.
     suffix: [u8; 4],
-    /// The address that it is for, as IPv6; that of a client certificate is `::`.
-    address: [u8; 16],
+    /// The address that it is for, as IPv6. For a client certificate it is who requests it: `::` for the node, `::1` for whoever
+    /// has its token. Who approves the requests of one need not approve those of the other.
+    subject: [u8; 16],
     /// The private key (PKCS#8, DER); empty until it is generated.
     pub(super) key: Zeroizing<Vec<u8>>,
 }
@@ -45,12 +46,12 @@ fn octets(address: Option<IpAddr>) -> [u8; 16] {
 }
 
 impl Pending {
-    fn new(platform: &impl Entropy, address: Option<IpAddr>) -> Self {
+    fn new(platform: &impl Entropy, subject: [u8; 16]) -> Self {
         let mut suffix = [0; 4];
         platform.fill(&mut suffix);
         Self {
             suffix,
-            address: octets(address),
+            subject,
             key: Zeroizing::default(),
         }
     }
@@ -58,16 +59,21 @@ impl Pending {
     /// Reads what [`Pending::to_record`] has written.
     fn from_record(record: &[u8]) -> Option<Self> {
         let (suffix, rest) = record.split_first_chunk()?;
-        let (address, key) = rest.split_first_chunk()?;
+        let (subject, key) = rest.split_first_chunk()?;
         Some(Self {
             suffix: *suffix,
-            address: *address,
+            subject: *subject,
             key: Zeroizing::new(key.to_vec()),
         })
     }
 
     fn to_record(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new([&self.suffix[..], &self.address, &self.key].concat())
+        Zeroizing::new([&self.suffix[..], &self.subject, &self.key].concat())
+    }
+
+    /// Whether it is for a serving certificate with this address.
+    pub(super) fn is_for(&self, address: Option<IpAddr>) -> bool {
+        self.subject == octets(address)
     }
 
     /// The name of its CertificateSigningRequest.
@@ -114,15 +120,30 @@ impl<H: Host> IdentityController<'_, H> {
         }
     }
 
+    /// Drops what was requested of the signers of Kubernetes, which k3s does not know.
+    pub(super) async fn drop_requests(&self) {
+        for purpose in [Purpose::Client, Purpose::Serving] {
+            let dropped = self.certificates.state.borrow_mut().pending[purpose as usize].take();
+            if dropped.is_some() {
+                // If that fails, the next start tries again.
+                let _ = self.machine.store(pending_record(purpose), &[]).await;
+            }
+        }
+    }
+
     /// Has a new certificate issued to the node, and uses it from then on. Takes as long as it takes to be approved, or until
     /// `patience` is at its end.
     pub(super) async fn obtain(&self, purpose: Purpose, patience: Option<Duration>) -> Result<(), Failure> {
         let name = &*self.node.name;
         let address = self.network.address().filter(|_| purpose == Purpose::Serving);
         let kept = self.certificates.state.borrow_mut().pending[purpose as usize].take();
+        let mut subject = octets(address);
+        if purpose == Purpose::Client {
+            subject[15] = self.client.credentials.has_authorization().into();
+        }
         let mut pending = match kept {
-            Some(pending) if pending.address == octets(address) => pending,
-            _ => Pending::new(self.machine, address),
+            Some(pending) if pending.subject == subject => pending,
+            _ => Pending::new(self.machine, subject),
         };
         let on_k3s = self.certificates.state.borrow().k3s;
         let signed = if on_k3s {
@@ -324,13 +345,13 @@ mod tests {
         for address in [None, Some("192.0.2.15"), Some("2001:db8::15")] {
             let pending = Pending {
                 suffix: [0, 0xa1, 2, 3],
-                address: octets(address.map(|address| address.parse().expect("an address"))),
+                subject: octets(address.map(|address| address.parse().expect("an address"))),
                 key: Zeroizing::new(vec![7; 67]),
             };
             let read = Pending::from_record(&pending.to_record()).expect("it is whole");
             assert_eq!(
-                (read.suffix, read.address, &read.key),
-                (pending.suffix, pending.address, &pending.key)
+                (read.suffix, read.subject, &read.key),
+                (pending.suffix, pending.subject, &pending.key)
             );
             assert_eq!(read.name("pico-1", Purpose::Serving), "pico-1-serving-00a10203");
         }

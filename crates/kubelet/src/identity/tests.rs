@@ -7,6 +7,7 @@ use core::cell::Cell;
 use embassy_futures::join::{join4, join5};
 use picolet_devcluster::host::Pki;
 use picolet_devcluster::{Cluster, Fault, Identity, Options, serve_connection};
+use picolet_kube::Timestamp;
 use picolet_platform::{Clock, Duration, Record, TimeSource, UnixMicros};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -489,3 +489,134 @@ fn kept_certificate_is_used_when_the_clock_is_set_right() {
     });
     assert_eq!(count(&cluster), [1, 1]);
 }
+
+fn move_to(agent: &TestAgent, address: &str) {
+    agent
+        .network
+        .address
+        .set(Some(address.parse().expect("an address")));
+}
+
+#[test]
+fn serving_certificate_is_not_requested_when_the_node_moves_back() {
+    let (mut agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    let home = agent.network.address.get().expect("an address");
+    run(&time, &agent, &cluster, false, async {
+        until(&time, 60, "it is requested", || count(&cluster) == [1, 1]).await;
+        decide(&cluster, "Approved");
+        until(&time, 60, "it has it", || condition(&cluster).0 == "True").await;
+        move_to(&agent, "192.0.2.99");
+        until(&time, 120, "it is requested for the new address", || {
+            count(&cluster) == [1, 2]
+        })
+        .await;
+    });
+    agent = restarted(agent, &time, Some(TOKEN));
+    run(&time, &agent, &cluster, false, async {
+        time.sleep(Duration::from_secs(60)).await;
+        assert!(agent.network.identities().serves(home));
+        assert_eq!(count(&cluster), [1, 2]);
+        // What was requested for the other address still counts there.
+        move_to(&agent, "192.0.2.99");
+        decide(&cluster, "Approved");
+        until(&time, 60, "it serves", || {
+            agent
+                .network
+                .identities()
+                .serves("192.0.2.99".parse().expect("an address"))
+        })
+        .await;
+        assert_eq!(count(&cluster), [1, 2]);
+    });
+}
+
+#[test]
+fn new_address_is_requested_soon_when_the_old_one_was_denied() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, false, async {
+        // Each denial doubles the delay.
+        for n in 1..5 {
+            until(&time, 600, "it is requested", || count(&cluster)[1] == n).await;
+            decide(&cluster, "Denied");
+        }
+        // It is read every 5 s.
+        time.sleep(Duration::from_secs(10)).await;
+        move_to(&agent, "192.0.2.99");
+        until(&time, 75, "it is requested for the new address", || {
+            count(&cluster)[1] == 5
+        })
+        .await;
+    });
+}
+
+#[test]
+fn request_of_kubernetes_is_dropped_when_the_node_moves_to_k3s() {
+    let (first, time) = agent(joining(Some(TOKEN)));
+    let kubernetes = cluster(&time);
+    run(&time, &first, &kubernetes, false, async {
+        until(&time, 60, "it waits for approval", || {
+            stores(&first, Record::PendingServing)
+        })
+        .await;
+    });
+    let credential = "node:s3cret";
+    let k3s = cluster_with(&time, Some(credential));
+    let moved = restarted(first, &time, Some(&k3s_token(credential)));
+    moved
+        .machine
+        .records
+        .borrow_mut()
+        .remove(&(Record::ClientIdentity as u8));
+    run(&time, &moved, &k3s, false, async {
+        until(&time, 60, "it has both", || condition(&k3s).0 == "True").await;
+    });
+    assert!(stores(&moved, Record::ServingIdentity) && !stores(&moved, Record::PendingServing));
+}
+
+#[test]
+fn token_makes_a_request_of_its_own_when_the_nodes_own_is_pending() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, true, async {
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+        // From now on no renewal is signed.
+        let signer = signer(&cluster);
+        signer.lengths.set([0, 1]);
+        until(&time, LIFE, "the node requests a renewal", || {
+            count(&cluster)[0] == 2
+        })
+        .await;
+        refuse(&cluster, "system:node:pico-1");
+        until(&time, 200, "the token requests another one", || {
+            count(&cluster)[0] == 3
+        })
+        .await;
+    });
+}
+
+#[test]
+fn port_is_not_called_closed_when_an_old_certificate_is_presented() {
+    let (agent, time) = agent(joining(Some(TOKEN)));
+    let cluster = cluster(&time);
+    run(&time, &agent, &cluster, false, async {
+        until(&time, 60, "it is requested", || count(&cluster) == [1, 1]).await;
+        decide(&cluster, "Approved");
+        until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
+        agent.machine.lines.borrow_mut().clear();
+        // The CA is another one, so that the certificate is refused.
+        refuse(&cluster, "system:node:pico-1");
+        until(&time, 300, "a new client certificate", || count(&cluster)[0] == 2).await;
+        cluster.faults(picolet_devcluster::Faults::clear);
+        until(&time, 120, "it waits for approval", || {
+            log(&agent).contains("the new serving certificate waits for approval")
+        })
+        .await;
+        assert!(
+            !log(&agent).contains("the kubelet port is closed"),
+            "{}",
+            log(&agent)
+        );
+    });
+}
