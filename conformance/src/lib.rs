@@ -7,6 +7,7 @@
 mod caller;
 mod case;
 mod cluster;
+mod fault_proxy;
 mod k3s;
 mod node;
 mod wait;
@@ -14,6 +15,7 @@ mod wait;
 pub use caller::{Answer, Caller};
 pub use case::Case;
 pub use cluster::{Cluster, LONG_TESTS, Unavailable, deployment};
+pub use fault_proxy::{Fault, FaultProxy, Received, Rule};
 pub use k3s::K3s;
 pub use node::{Node, NodeSetup};
 pub use wait::{never, until};

@@ -28,6 +28,7 @@ pub struct NodeSetup<'a> {
     arguments: Vec<String>,
     flags_instead_of_kubeconfig: bool,
     server: Option<String>,
+    through: Vec<String>,
     token: Option<String>,
     authority_hash: Option<String>,
     tap: Option<TapInterface>,
@@ -56,6 +57,7 @@ impl<'a> NodeSetup<'a> {
             arguments: Vec::new(),
             flags_instead_of_kubeconfig: false,
             server: None,
+            through: Vec::new(),
             token: None,
             authority_hash: None,
             tap: None,
@@ -94,6 +96,13 @@ impl<'a> NodeSetup<'a> {
     #[must_use]
     pub fn behind_proxy(mut self, server: &str) -> Self {
         self.server = Some(server.to_owned());
+        self
+    }
+
+    /// Connects to these servers in place of the API server, in this order and with its own credentials.
+    #[must_use]
+    pub fn through<U: Into<String>>(mut self, servers: impl IntoIterator<Item = U>) -> Self {
+        self.through.extend(servers.into_iter().map(Into::into));
         self
     }
 
@@ -158,12 +167,14 @@ impl<'a> NodeSetup<'a> {
             .join(format!("{}.log", self.name));
         self.case.remember_log(log.clone());
         let arguments = if self.emulated {
-            let own = control_plane.server_url();
-            let server = self.server.as_deref().unwrap_or(&own);
+            let mut servers = self.through;
+            if servers.is_empty() {
+                servers.push(self.server.clone().unwrap_or_else(|| control_plane.server_url()));
+            }
             let board = Provisioned {
                 name: &self.name,
                 address,
-                server,
+                servers: &servers,
                 credentials: match (&self.k3s, &self.token) {
                     (Some(kubeconfig), _) => Credentials::Kubeconfig(kubeconfig),
                     (None, Some(token)) => Credentials::Token(token),
@@ -180,11 +191,17 @@ impl<'a> NodeSetup<'a> {
             let state = control_plane.directory().join("state").join(&self.name);
             let mut set = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
             let joins = self.token.is_some();
+            let has_servers = !self.through.is_empty();
+            for server in self.through {
+                set("--server", server);
+            }
             if let Some(token) = self.token {
-                set(
-                    "--server",
-                    self.server.unwrap_or_else(|| control_plane.server_url()),
-                );
+                if !has_servers {
+                    set(
+                        "--server",
+                        self.server.unwrap_or_else(|| control_plane.server_url()),
+                    );
+                }
                 match self.authority_hash {
                     _ if self.k3s.is_some() => {}
                     Some(hash) => set("--discovery-token-ca-cert-hash", hash),
@@ -193,8 +210,10 @@ impl<'a> NodeSetup<'a> {
                 set("--token", token);
             } else if let Some(server) = self.server {
                 set("--server", server);
-            } else if self.flags_instead_of_kubeconfig {
-                set("--server", control_plane.server_url());
+            } else if self.flags_instead_of_kubeconfig || has_servers {
+                if !has_servers {
+                    set("--server", control_plane.server_url());
+                }
                 set("--certificate-authority", authority.clone());
                 set("--client-certificate", text(&credentials.client.certificate));
                 set("--client-key", text(&credentials.client.key));
@@ -498,7 +517,7 @@ impl Node<'_> {
 struct Provisioned<'a> {
     name: &'a str,
     address: IpAddr,
-    server: &'a str,
+    servers: &'a [String],
     credentials: Credentials<'a>,
     tap: Option<&'a TapInterface>,
     /// The authority is found by this.
@@ -536,12 +555,12 @@ impl Provisioned<'_> {
         let settings = folder.join("settings.uf2");
         let authority = text(control_plane.pki().certificate_authority());
         // What listens on this machine is at this address to a board.
-        let (scheme, rest) = self
-            .server
-            .split_once("://")
-            .context("the server has no scheme")?;
-        let (_, port) = rest.rsplit_once(':').context("the server has no port")?;
-        let server = format!("{scheme}://10.0.2.2:{port}");
+        let mut servers = Vec::new();
+        for server in self.servers {
+            let (scheme, rest) = server.split_once("://").context("the server has no scheme")?;
+            let (_, port) = rest.rsplit_once(':').context("the server has no port")?;
+            servers.push(format!("{scheme}://10.0.2.2:{port}"));
+        }
         let mut command = Command::new(cluster.program());
         command.args([
             "provision",
@@ -553,7 +572,10 @@ impl Provisioned<'_> {
             "10.0.2.2",
         ]);
         command.arg("--passphrase-file").arg(&passphrase);
-        command.args(["--server", &server, "--node-name", self.name]);
+        for server in &servers {
+            command.args(["--server", server]);
+        }
+        command.args(["--node-name", self.name]);
         match self.tap {
             Some(tap) => {
                 command.args(["--address", &format!("{}/{}", tap.address, tap.prefix)]);

@@ -9,6 +9,7 @@
 mod access;
 mod configuration;
 mod deployment;
+mod fault_proxy;
 mod firmware;
 mod fleet;
 mod joining;
@@ -158,6 +159,7 @@ fn cases() -> impl Iterator<Item = (String, &'static Entry, bool)> {
         ("fleet", fleet::CASES),
         ("writes", writes::CASES),
         ("outage", outage::CASES),
+        ("fault_proxy", fault_proxy::CASES),
     ];
     let all = std::env::var_os(LONG_TESTS).is_some();
     [false, true].into_iter().flat_map(move |on_board| {
