@@ -323,7 +323,7 @@ impl PodReader {
             return;
         }
         match field {
-            MIRROR => self.pod.mirror = true,
+            MIRROR => self.pod.mirror = Some(keep(value)),
             OS_LABEL => set(&mut self.pod.os_label, value),
             GENERATION => {
                 self.pod.generation = value

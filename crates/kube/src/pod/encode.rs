@@ -79,6 +79,8 @@ pub struct StatusPatch<'a> {
     pub before: Conditions,
     /// The node's address; empty as long as there is none.
     pub host_ip: &'a str,
+    /// The pod's own address, or empty where it has none.
+    pub pod_ip: &'a str,
     /// Its init containers, in the order of the spec.
     pub init_containers: &'a [ContainerStatus<'a>],
     /// Its containers, in the order of the spec.
@@ -201,13 +203,18 @@ impl StatusPatch<'_> {
             w.string_at("message", self.message);
         }
         w.text_at("startTime", self.start_time.time());
-        if !self.host_ip.is_empty() {
-            w.string_at("hostIP", self.host_ip);
-            w.array_at("hostIPs");
-            w.object();
-            w.string_at("ip", self.host_ip);
-            w.end();
-            w.end();
+        for (one, all, address) in [
+            ("hostIP", "hostIPs", self.host_ip),
+            ("podIP", "podIPs", self.pod_ip),
+        ] {
+            if !address.is_empty() {
+                w.string_at(one, address);
+                w.array_at(all);
+                w.object();
+                w.string_at("ip", address);
+                w.end();
+                w.end();
+            }
         }
         w.array_at("conditions");
         for (index, condition) in self.conditions().iter().enumerate() {
@@ -367,8 +374,8 @@ pub fn write_pod(w: &mut Writer<'_>, pod: &Pod, status: Option<&StatusPatch<'_>>
 
 /// Writes a mirror pod, by which a kubelet shows the API server what it runs by itself: as the admission plugin NodeRestriction
 /// lets a node create it (`plugin/pkg/admission/noderestriction/admission.go`, `admitPodCreate`), owned by its Node,
-/// without a service account or a volume. `hash` tells one content from another.
-pub fn write_mirror(out: &mut String, pod: &Pod, node_uid: &str, hash: u64) {
+/// without a service account or a volume.
+pub fn write_mirror(out: &mut String, pod: &Pod, node_uid: &str) {
     let mut w = Writer::new(out);
     w.object();
     w.string_at("apiVersion", "v1");
@@ -377,7 +384,10 @@ pub fn write_mirror(out: &mut String, pod: &Pod, node_uid: &str, hash: u64) {
     w.string_at("name", &pod.metadata.name);
     w.string_at("namespace", &pod.metadata.namespace);
     w.object_at("annotations");
-    w.text_at("kubernetes.io/config.mirror", format_args!("{hash:016x}"));
+    w.string_at(
+        "kubernetes.io/config.mirror",
+        pod.mirror.as_deref().unwrap_or_default(),
+    );
     w.end();
     w.array_at("ownerReferences");
     w.object();

@@ -39,8 +39,9 @@ pub struct Pod {
     pub generation: u64,
     /// The label `kubernetes.io/os`, or empty.
     pub os_label: Box<str>,
-    /// Whether the node itself made it (annotation `kubernetes.io/config.mirror`).
-    pub mirror: bool,
+    /// What its maker tells one content of it from another by, if the node itself made it (annotation
+    /// `kubernetes.io/config.mirror`).
+    pub mirror: Option<Box<str>>,
     /// `spec.nodeName`.
     pub node_name: Box<str>,
     /// `spec.os.name`, or empty.

@@ -74,7 +74,7 @@ fn pod() {
     );
     assert_eq!(pod.request("cpu"), Quantity::from_milli(250));
     assert_eq!(pod.resources(), ["memory", "cpu", "picolet.dev/led"]);
-    assert_eq!((pod.unsupported, pod.mirror), (None, false));
+    assert_eq!((pod.unsupported, &pod.mirror), (None, &None));
 }
 
 #[test]
@@ -165,10 +165,10 @@ fn what_a_node_that_was_restarted_knows() {
         (
             pod.generation,
             &*pod.os_label,
-            pod.mirror,
+            pod.mirror.as_deref(),
             pod.strict_supplemental_groups
         ),
-        (3, "linux", true, true)
+        (3, "linux", Some("hash"), true)
     );
     assert_eq!(
         pod.containers.iter().map(|c| c.pull_policy).collect::<Vec<_>>(),
@@ -276,6 +276,7 @@ fn pod_status() {
             None,
         ],
         host_ip: "127.0.77.1",
+        pod_ip: "127.0.77.1",
         init_containers: &init_containers,
         containers: &containers,
     };
@@ -379,6 +380,7 @@ fn pod_conditions() {
             now: NOW,
             before: [None; 4],
             host_ip: "",
+            pod_ip: "",
             init_containers,
             containers,
         };

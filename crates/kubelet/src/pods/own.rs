@@ -89,13 +89,14 @@ impl Own {
     /// The pod of a node that came to run so. `image` names its firmware.
     pub(super) fn new(node: &str, image: String, reset: &Reset<'_>, now: Moment) -> Self {
         let boot = Timestamp::from_micros(now.time.micros().saturating_sub(now.up.as_micros()));
+        let hash = alloc::format!("{:016x}", fingerprint::of(image.bytes()));
         let mut pod = Pod {
             metadata: Metadata {
                 name: format!("picolet-{node}").into(),
                 namespace: NAMESPACE.into(),
                 ..Metadata::default()
             },
-            mirror: true,
+            mirror: Some(hash.into()),
             node_name: node.into(),
             containers: vec![Container {
                 name: CONTAINER.into(),
@@ -150,15 +151,13 @@ impl Own {
             self.forget();
             self.worker.reported = mirror.conditions;
         }
-        let image = |pod: &Pod| pod.containers.first().map(|container| container.image.clone());
+        // Only by the hash, as upstream does (`IsMirrorPodOf` in `pkg/kubelet/pod/mirror_client.go`): admission may change the rest.
         let right = mirror.metadata.deletion_timestamp.is_none()
             && !mirror.phase.is_terminal()
-            && image(&mirror) == image(&self.pod);
+            && mirror.mirror == self.pod.mirror;
         self.mirror = if right { Mirror::Present } else { Mirror::Stale };
-        if right {
-            self.delay = Duration::ZERO;
-        }
-        if self.report.is_taken(&self.worker) && is_overridden(&mirror, &self.worker) {
+        let is_told = mirror.phase == Phase::Running && !is_overridden(&mirror, &self.worker);
+        if self.report.is_taken(&self.worker) && !is_told {
             self.worker.changed();
         }
         self.pod.metadata = mirror.metadata;
@@ -231,9 +230,7 @@ impl Own {
 
     /// Writes what makes the mirror.
     pub(super) fn write_mirror(&self, out: &mut String, node_uid: &str) {
-        let images = self.pod.containers.iter().map(|container| &container.image);
-        let hash = fingerprint::of(images.flat_map(|image| image.bytes()));
-        pod::write_mirror(out, &self.pod, node_uid, hash);
+        pod::write_mirror(out, &self.pod, node_uid);
     }
 
     /// Whether that is the uid under which something was told of it; one that is not there has none.
@@ -250,7 +247,9 @@ impl Own {
         now: Moment,
     ) -> bool {
         if owed == Owed::Creation {
-            self.delay = (self.delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);
+            let long_ago = now.up.saturating_sub(self.not_before) > LONGEST_DELAY;
+            let delay = if long_ago { Duration::ZERO } else { self.delay * 2 };
+            self.delay = delay.clamp(FIRST_DELAY, LONGEST_DELAY);
             // Whether it is there the watch tells; two at once are one too many.
             self.not_before = now.up + self.delay;
             // The first refusals may be of an API server that does not know the Node yet.

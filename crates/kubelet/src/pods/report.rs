@@ -262,6 +262,8 @@ pub(super) fn with_status(
         now: now.time,
         before: worker.reported,
         host_ip,
+        // One that the node made itself is on the host's network.
+        pod_ip: if pod.mirror.is_some() { host_ip } else { "" },
         init_containers,
         containers,
     });

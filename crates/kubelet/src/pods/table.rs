@@ -257,7 +257,7 @@ impl Pods {
     #[inline(never)]
     pub(super) fn applied(&mut self, pod: &mut Pod, now: Moment) -> (bool, Option<Box<str>>) {
         if let Some(own) = &mut self.own
-            && pod.mirror
+            && pod.mirror.is_some()
             && own.is(&pod.metadata)
         {
             own.applied(take(pod));
@@ -284,7 +284,7 @@ impl Pods {
             return (true, None);
         }
         // What it made itself the node knows better; only when somebody deletes it the API server waits for us.
-        if pod.mirror && !ending {
+        if pod.mirror.is_some() && !ending {
             return (true, None);
         }
         let known = fingerprint(&pod.metadata.uid);
@@ -310,7 +310,7 @@ impl Pods {
             evicted = Some(uid);
         }
         let mut worker = Worker::new(pod, now);
-        if pod.mirror || (ended && !pod.phase.is_terminal()) {
+        if pod.mirror.is_some() || (ended && !pod.phase.is_terminal()) {
             worker.leave();
         } else if ending {
             worker.end(pod, now);

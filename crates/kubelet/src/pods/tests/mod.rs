@@ -611,7 +611,7 @@ fn conditions_keep_their_times_and_are_set_right() {
 fn mirror_pods_are_left_alone_until_they_are_deleted() {
     let mut world = World::new();
     world.put(Pod {
-        mirror: true,
+        mirror: Some("hash".into()),
         ..pod("u", Always, 0, 1)
     });
     assert_eq!((world.pods.len(), world.sent.len()), (0, 0));

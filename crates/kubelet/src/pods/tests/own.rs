@@ -204,6 +204,59 @@ fn resets_are_its_restarts() {
 }
 
 #[test]
+fn mirror_stays_when_admission_changes_it() {
+    let mut api = Api::new();
+    api.boot(ResetReason::PowerOn, "1");
+    let (owed, _) = api.listen().expect("something");
+    assert_eq!(owed, Owed::Creation);
+    let mirror = api.mirror.as_mut().expect("there");
+    mirror.containers[0].image = "mirror.example/board:1".into();
+    mirror.containers.push(picolet_kube::pod::Container {
+        name: "sidecar".into(),
+        ..Default::default()
+    });
+    api.watch();
+    assert_eq!(api.minute(), "S");
+    // After a restart it is still the right one.
+    api.boot(ResetReason::Software, "1");
+    assert_eq!(api.minute(), "S");
+}
+
+#[test]
+fn mirror_is_made_ever_more_rarely_when_it_does_not_stay_the_right_one() {
+    for change in [
+        (|api: &mut Api| api.gone()) as fn(&mut Api),
+        |api| {
+            api.mirror.as_mut().expect("there").mirror = Some("another".into());
+            api.watch();
+        },
+    ] {
+        let mut api = Api::new();
+        api.boot(ResetReason::PowerOn, "1");
+        for _ in 0..600 {
+            while let Some((owed, _)) = api.listen() {
+                if owed == Owed::Creation {
+                    change(&mut api);
+                }
+            }
+            api.world.up += Duration::from_secs(1);
+        }
+        assert!((10..=16).contains(&api.made), "{} in ten minutes", api.made);
+    }
+}
+
+#[test]
+fn status_is_told_when_the_run_before_has_not_told_it() {
+    let mut api = Api::new();
+    api.boot(ResetReason::PowerOn, "1");
+    let (owed, _) = api.listen().expect("something");
+    assert_eq!(owed, Owed::Creation);
+    api.boot(ResetReason::PowerOn, "1");
+    assert_eq!(api.minute(), "S");
+    assert_eq!(api.mirror.expect("there").phase, picolet_kube::pod::Phase::Running);
+}
+
+#[test]
 fn it_is_not_made_in_a_hurry() {
     let mut api = Api::new();
     api.boot(ResetReason::PowerOn, "1");
