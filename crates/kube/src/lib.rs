@@ -30,6 +30,7 @@ pub mod selector;
 pub mod status;
 mod text;
 mod time;
+pub mod version;
 
 pub use quantity::{Quantity, QuantityError};
 pub use text::{Collector, Integer, integer};

@@ -195,7 +195,7 @@ impl<H: Host> EventSender<'_, H> {
             match self.send(&entry, &mut sent).await {
                 Ok(()) => backoff.reset(),
                 // Refused for good: its object is gone, or we may not. Once more would not help.
-                Err(error) if (400..500).contains(&error.code()) && error.code() != 429 => {
+                Err(error) if matches!(error.code(), 400..=408 | 410..=428 | 430..=499) => {
                     sent.clear(); // an event to be counted may itself be gone
                     self.machine
                         .log(Level::Debug, format_args!("an event was not taken: {error}"));
@@ -235,7 +235,9 @@ impl<H: Host> EventSender<'_, H> {
             let mut name = String::from(&*entry.name);
             let mut random = [0; 8];
             self.machine.fill(&mut random);
-            let _ = write!(name, ".{:016x}", u64::from_le_bytes(random));
+            // Of two nodes whose random numbers are the same, as emulated ones may have, each has names of its own.
+            let unique = u64::from_le_bytes(random) ^ fingerprint::of(self.recorder.node.bytes());
+            let _ = write!(name, ".{unique:016x}");
             (name.into_boxed_str(), entry.first, 0)
         });
         let event = Event {
@@ -282,5 +284,63 @@ impl<H: Host> EventSender<'_, H> {
             at: now,
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Services, TestHost, answer_requests};
+    use core::cell::Cell;
+    use embassy_futures::join::join;
+    use std::borrow::ToOwned;
+    use std::vec::Vec;
+
+    /// The names of the events that a node of that name sends; the API server has the first of them already.
+    fn names(node: &str) -> Vec<String> {
+        let services = Services::new();
+        let recorder = Recorder::new(services.machine.clone(), services.metrics.clone(), node);
+        let sender = EventSender::<TestHost> {
+            client: &services.client,
+            machine: &services.machine,
+            time: &services.time,
+            recorder: &recorder,
+        };
+        let names = RefCell::new(Vec::new());
+        let taken = Cell::new(true);
+        let answers = |_: &str, body: &str| {
+            let name = body
+                .split(r#""name":""#)
+                .nth(1)
+                .and_then(|rest| rest.split('"').next());
+            names.borrow_mut().push(name.expect("a name").to_owned());
+            let code = if taken.replace(false) { 409 } else { 201 };
+            Some((code, "{}".to_owned()))
+        };
+        let about = Reference {
+            kind: "ConfigMap",
+            namespace: "default",
+            name: "pico-config",
+            uid: "u",
+        };
+        recorder.record(about, Severity::Warning, "Reason", format_args!("message"));
+        let running = join(sender.run(), answer_requests(&services.network, &answers));
+        services
+            .clock
+            .run(running, services.clock.sleep(Duration::from_secs(60)));
+        names.into_inner()
+    }
+
+    #[test]
+    fn event_is_sent_under_another_name_when_its_name_is_taken() {
+        let names = names("pico-1");
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert_ne!(names[0], names[1]);
+    }
+
+    #[test]
+    fn names_of_events_differ_when_nodes_draw_the_same_numbers() {
+        assert_ne!(names("pico-1"), names("pico-2"));
+        assert_eq!(names("pico-1"), names("pico-1"), "the numbers are the same");
     }
 }

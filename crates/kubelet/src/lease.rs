@@ -134,3 +134,49 @@ fn keep(held: &mut Held, lease: Lease) {
     held.renew_time = held.renew_time.max(lease.renew_time.unwrap_or_default());
     held.resource_version = Some(lease.metadata.resource_version);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Services, TestHost, answer_requests};
+    use core::cell::RefCell;
+    use embassy_futures::join::join;
+    use std::borrow::ToOwned;
+    use std::vec::Vec;
+
+    #[test]
+    fn lease_is_made_and_renewed_when_the_node_is_registered() {
+        let services = Services::new();
+        let controller = LeaseController::<TestHost> {
+            client: &services.client,
+            machine: &services.machine,
+            time: &services.time,
+            node: &services.node,
+            health: &services.health,
+            metrics: &services.metrics,
+        };
+        let sent = RefCell::new(Vec::new());
+        let answers = |path: &str, body: &str| {
+            sent.borrow_mut().push(path.to_owned());
+            let lease =
+                r#"{"metadata":{"resourceVersion":"7"},"spec":{"renewTime":"2026-11-22T12:00:00.000000Z"}}"#;
+            match body {
+                "" => Some((404, "{}".to_owned())),
+                _ => Some((200, lease.to_owned())),
+            }
+        };
+        let running = join(controller.run(), answer_requests(&services.network, &answers));
+        let seconds = Duration::from_secs;
+        services.clock.run(running, async {
+            services.clock.sleep(seconds(5)).await;
+            assert!(sent.borrow().is_empty(), "there is no Node yet");
+            assert_eq!(services.health.heartbeat(), None);
+            services.register();
+            services.clock.sleep(seconds(25)).await;
+        });
+        let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+        let own = std::format!("{leases}/pico-1");
+        assert_eq!(*sent.borrow(), [&own, leases, &own, &own]);
+        assert!(services.health.heartbeat().is_some());
+    }
+}

@@ -6,6 +6,9 @@ use picolet_kube::selector::Taint;
 use picolet_kube::{Quantity, Timestamp};
 use picolet_platform::Duration;
 
+/// The minor version of Kubernetes that [`VERSION`] names.
+pub(crate) const KUBERNETES_MINOR: u32 = 36;
+
 /// What `kubectl get nodes` shows: the Kubernetes version whose control plane we are tested with, and our own.
 pub const VERSION: &str = concat!("v1.36.0-picolet.", env!("CARGO_PKG_VERSION"));
 

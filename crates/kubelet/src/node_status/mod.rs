@@ -13,12 +13,14 @@ use crate::health::Health;
 use crate::host::Host;
 use crate::identity::IdentityController;
 use crate::node::{NodeRef, Reporter};
-use crate::settings::Settings;
+use crate::settings::{KUBERNETES_MINOR, Settings, VERSION};
 use crate::time::Time;
+use alloc::boxed::Box;
 use embassy_futures::select::select;
 use picolet_kube::event::Severity;
 use picolet_kube::node::Node;
 use picolet_kube::request::{Request, Resource, Verb};
+use picolet_kube::version::ServerVersion;
 use picolet_platform::{Clock, Duration, Level, Log, Memory};
 
 /// How often the status is computed and the Node looked at.
@@ -32,6 +34,8 @@ struct Reported {
     /// The status that was sent last, by its hash, and when.
     last: Option<(u64, Duration)>,
     was_ready: bool,
+    /// Whether the API server's version was looked at.
+    knows_version: bool,
 }
 
 /// Registers the node and reports its status.
@@ -59,6 +63,7 @@ impl<H: Host> StatusController<'_, H> {
         let mut reported = Reported::default();
         loop {
             match self.report(&mut reported).await {
+                Ok(()) if !reported.knows_version => reported.knows_version = self.check_version().await,
                 Ok(()) => {}
                 Err(error) if error.code() == 404 => {
                     self.machine.log(
@@ -118,6 +123,31 @@ impl<H: Host> StatusController<'_, H> {
             );
         }
         Ok(())
+    }
+
+    /// Warns if the API server is older than the kubelet that this node says it is, which Kubernetes does not support
+    /// (<https://kubernetes.io/releases/version-skew-policy/#kubelet>). Returns whether it is known.
+    async fn check_version(&self) -> bool {
+        let mut version = ServerVersion::default();
+        let request = Request::get(Resource::Version);
+        let asked = self
+            .client
+            .get_soon(COMPUTE, &request, (ServerVersion::SHAPE, &mut version));
+        // On the heap, since it is asked once.
+        if Box::pin(asked).await.is_err() {
+            return false;
+        }
+        if version.minor.is_some_and(|minor| minor < KUBERNETES_MINOR) {
+            self.events.node(
+                Severity::Warning,
+                "VersionSkew",
+                format_args!(
+                    "the API server ({}) is older than this kubelet ({VERSION}), which Kubernetes does not support: upgrade the control plane",
+                    version.text
+                ),
+            );
+        }
+        true
     }
 
     /// Looks at the heap; says so when pressure begins or ends.

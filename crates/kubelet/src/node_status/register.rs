@@ -16,13 +16,15 @@ use picolet_platform::{Duration, Level, Log, System};
 
 impl<H: Host> StatusController<'_, H> {
     /// The labels that the node gives itself; all of them are allowed by NodeRestriction.
-    fn labels(&self) -> [(&'static str, &str); 6] {
+    fn labels(&self) -> [(&'static str, &str); 7] {
         let machine = self.machine.machine();
         [
             ("kubernetes.io/hostname", &self.node.name),
             ("kubernetes.io/os", OPERATING_SYSTEM),
             ("kubernetes.io/arch", ARCHITECTURE),
             ("node.kubernetes.io/instance-type", machine.board),
+            // Nothing behind a load balancer runs here.
+            ("node.kubernetes.io/exclude-from-external-load-balancers", ""),
             ("picolet.dev/board", machine.board),
             ("picolet.dev/mcu", machine.mcu),
         ]

@@ -35,6 +35,7 @@ use crate::settings::{Limits, Settings};
 use crate::time::Time;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec::Vec;
 use auth::{Caller, Identity, Shown};
 use core::cell::{Cell, RefCell};
@@ -53,7 +54,7 @@ use picolet_platform::{
     UnixMicros,
 };
 use rate::Rate;
-use response::Answer;
+use response::{Answer, METRICS};
 use reviews::Reviews;
 use routes::Route;
 use zeroize::Zeroize;
@@ -598,6 +599,8 @@ impl<'a, H: Host> Server<'a, H> {
             Route::Configz => self.configz(),
             Route::Metrics => self.metrics(),
             Route::MetricsResource => self.metrics_resource(),
+            // There are no containers and no probes yet. An alert of kube-prometheus-stack takes 404 for a kubelet that is down.
+            Route::MetricsCadvisor | Route::MetricsProbes => Answer::whole(200, METRICS, String::new()),
             Route::StatsSummary => self.stats_summary(),
             Route::ContainerLogs | Route::Exec | Route::Attach | Route::PortForward | Route::Run => {
                 let pods = self.node.pods.borrow();

@@ -14,6 +14,8 @@ pub(super) enum Route {
     Configz,
     Metrics,
     MetricsResource,
+    MetricsCadvisor,
+    MetricsProbes,
     StatsSummary,
     ContainerLogs,
     Exec,
@@ -64,7 +66,7 @@ const fn stream(
     }
 }
 
-const TABLE: [Entry; 19] = [
+const TABLE: [Entry; 21] = [
     get("/healthz", Route::Healthz),
     get("/livez", Route::Livez),
     get("/readyz", Route::Readyz),
@@ -74,6 +76,8 @@ const TABLE: [Entry; 19] = [
     get("/configz", Route::Configz),
     get("/metrics", Route::Metrics),
     get("/metrics/resource", Route::MetricsResource),
+    get("/metrics/cadvisor", Route::MetricsCadvisor),
+    get("/metrics/probes", Route::MetricsProbes),
     get("/stats/summary", Route::StatsSummary),
     stream("/containerLogs", Route::ContainerLogs, (3, 3), true, false),
     stream("/exec", Route::Exec, (3, 4), true, true),

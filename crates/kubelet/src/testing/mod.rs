@@ -5,11 +5,13 @@
 
 mod machine;
 mod server;
+mod services;
 mod time;
 mod wires;
 
 pub(crate) use machine::Machine;
 pub(crate) use server::answer_requests;
+pub(crate) use services::{Services, TestHost};
 pub(crate) use time::Time;
 pub(crate) use wires::{End, Wires};
 
@@ -20,7 +22,7 @@ use picolet_runtime::NoRuntime;
 use std::vec::Vec;
 
 /// An agent on a machine and a network in memory.
-pub(crate) type TestAgent = Agent<(Machine, Wires, NoRuntime)>;
+pub(crate) type TestAgent = Agent<TestHost>;
 
 /// The moment at which [`Time`] begins: 2026-11-22T12:00:00Z.
 pub(crate) const START: Timestamp = Timestamp::from_seconds(1_795_348_800);

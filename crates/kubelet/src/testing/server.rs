@@ -1,6 +1,6 @@
 //! An API server of a few lines, for what is asked one question at a time.
 
-use super::{End, TestAgent};
+use super::{End, Wires};
 use embassy_futures::join::join3;
 use embedded_io_async::{Read, Write};
 use std::format;
@@ -10,10 +10,10 @@ use std::string::String;
 pub(crate) type Answers<'a> = &'a dyn Fn(&str, &str) -> Option<(u16, String)>;
 
 /// Answers what the node asks, on up to three connections at once, for ever.
-pub(crate) async fn answer_requests(agent: &TestAgent, answers: Answers<'_>) {
+pub(crate) async fn answer_requests(network: &Wires, answers: Answers<'_>) {
     let serve = || async {
         loop {
-            let mut end = agent.network.served().await;
+            let mut end = network.served().await;
             while let Some((path, body)) = request(&mut end).await {
                 let Some((code, body)) = answers(&path, &body) else {
                     return core::future::pending().await;

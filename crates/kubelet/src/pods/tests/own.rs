@@ -224,13 +224,10 @@ fn mirror_stays_when_admission_changes_it() {
 
 #[test]
 fn mirror_is_made_ever_more_rarely_when_it_does_not_stay_the_right_one() {
-    for change in [
-        (|api: &mut Api| api.gone()) as fn(&mut Api),
-        |api| {
-            api.mirror.as_mut().expect("there").mirror = Some("another".into());
-            api.watch();
-        },
-    ] {
+    for change in [(|api: &mut Api| api.gone()) as fn(&mut Api), |api| {
+        api.mirror.as_mut().expect("there").mirror = Some("another".into());
+        api.watch();
+    }] {
         let mut api = Api::new();
         api.boot(ResetReason::PowerOn, "1");
         for _ in 0..600 {
@@ -253,7 +250,10 @@ fn status_is_told_when_the_run_before_has_not_told_it() {
     assert_eq!(owed, Owed::Creation);
     api.boot(ResetReason::PowerOn, "1");
     assert_eq!(api.minute(), "S");
-    assert_eq!(api.mirror.expect("there").phase, picolet_kube::pod::Phase::Running);
+    assert_eq!(
+        api.mirror.expect("there").phase,
+        picolet_kube::pod::Phase::Running
+    );
 }
 
 #[test]

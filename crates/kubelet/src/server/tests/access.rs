@@ -53,7 +53,7 @@ fn with_cluster<T>(
     let (agent, time) = agent(settings);
     let node = join(
         super::super::run(agent.served()),
-        answer_requests(&agent, &answers),
+        answer_requests(&agent.network, &answers),
     );
     time.run(node, test(&agent, &time, &asked))
 }
@@ -188,7 +188,7 @@ fn with_user<T>(
     let (agent, time) = agent(settings);
     let node = join(
         super::super::run(agent.served()),
-        answer_requests(&agent, &answers),
+        answer_requests(&agent.network, &answers),
     );
     time.run(node, test(&agent, &asked))
 }
@@ -283,7 +283,7 @@ fn token_of_four_kibibytes_is_accepted() {
         let (agent, time) = agent(settings);
         let node = join(
             super::super::run(agent.served()),
-            answer_requests(&agent, &answers),
+            answer_requests(&agent.network, &answers),
         );
         let token = "t".repeat(4096);
         time.run(node, async {
@@ -395,7 +395,7 @@ fn a_review_waits_for_nobody() {
     let (agent, time) = agent(settings);
     let node = join(
         super::super::run(agent.served()),
-        answer_requests(&agent, &answers),
+        answer_requests(&agent.network, &answers),
     );
     let slow = async {
         let mut node = picolet_kube::node::Node::default();

@@ -142,7 +142,10 @@ fn with_agent<T>(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(&Tes
     settings.limits.burst = 1000;
     change(&mut settings);
     let (agent, time) = agent(settings);
-    let node = join(super::run(agent.served()), answer_requests(&agent, &trusting));
+    let node = join(
+        super::run(agent.served()),
+        answer_requests(&agent.network, &trusting),
+    );
     time.run(node, test(&agent, &time))
 }
 
