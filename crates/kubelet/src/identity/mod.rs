@@ -28,7 +28,7 @@ use embassy_futures::select::select;
 use failure::Failure;
 use picolet_platform::{Clock, Duration, Entropy, Identities, Network, Purpose};
 use renewal::{Need, Schedule, Situation, need};
-use request::Pending;
+use request::{Pending, octets};
 use zeroize::Zeroizing;
 
 /// How often certificates are looked at: the address may have changed, or the clock.
@@ -96,9 +96,6 @@ impl<H: Host> IdentityController<'_, H> {
             None => self.was_joined_to_k3s().await,
         };
         self.certificates.state.borrow_mut().k3s = on_k3s;
-        if on_k3s {
-            self.drop_requests().await;
-        }
         let mut backoff = backoff();
         while !self.is_valid(Purpose::Client) {
             // By a wrong clock the certificate only seems to have expired.
@@ -158,7 +155,7 @@ impl<H: Host> IdentityController<'_, H> {
                 self.sleep(purpose, LOOK).await;
                 continue;
             };
-            let address = self.network.address().filter(|_| purpose == Purpose::Serving);
+            let address = octets(self.network.address().filter(|_| purpose == Purpose::Serving));
             let pause = schedule.pause(needed, address, self.machine.uptime());
             if !pause.is_zero() {
                 self.sleep(purpose, pause.min(LOOK)).await;

@@ -1,6 +1,5 @@
 //! When a certificate is requested, and why: decisions without I/O.
 
-use core::net::IpAddr;
 use picolet_kube::Timestamp;
 use picolet_platform::{Duration, Lifetime, Purpose};
 
@@ -67,7 +66,7 @@ pub(super) struct Schedule {
     /// The uptime before which nothing is requested.
     earliest: Duration,
     /// What failed, for which address, and the uptime before which that is not tried again.
-    failed: Option<(Need, Option<IpAddr>, Duration)>,
+    failed: Option<(Need, [u8; 16], Duration)>,
     /// The end of the certificate in use, in Unix seconds, and when it is renewed.
     not_after: u64,
     renewal: Timestamp,
@@ -91,7 +90,7 @@ impl Schedule {
     }
 
     /// How long to wait before a request for that reason and address, at this uptime.
-    pub(super) fn pause(&self, need: Need, address: Option<IpAddr>, uptime: Duration) -> Duration {
+    pub(super) fn pause(&self, need: Need, address: [u8; 16], uptime: Duration) -> Duration {
         let until = match self.failed {
             Some((failed, at, until)) if failed == need && at == address => until.max(self.earliest),
             _ => self.earliest,
@@ -102,7 +101,7 @@ impl Schedule {
     /// Takes note of a failure, after which the same is tried again after `delay`, and anything else after `others`.
     pub(super) fn fail(
         &mut self,
-        (need, address): (Need, Option<IpAddr>),
+        (need, address): (Need, [u8; 16]),
         uptime: Duration,
         delay: Duration,
         others: Duration,
@@ -155,7 +154,6 @@ pub(super) fn renewal(lifetime: Lifetime, issued: Option<Timestamp>, random: u16
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::net::Ipv4Addr;
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_seconds(seconds)
@@ -193,8 +191,8 @@ mod tests {
         }
     }
 
-    const HERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
-    const THERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
+    const HERE: [u8; 16] = [1; 16];
+    const THERE: [u8; 16] = [2; 16];
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)

@@ -37,7 +37,8 @@ pub(super) struct Pending {
     pub(super) key: Zeroizing<Vec<u8>>,
 }
 
-fn octets(address: Option<IpAddr>) -> [u8; 16] {
+/// An address as IPv6; `::` stands for none.
+pub(super) fn octets(address: Option<IpAddr>) -> [u8; 16] {
     match address {
         None => [0; 16],
         Some(IpAddr::V4(address)) => address.to_ipv6_mapped().octets(),
@@ -120,17 +121,6 @@ impl<H: Host> IdentityController<'_, H> {
         }
     }
 
-    /// Drops what was requested of the signers of Kubernetes, which k3s does not know.
-    pub(super) async fn drop_requests(&self) {
-        for purpose in [Purpose::Client, Purpose::Serving] {
-            let dropped = self.certificates.state.borrow_mut().pending[purpose as usize].take();
-            if dropped.is_some() {
-                // If that fails, the next start tries again.
-                let _ = self.machine.store(pending_record(purpose), &[]).await;
-            }
-        }
-    }
-
     /// Has a new certificate issued to the node, and uses it from then on. Takes as long as it takes to be approved, or until
     /// `patience` is at its end.
     pub(super) async fn obtain(&self, purpose: Purpose, patience: Option<Duration>) -> Result<(), Failure> {
@@ -200,8 +190,8 @@ impl<H: Host> IdentityController<'_, H> {
     /// Keeps a certificate and its key, and then no longer what it was requested by.
     async fn store(&self, purpose: Purpose, kept: &[u8]) {
         let mut stored = self.machine.store(record(purpose), kept).await;
-        let on_k3s = self.certificates.state.borrow().k3s;
-        if stored.is_ok() && !on_k3s {
+        // On k3s too: it may have been requested of Kubernetes before.
+        if stored.is_ok() {
             stored = self.machine.store(pending_record(purpose), &[]).await;
         }
         if let Err(error) = stored {
