@@ -308,6 +308,7 @@ fn what_was_certain_once_is_kept_over_a_reset() {
     bench.expect_on_uart("refused: it is before a time that was confirmed");
     bench.expect_on_uart("from the API server");
     bench.testbed.run_for(READY).expect("it runs");
+    assert!(!bench.uart.contains("no time server answers"), "{}", bench.uart);
     let node = bench.testbed.cluster.get("nodes", "", NODE).expect("the node");
     let conditions = node["status"]["conditions"].as_array().expect("conditions");
     let synced = conditions

@@ -23,8 +23,8 @@ const REST: Duration = Duration::from_secs(3600);
 /// Between two looks whether there is an address.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Asks one server.
-async fn ask(stack: Stack<'static>, socket: &UdpSocket<'_>, name: &str) -> Option<()> {
+/// Asks one server. Returns whether the time is known then; `None` if the server does not answer.
+async fn ask(stack: Stack<'static>, socket: &UdpSocket<'_>, name: &str) -> Option<bool> {
     let addresses = with_timeout(PATIENCE, stack.dns_query(name, DnsQueryType::A))
         .await
         .ok()?
@@ -65,7 +65,7 @@ async fn ask(stack: Stack<'static>, socket: &UdpSocket<'_>, name: &str) -> Optio
                 Level::Warn,
                 format_args!("time {time} from {server} refused: it is before a time that was confirmed"),
             );
-            return None;
+            return Some(false);
         }
         // There is no hurry: the API server's time is known.
         (false, _) => log::line(
@@ -75,7 +75,7 @@ async fn ask(stack: Stack<'static>, socket: &UdpSocket<'_>, name: &str) -> Optio
             ),
         ),
     }
-    Some(())
+    Some(true)
 }
 
 /// Learns the time and keeps it right, for ever.
@@ -93,11 +93,16 @@ pub(super) async fn keep_time(stack: Stack<'static>, settings: Settings<'static>
         while super::address().is_none() {
             Timer::after(LOOK).await;
         }
-        let mut known = false;
+        let (mut known, mut silent) = (false, true);
         let default = settings.ntp().next().is_none().then_some(DEFAULT);
         for name in settings.ntp().chain(default) {
-            if bound && ask(stack, &socket, name).await.is_some() {
-                known = true;
+            if !bound {
+                break;
+            }
+            let answered = ask(stack, &socket, name).await;
+            silent &= answered.is_none();
+            known = answered == Some(true);
+            if known {
                 break;
             }
         }
@@ -105,7 +110,9 @@ pub(super) async fn keep_time(stack: Stack<'static>, settings: Settings<'static>
             pause = FIRST_PAUSE;
             Timer::after(REST).await;
         } else {
-            log::line(Level::Warn, format_args!("no time server answers"));
+            if silent {
+                log::line(Level::Warn, format_args!("no time server answers"));
+            }
             Timer::after(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -79,14 +79,14 @@ impl fmt::Display for RefusedDate {
         if self.floor > end {
             return write!(
                 f,
-                "the API server's certificate expired at {}, before the confirmed time {}: renew it, or reset the node's identity",
+                "the API server's certificate expired at {}, before the confirmed {}: renew it, or reset the node's identity",
                 end.time(),
                 self.floor.time()
             );
         }
         write!(
             f,
-            "it is {} there, and the API server's certificate is valid from {} to {}: set that clock, or renew the certificate",
+            "it is {} there, and the API server's certificate is valid from {} to {}: set its clock or renew it",
             self.time.time(),
             begin.time(),
             end.time()
@@ -239,7 +239,7 @@ impl<M: Platform> Time<M> {
             self.machine.log(
                 Level::Warn,
                 format_args!(
-                    "time floor {} dropped: the API server, whose certificate is valid then, reports {}",
+                    "time floor {} dropped: the API server reports {}",
                     floor.time(),
                     answer.date.time()
                 ),
@@ -278,7 +278,7 @@ impl<M: Platform> Time<M> {
             Some(from) if differ(from, to) > TimeKeeper::AGREEMENT => self.machine.log(
                 Level::Warn,
                 format_args!(
-                    "time stepped from {} to {to_text}, the API server's: check the time server if that is right",
+                    "time stepped from {} to {to_text}, the API server's: check the time server",
                     from.time()
                 ),
             ),
