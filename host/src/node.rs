@@ -112,6 +112,9 @@ impl Node {
                     .stay_away(&format!("delete {} to let it join again", told.display()))
                     .await;
             }
+            if let Some(state) = &self.state {
+                state.check().context("--state-dir")?;
+            }
             let agent = self.agent(reason)?;
             let name = &*self.settings.node_name;
             tokio::select! {

@@ -179,9 +179,26 @@ impl NodeState {
         self.path(file_name(record))
     }
 
-    /// Reads a record.
+    /// Reads a record. One that cannot be read is found by [`NodeState::check`].
     pub(crate) fn load(&self, record: Record) -> Option<Vec<u8>> {
         fs::read(self.record(record)).ok()
+    }
+
+    /// Checks that the records can be read. A node whose certificate only cannot be read would request and store another one.
+    ///
+    /// # Errors
+    /// One exists and cannot be read; it is named.
+    pub(crate) fn check(&self) -> Result<()> {
+        for record in Record::IDENTITY {
+            let path = self.record(record);
+            match fs::read(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot read {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Replaces a record.
@@ -313,6 +330,19 @@ mod tests {
         let folder = tempfile::tempdir().expect("a directory");
         std::os::unix::fs::symlink("/dev/full", folder.path().join("lock")).expect("a link");
         open(&folder);
+    }
+
+    #[test]
+    fn record_is_not_taken_for_absent_when_it_cannot_be_read() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let state = open(&folder).node("pico-1");
+        state.check().expect("there is none");
+        state.store(Record::TimeFloor, b"x").expect("stored");
+        state.check().expect("it can be read");
+        // Whatever its permissions are, root can read a file.
+        fs::create_dir(folder.path().join("pico-1.ClientIdentity")).expect("a directory");
+        let error = format!("{:#}", state.check().expect_err("it cannot be read"));
+        assert!(error.contains("pico-1.ClientIdentity"), "{error}");
     }
 
     #[test]
