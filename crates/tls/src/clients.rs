@@ -17,7 +17,7 @@
 //!
 //! # Cost
 //! A chain whose names do not lead to a root costs no signature but the one of the handshake. Under the name of a root
-//! each path through the chain costs one until it fails, so that there are [`INTERMEDIATES`] at most: 16 paths.
+//! each path through the chain costs one until it fails, so that there are [`INTERMEDIATES`] at most: 5 paths.
 //!
 //! [`Clients::Optional`]: crate::Clients::Optional
 
@@ -36,7 +36,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 /// The most certificates between a client's and a root.
-const INTERMEDIATES: usize = 3;
+const INTERMEDIATES: usize = 2;
 
 /// The client CA of an acceptor.
 pub(crate) struct ClientVerifier {

@@ -112,7 +112,7 @@ fn client_is_unauthenticated_when_its_certificate_does_not_verify() {
         ("not valid yet", dated((1, 3))),
         ("for servers", authority.identity(&server_only)),
         ("the server's own", server.clone()),
-        ("long chain", behind(&authority, 4)),
+        ("long chain", behind(&authority, 3)),
         ("unrelated chain", behind(&Authority::named("other"), 2)),
     ] {
         let connector = Connector::new(&roots, Some(&identity), now).unwrap();
@@ -130,7 +130,7 @@ fn client_is_unauthenticated_when_its_certificate_does_not_verify() {
         let (_, far) = block_on(join(connector.connect("api.test", near), strict.accept(far)));
         assert!(far.is_err(), "{what}");
     }
-    for count in 1..4 {
+    for count in 1..3 {
         let connector = Connector::new(&roots, Some(&behind(&authority, count)), now).unwrap();
         let acceptor = Acceptor::new(&server, Clients::Optional(&roots), now).unwrap();
         let (_, far) = exchange(&connector, &acceptor);

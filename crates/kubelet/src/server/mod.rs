@@ -57,7 +57,7 @@ use rate::Rate;
 use response::{Answer, METRICS};
 use reviews::Reviews;
 use routes::Route;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 /// How long a port that is not open is left alone.
 const NOT_LISTENING: Duration = Duration::from_secs(1);
@@ -160,7 +160,8 @@ struct Connection<S> {
     /// The last second in which that counts, in Unix seconds.
     not_after: u64,
     peer: IpAddr,
-    received: Vec<u8>,
+    /// Overwritten when it is dropped: it may have a token.
+    received: Zeroizing<Vec<u8>>,
 }
 
 /// The peer is gone, or is not waited for any longer: there is nobody to answer.
@@ -190,7 +191,7 @@ impl<S: Read + Write> Connection<S> {
                 Credential::ReadOnlyPort => Shown::ReadOnlyPort,
             },
             peer: accepted.peer,
-            received: Vec::new(),
+            received: Zeroizing::default(),
         }
     }
 
@@ -207,11 +208,9 @@ impl<S: Read + Write> Connection<S> {
     async fn read(&mut self, most: usize) -> Result<(), Gone> {
         let start = self.received.len();
         if start + most > self.received.capacity() {
-            // What is left behind in the heap may be a part of a token.
-            let mut larger = Vec::new();
+            let mut larger = Zeroizing::new(Vec::new());
             larger.try_reserve_exact(start + most).map_err(|_| Gone)?;
             larger.extend_from_slice(&self.received);
-            self.received.zeroize();
             self.received = larger;
         }
         self.received.resize(start + most, 0);
@@ -399,10 +398,10 @@ impl<'a, H: Host> Server<'a, H> {
         let unread = whole.is_none_or(|whole| connection.received.len() < whole);
         if unread {
             answer.close = true;
-            connection.received = Vec::new();
+            connection.received = Zeroizing::default();
         } else {
-            connection.received.drain(..whole.unwrap_or_default());
-            connection.received.shrink_to_fit();
+            let next = connection.received.split_off(whole.unwrap_or_default());
+            connection.received = Zeroizing::new(next);
         }
         if answer.forget {
             // It is done at the next start, when nothing uses it any more.
@@ -457,7 +456,7 @@ impl<'a, H: Host> Server<'a, H> {
         if !connection.received.is_empty() {
             return Ok(());
         }
-        connection.received = Vec::new();
+        connection.received = Zeroizing::default();
         slot.idle_since.set(Some(self.node.machine.uptime()));
         let first = select3(
             slot.evict.wait(),

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// The longest modulus in bytes.
 const LONGEST: usize = 512;
+/// The largest public exponent, which nearly all keys have. Larger ones cost whoever verifies, and are nobody's but an attacker's.
+const EXPONENT: u32 = 65_537;
 /// The longest digest in bytes.
 const DIGEST: usize = 64;
 
@@ -172,12 +174,15 @@ fn raise<'a>(
     let modulus = key.modulus.as_bytes();
     let bits = modulus.len() * 8 - modulus.first()?.leading_zeros() as usize;
     let exponent = match key.exponent.as_bytes() {
-        bytes @ [_, ..] if bytes.len() <= 4 => bytes
+        bytes @ [_, ..] if bytes.len() <= 3 => bytes
             .iter()
             .fold(0, |number, &byte| number << 8 | u32::from(byte)),
         _ => return None,
     };
-    if !(2048..=4096).contains(&bits) || exponent < 3 || exponent & 1 == 0 || signature.len() != modulus.len()
+    if !(2048..=4096).contains(&bits)
+        || !(3..=EXPONENT).contains(&exponent)
+        || exponent & 1 == 0
+        || signature.len() != modulus.len()
     {
         return None;
     }
@@ -229,4 +234,31 @@ fn from_bytes<const LIMBS: usize>(bytes: &[u8]) -> Uint<LIMBS> {
 
 fn little_endian<const LIMBS: usize>(number: &Uint<LIMBS>) -> impl Iterator<Item = u8> {
     number.as_words().iter().flat_map(|word| word.to_le_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn exponent_is_refused_when_it_is_large_or_even() {
+        for (exponent, accepted) in [
+            (&[3][..], true),
+            (&[1, 0, 1], true),
+            (&[1], false),
+            (&[4], false),
+            (&[1, 0, 3], false),
+            (&[0x7f, 0xff, 0xff], false),
+            (&[0x7f, 0xff, 0xff, 0xff], false),
+            (&[1, 0, 0, 0, 0, 1], false),
+        ] {
+            let mut key = Vec::from([0x30, 0x82, 1, 5 + exponent.len() as u8 + 2, 2, 0x82, 1, 1, 0]);
+            key.extend([0xff; 256]);
+            key.extend([2, exponent.len() as u8]);
+            key.extend(exponent);
+            let raised = raise(&key, &[1; 256], &mut [0; LONGEST]).is_some();
+            assert_eq!(raised, accepted, "{exponent:?}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ use rustls::client::ClientConnectionData;
 use rustls::crypto::cipher::{Iv, Nonce, make_tls13_aad};
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
+use zeroize::Zeroizing;
 
 /// Bytes of a record's header.
 pub(crate) const HEADER: usize = 5;
@@ -112,7 +113,8 @@ pub(crate) struct Records {
     header: [u8; HEADER],
     /// How much of the header, then of the payload, has arrived.
     filled: usize,
-    payload: Vec<u8>,
+    /// It is overwritten when it is dropped: requests have tokens.
+    payload: Zeroizing<Vec<u8>>,
     /// Where in `payload` there is text that nobody has read yet.
     text: Range<usize>,
     /// The beginning of a handshake message that goes on in the next record.
@@ -140,7 +142,7 @@ impl Records {
             fragment: FRAGMENT,
             header: [0; HEADER],
             filled: 0,
-            payload: Vec::new(),
+            payload: Zeroizing::default(),
             text: 0..0,
             message: Vec::new(),
             outbound: Vec::new(),
@@ -178,7 +180,7 @@ impl Records {
         buffer[..length].copy_from_slice(text.ok_or(TlsError::Internal)?);
         self.text.start += length;
         if self.text.is_empty() {
-            self.payload = Vec::new();
+            self.payload = Zeroizing::default();
         }
         Ok(Some(length))
     }
@@ -261,7 +263,7 @@ impl Records {
         if kind == APPLICATION_DATA {
             self.text = 0..end;
             if end == 0 {
-                self.payload = Vec::new();
+                self.payload = Zeroizing::default();
             }
             return Ok(());
         }
@@ -405,7 +407,7 @@ impl Records {
     /// Remembers the error, and seals an alert for the peer unless it is the one who complained (0).
     fn fail(&mut self, error: TlsError, alert: u8) -> TlsError {
         self.failed = Some(error);
-        self.payload = Vec::new();
+        self.payload = Zeroizing::default();
         self.message = Vec::new();
         self.filled = 0;
         if alert != 0 && !self.sent_close {
