@@ -5,7 +5,6 @@
 //! compiler: a bit is made arithmetically, never from a `bool`; and a mask passes through [`hide`], after which the
 //! compiler knows nothing about it.
 
-use crate::words::Words;
 use core::sync::atomic::{Ordering, compiler_fence};
 use zeroize::Zeroize;
 
@@ -70,13 +69,13 @@ pub(crate) fn all_zero(words: &[u32]) -> u32 {
 
 /// `a` where the mask is all ones, `b` where it is 0.
 #[inline(always)]
-pub(crate) fn select(mask: u32, a: &Words, b: &Words) -> Words {
+pub(crate) fn select<const N: usize>(mask: u32, a: &[u32; N], b: &[u32; N]) -> [u32; N] {
     core::array::from_fn(|i| b[i] ^ ((a[i] ^ b[i]) & mask))
 }
 
 /// Exchanges both where the mask is all ones.
 #[inline(always)]
-pub(crate) fn swap(mask: u32, a: &mut Words, b: &mut Words) {
+pub(crate) fn swap<const N: usize>(mask: u32, a: &mut [u32; N], b: &mut [u32; N]) {
     for (a, b) in a.iter_mut().zip(b) {
         let difference = (*a ^ *b) & mask;
         *a ^= difference;
