@@ -23,6 +23,16 @@ pub const VERSION_LENGTH: u32 = 32;
 
 const K: u32 = 1024;
 
+/// Families of UF2 blocks: which chip takes a block, and as what (RP2350 datasheet 5.5).
+pub mod family {
+    /// Blocks for RP2040, code and data alike.
+    pub const RP2040: u32 = 0xe48b_ff56;
+    /// Blocks for RP2350 that go to the address they name, whatever partitions there are.
+    pub const ABSOLUTE: u32 = 0xe48b_ff57;
+    /// Code for the Arm cores of RP2350, in secure state.
+    pub const RP2350_ARM_SECURE: u32 = 0xe48b_ff59;
+}
+
 /// A run of whole sectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
@@ -65,9 +75,9 @@ pub struct Layout {
     pub board: &'static str,
     /// Bytes of the whole flash.
     pub flash: u32,
-    /// The family of UF2 files with code for this chip.
+    /// The [`family`] of UF2 files with code for this chip.
     pub code_family: u32,
-    /// The family of UF2 files with data at fixed addresses for this chip.
+    /// The [`family`] of UF2 files with data at fixed addresses for this chip.
     pub data_family: u32,
     /// The bootloader, on RP2040 with the second stage of its ROM's boot in the first page.
     pub bootloader: Region,
@@ -101,8 +111,8 @@ pub const PICO_W: Layout = {
     Layout {
         board: "pico-w",
         flash: 2048 * K,
-        code_family: crate::uf2::RP2040,
-        data_family: crate::uf2::RP2040,
+        code_family: family::RP2040,
+        data_family: family::RP2040,
         bootloader,
         state,
         active,
@@ -127,8 +137,8 @@ pub const PICO_2_W: Layout = {
     Layout {
         board: "pico-2-w",
         flash: 4096 * K,
-        code_family: crate::uf2::RP2350_ARM_SECURE,
-        data_family: crate::uf2::ABSOLUTE,
+        code_family: family::RP2350_ARM_SECURE,
+        data_family: family::ABSOLUTE,
         bootloader,
         state,
         active,

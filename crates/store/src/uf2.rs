@@ -7,13 +7,6 @@
 
 use crate::layout::{Layout, PAGE, SECTOR};
 
-/// Blocks for RP2040, code and data alike.
-pub const RP2040: u32 = 0xe48b_ff56;
-/// Blocks for RP2350 that go to the address they name, whatever partitions there are.
-pub const ABSOLUTE: u32 = 0xe48b_ff57;
-/// Code for the Arm cores of RP2350, in secure state.
-pub const RP2350_ARM_SECURE: u32 = 0xe48b_ff59;
-
 /// Bytes of a block.
 pub const BLOCK: usize = 512;
 
@@ -24,7 +17,7 @@ const MAGIC_END: u32 = 0x0ab1_6f30;
 /// The blocks that put `bytes` at `address` and erase what is left of the last sector.
 ///
 /// Blocks are numbered from `first` of `total` on, so that a file may put things in several places; see [`count`].
-/// `address` is the start of a sector.
+/// `family` is one of [`family`](crate::layout::family), `address` the start of a sector.
 pub fn blocks(
     family: u32,
     address: u32,
@@ -75,13 +68,14 @@ pub const fn count(bytes: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::family;
 
     #[test]
     fn a_block_is_as_the_format_says() {
         let bytes = [0xab; 300];
         let total = count(bytes.len());
         assert_eq!(total, 16);
-        let mut all = blocks(RP2040, 0x1000_9000, &bytes, 0, total);
+        let mut all = blocks(family::RP2040, 0x1000_9000, &bytes, 0, total);
         let first = all.next().expect("a block");
         let head = [
             b"UF2\n".as_slice(),

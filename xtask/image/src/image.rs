@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use object::read::elf::{ElfFile32, ProgramHeader};
 use object::{Endianness, Object, elf};
-use picolet_store::layout::{Layout, Region};
+use picolet_store::layout::{Layout, Region, family};
 use picolet_store::uf2;
 
 use crate::build::{Place, build, package_folder};
@@ -26,7 +26,7 @@ pub struct Image {
 
 /// The target that programs of a board are built for.
 pub(crate) fn target(layout: &Layout) -> &'static str {
-    if layout.code_family == uf2::RP2040 {
+    if layout.code_family == family::RP2040 {
         "thumbv6m-none-eabi"
     } else {
         "thumbv8m.main-none-eabihf"
@@ -106,7 +106,7 @@ impl Image {
         let parts = self.parts();
         let total = parts.iter().map(|(_, bytes)| uf2::count(bytes.len())).sum();
         let mut file = Vec::new();
-        if self.layout.code_family != uf2::RP2040 {
+        if self.layout.code_family != family::RP2040 {
             file.extend(ignored_block());
         }
         let mut first = 0;
@@ -241,7 +241,7 @@ fn ignored_block() -> [u8; uf2::BLOCK] {
         256,
         0,
         2,
-        uf2::ABSOLUTE,
+        family::ABSOLUTE,
     ];
     for (place, word) in block.chunks_exact_mut(4).zip(words) {
         place.copy_from_slice(&u32::to_le_bytes(word));
@@ -291,7 +291,7 @@ mod tests {
             let file = image(layout).uf2();
             let mut blocks: Vec<&[u8]> = file.chunks(512).collect();
             if layout.board == "pico-2-w" {
-                assert_eq!(word(blocks.remove(0), 28), uf2::ABSOLUTE);
+                assert_eq!(word(blocks.remove(0), 28), family::ABSOLUTE);
             }
             for (n, block) in blocks.iter().enumerate() {
                 assert_eq!(word(block, 20), n as u32);
