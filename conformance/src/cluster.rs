@@ -10,7 +10,8 @@ use std::sync::{OnceLock, RwLock};
 use anyhow::{Context, Result, anyhow, ensure};
 use picolet_controlplane::{Binaries, BuildError, ControlPlane, Kubectl, Options, Place};
 use picolet_image::Image;
-use picolet_image::build::{Place as BuildPlace, cargo};
+use picolet_image::build::Place as BuildPlace;
+use picolet_image::cargo::cargo;
 use serde_json::Value;
 
 use crate::k3s::K3s;

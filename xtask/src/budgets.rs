@@ -6,7 +6,8 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use picolet_image::Image;
-use picolet_image::build::{Place, cargo};
+use picolet_image::build::Place;
+use picolet_image::cargo::cargo;
 use serde::Deserialize;
 
 use crate::ec::{self, Figures};

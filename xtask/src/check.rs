@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use picolet_image::build::cargo;
+use picolet_image::cargo::cargo;
 use serde_json::Value;
 
 /// The boards: Pico W (RP2040) and Pico 2 W (RP2350).

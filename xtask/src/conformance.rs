@@ -1,7 +1,7 @@
 //! `cargo xtask conformance`: what the conformance run has to show besides that it passes.
 
 use anyhow::{Context, Result, ensure};
-use picolet_image::build::cargo;
+use picolet_image::cargo::cargo;
 
 /// What is shown.
 #[derive(clap::Subcommand)]

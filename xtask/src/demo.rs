@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use picolet_image::Image;
-use picolet_image::build::{Place, cargo};
+use picolet_image::build::Place;
+use picolet_image::cargo::cargo;
 
 /// What to show.
 #[derive(clap::Args)]

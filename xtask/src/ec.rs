@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use picolet_ec_trace::{Image, Machine, Measured};
-use picolet_image::build::cargo;
+use picolet_image::cargo::cargo;
 
 use crate::budgets::{self, Cost};
 

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use picolet_image::Image;
-use picolet_image::build::{Place, cargo};
+use picolet_image::build::Place;
+use picolet_image::cargo::cargo;
 
 /// What to make.
 #[derive(clap::Args)]

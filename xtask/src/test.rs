@@ -9,7 +9,7 @@ use std::{env, fs, thread};
 
 use anyhow::{Context, Result};
 use picolet_controlplane::{Binaries, BuildError};
-use picolet_image::build::cargo;
+use picolet_image::cargo::cargo;
 
 use crate::fuzz;
 

@@ -9,7 +9,8 @@ use object::{Endianness, Object, elf};
 use picolet_store::layout::{Layout, Region, family};
 use picolet_store::uf2;
 
-use crate::build::{Place, build, package_folder};
+use crate::build::{Place, build};
+use crate::cargo::package_folder;
 use crate::radio;
 
 /// The flash of one board, as far as an image says what is in it.

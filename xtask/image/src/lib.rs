@@ -6,6 +6,7 @@
 //! new image costs a board neither, and no secret can be in one.
 
 pub mod build;
+pub mod cargo;
 mod image;
 pub mod patch;
 pub mod radio;

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::build::package_folder;
+use crate::cargo::package_folder;
 
 /// Says in a patched copy which release and patch it is made of.
 const STAMP: &str = ".patched";
