@@ -1,101 +1,23 @@
 //! `cargo xtask budgets`: what is measured, beside what `budgets.toml` allows.
 
 use std::collections::HashMap;
-use std::fs;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use picolet_image::Image;
 use picolet_image::build::Place;
 use picolet_image::cargo::cargo;
-use serde::Deserialize;
 
 use crate::ec::{self, Figures};
+use crate::limits::{self, Budget, Measure, Memory};
 use crate::sizes::{self, Sizes};
-
-/// `budgets.toml`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Budgets {
-    budget: Vec<Budget>,
-}
-
-/// One line of it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Budget {
-    /// What is limited, for a person.
-    what: String,
-    /// How it is measured.
-    measure: Measure,
-    /// The most that is allowed, in bytes or cycles.
-    limit: u64,
-    /// What is wished for, in bytes or cycles.
-    aim: Option<u64>,
-}
-
-/// How something is measured.
-#[derive(Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-enum Measure {
-    /// By its size.
-    Image {
-        /// The package of `boards/` that is built as it is shipped.
-        package: String,
-        /// Its binary.
-        binary: String,
-        /// For which chip.
-        target: String,
-        /// What of it counts.
-        of: Memory,
-        /// A binary of the same package whose figure is subtracted: what the start-up costs without the thing measured.
-        without: Option<String>,
-    },
-    /// By booting the Pico W's image in the emulator, beside an in-memory cluster.
-    Emulated {
-        /// What of it counts: a name that `testbed`'s program `measure` prints.
-        emulated: String,
-        /// Whether the image's static memory is added.
-        #[serde(default)]
-        and_static: bool,
-    },
-    /// By running it on the simulated Cortex-M0+.
-    Simulated {
-        /// What is run: a name that `cargo xtask bench ec` prints.
-        simulated: String,
-        /// What of it counts.
-        of: Cost,
-    },
-}
-
-/// Which memory.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Memory {
-    /// Code, constants, initial values.
-    Flash,
-    /// Static variables.
-    Ram,
-}
-
-/// What is counted of something simulated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Cost {
-    /// Cycles by the Cortex-M0+'s table, memory without wait states.
-    Cycles,
-    /// Bytes of stack.
-    Stack,
-    /// Bytes of code and tables.
-    Flash,
-}
 
 /// The figure that is the image's static memory.
 const STATIC: &str = "static_bytes";
 
 /// Measures everything and fails if anything is over its limit.
 pub(crate) fn run() -> Result<()> {
-    let budgets = read()?;
+    let budgets = limits::read()?;
     let mut built = HashMap::new();
     let mut figures: Option<Figures> = None;
     let mut emulated_figures = None;
@@ -206,43 +128,4 @@ fn emulate() -> Result<HashMap<String, u64>> {
     };
     let own = (STATIC.to_owned(), static_memory);
     Ok(text.lines().filter_map(figure).chain([own]).collect())
-}
-
-/// What is allowed of something simulated, if it has a budget.
-pub(crate) fn limit(name: &str, cost: Cost) -> Result<Option<u64>> {
-    Ok(read()?.budget.iter().find_map(|budget| match &budget.measure {
-        Measure::Simulated { simulated, of } if simulated == name && *of == cost => Some(budget.limit),
-        _ => None,
-    }))
-}
-
-fn read() -> Result<Budgets> {
-    let file = crate::workspace().join("budgets.toml");
-    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    toml::from_str(&text).with_context(|| format!("{} is malformed", file.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn file_is_well_formed() {
-        let budgets = read().unwrap();
-        assert!(!budgets.budget.is_empty());
-        for budget in budgets.budget {
-            assert!(
-                budget.aim.is_none_or(|aim| aim <= budget.limit),
-                "{}",
-                budget.what
-            );
-            if let Measure::Image { target, .. } = &budget.measure {
-                assert!(
-                    crate::check::THUMB_TARGETS.contains(&target.as_str()),
-                    "{}",
-                    budget.what
-                );
-            }
-        }
-    }
 }

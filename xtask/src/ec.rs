@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use picolet_ec_trace::{Image, Machine, Measured};
 use picolet_image::cargo::cargo;
 
-use crate::budgets::{self, Cost};
+use crate::limits::{self, Cost};
 
 /// What was counted, by name and kind: what `budgets.toml` limits.
 pub(crate) type Figures = HashMap<(&'static str, Cost), u64>;
@@ -126,7 +126,7 @@ pub(crate) fn bench() -> Result<()> {
 
     let mut over = Vec::new();
     for ((name, cost), measured) in figures {
-        if let Some(limit) = budgets::limit(name, cost)?.filter(|limit| measured > *limit) {
+        if let Some(limit) = limits::limit(name, cost)?.filter(|limit| measured > *limit) {
             over.push(format!("{name}, {cost:?}: {measured}, the limit is {limit}"));
         }
     }

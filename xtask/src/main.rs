@@ -8,6 +8,7 @@ mod demo;
 mod ec;
 mod fuzz;
 mod image;
+mod limits;
 mod sizes;
 mod test;
 
