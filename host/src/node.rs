@@ -6,10 +6,10 @@ use crate::kubeconfig::Access;
 use crate::linux::Linux;
 use crate::network::{Inbound, Server, Tokio};
 use crate::reload::{self, KeyPair, Origin, Watched, WatchedAuthority};
-use crate::run::built;
 use crate::state::NodeState;
 use anyhow::{Context, Result, bail};
 use picolet_devcluster::host::DevCluster;
+use picolet_kube::Timestamp;
 use picolet_kube::selector::Taint;
 use picolet_kubelet::{Agent, Capacity, Limits, Settings};
 use picolet_platform::{Purpose, ResetReason};
@@ -243,4 +243,11 @@ impl Node {
         let agent = self.agent(ResetReason::PowerOn).expect("an agent");
         (size_of_val(&agent), size_of_val(&agent.run()))
     }
+}
+
+/// When this was built, in Kubernetes' sense: the date of its commit.
+pub(crate) fn built() -> Timestamp {
+    option_env!("PICOLET_COMMIT_TIME")
+        .and_then(|seconds| seconds.parse().ok())
+        .map_or(Timestamp::default(), Timestamp::from_seconds)
 }

@@ -9,14 +9,14 @@ use crate::journal::Journal;
 use crate::k3s;
 use crate::kubeconfig::{self, Access};
 use crate::logging;
-use crate::node::Node;
+use crate::node::{Node, built};
 use crate::patience::until_it_heals;
 use crate::reload::{KeyPair, Origin};
 use crate::state::StateDirectory;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use picolet_kube::Quantity;
 use picolet_kube::selector::Taint;
-use picolet_kube::{Quantity, Timestamp};
 use picolet_kubelet::{Capacity, Join, Limits, Settings, StaticToken};
 use picolet_platform::Purpose;
 use picolet_tls::Time as _;
@@ -557,13 +557,6 @@ fn given(flag: &str, path: &Option<PathBuf>) -> Result<Option<Vec<u8>>> {
 /// Keeps what was found out.
 fn keep(path: &Path, pem: &[u8]) -> Result<()> {
     write_durably(path, pem).with_context(|| path.display().to_string())
-}
-
-/// When this was built, in Kubernetes' sense: the date of its commit.
-pub(crate) fn built() -> Timestamp {
-    option_env!("PICOLET_COMMIT_TIME")
-        .and_then(|seconds| seconds.parse().ok())
-        .map_or(Timestamp::default(), Timestamp::from_seconds)
 }
 
 /// `name` with the number at its end raised by `n`; a name without one gets one when there is more than one node.
