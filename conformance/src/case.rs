@@ -9,7 +9,6 @@ use picolet_controlplane::Kubectl;
 use serde_json::json;
 
 use crate::cluster::{Cluster, deployment};
-use crate::node::NodeSetup;
 
 /// How many lines of a node's log a failure shows.
 const LOG_LINES: usize = 40;
@@ -106,16 +105,9 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
-    /// Prepares a node whose name is this case's.
-    #[must_use]
-    pub fn node(&self) -> NodeSetup<'_> {
-        self.node_named("node")
-    }
-
-    /// Prepares one of several nodes of this case.
-    #[must_use]
-    pub fn node_named(&self, suffix: &str) -> NodeSetup<'_> {
-        NodeSetup::new(self, format!("{}-{suffix}", self.name))
+    /// The name of the case, as a DNS label.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     pub(crate) fn remember_log(&self, log: PathBuf) {

@@ -49,8 +49,22 @@ pub struct Node<'a> {
     started: Instant,
 }
 
+impl Case<'_> {
+    /// Prepares a node whose name is this case's.
+    #[must_use]
+    pub fn node(&self) -> NodeSetup<'_> {
+        self.node_named("node")
+    }
+
+    /// Prepares one of several nodes of this case.
+    #[must_use]
+    pub fn node_named(&self, suffix: &str) -> NodeSetup<'_> {
+        NodeSetup::new(self, format!("{}-{suffix}", self.name()))
+    }
+}
+
 impl<'a> NodeSetup<'a> {
-    pub(crate) fn new(case: &'a Case<'a>, name: String) -> Self {
+    fn new(case: &'a Case<'a>, name: String) -> Self {
         Self {
             case,
             name,
