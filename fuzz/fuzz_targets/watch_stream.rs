@@ -57,8 +57,8 @@ fuzz_target!(|data: &[u8]| {
     let _ = node.feed(data);
     let mut lease = Single::<Lease>::default();
     let _ = lease.feed(data);
-    if let Ok(Some((_, mut body, length))) = http::parse_head(data) {
-        let mut rest = &data[length..];
+    if let Ok((taken, Some((_, mut body)))) = http::HeadReader::default().take(data) {
+        let mut rest = &data[taken..];
         while let Ok((taken @ 1.., _)) = body.take(rest) {
             rest = &rest[taken..];
         }

@@ -1,9 +1,10 @@
 //! HTTP/1.1 (RFC 9112) from the client's side: the response, read in pieces of any size.
 //!
-//! Heads are read by the crate `httparse`; the framing of bodies is here.
+//! Of a head only the fields are kept that a client of an API server needs. All others are skipped, whatever their number and
+//! length: an admission policy may add a `Warning` field of some hundred bytes for each of its rules.
 
 use crate::Timestamp;
-use crate::text::{integer, whole};
+use crate::text::{integer, whole as whole_number};
 use core::fmt;
 
 /// A request's method.
@@ -48,7 +49,7 @@ pub struct ResponseHead {
 pub enum HttpError {
     /// The head is malformed.
     Head,
-    /// The head is longer than the buffer, or has more header fields than are looked at.
+    /// The head does not end within [`HEAD_BYTES`].
     HeadTooLong,
     /// The body's framing is malformed, or one that nobody may send.
     Framing,
@@ -66,9 +67,10 @@ impl fmt::Display for HttpError {
 
 impl core::error::Error for HttpError {}
 
-/// The longest head that is read. An API server's is below 700 bytes.
-pub const HEAD_BYTES: usize = 2048;
-const HEADERS: usize = 32;
+/// The longest head that is read, with the interim responses in front of it: one without an end does not keep a node busy.
+pub const HEAD_BYTES: u32 = 64 * 1024;
+/// What is kept of a line. The longest field that is needed is `Date`, of 35 bytes.
+const LINE_BYTES: usize = 96;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -96,67 +98,153 @@ pub struct Body {
     state: State,
 }
 
-/// Reads the head of a response from the bytes received so far. `None` as long as it is not whole; then the head, the
-/// reader of its body, and how many bytes the head took.
-///
-/// # Errors
-/// The connection is of no more use.
-#[inline(never)]
-pub fn parse_head(received: &[u8]) -> Result<Option<(ResponseHead, Body, usize)>, HttpError> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(received) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if received.len() < HEAD_BYTES => return Ok(None),
-        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            return Err(HttpError::HeadTooLong);
-        }
-        Err(_) => return Err(HttpError::Head),
-    };
-    let status = response.code.ok_or(HttpError::Head)?;
-    let mut head = ResponseHead {
-        status,
-        close: response.version != Some(1),
-        ..ResponseHead::default()
-    };
-    let mut content_length = None;
-    let mut chunked = false;
-    for header in response.headers.iter() {
-        let Ok(value) = core::str::from_utf8(header.value.trim_ascii()) else {
-            continue;
-        };
-        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-        if is("content-length") {
-            let length = integer(value, 10)
-                .and_then(|length| u64::try_from(length).ok())
-                .ok_or(HttpError::Framing)?;
-            if content_length.is_some_and(|other| other != length) {
-                return Err(HttpError::Framing);
-            }
-            content_length = Some(length);
-        } else if is("transfer-encoding") {
-            if !value.eq_ignore_ascii_case("chunked") {
-                return Err(HttpError::Framing);
-            }
-            chunked = true;
-        } else if is("connection") {
-            head.close |= closes(header.value);
-        } else if is("retry-after") {
-            head.retry_after = whole(Some(value));
-        } else if is("date") {
-            head.date = Timestamp::parse_http_date(value);
+/// Reads the head of one response. Interim responses (100 to 199) in front of it are skipped.
+pub struct HeadReader {
+    /// The first bytes of the current line.
+    line: [u8; LINE_BYTES],
+    /// The length of the current line, without its end.
+    length: u32,
+    /// Bytes read so far.
+    total: u32,
+    /// Zero before the status line.
+    head: ResponseHead,
+    content_length: Option<u64>,
+    chunked: bool,
+}
+
+impl Default for HeadReader {
+    fn default() -> Self {
+        Self {
+            line: [0; LINE_BYTES],
+            length: 0,
+            total: 0,
+            head: ResponseHead::default(),
+            content_length: None,
+            chunked: false,
         }
     }
-    let state = match (status, chunked, content_length) {
-        (100..=199 | 204 | 304, ..) | (_, false, Some(0)) => State::Done,
-        (_, true, _) => State::Size { size: 0, digits: 0 },
-        (_, false, Some(length)) => State::Length(length),
-        (_, false, None) => {
-            head.close = true;
-            State::Close
+}
+
+impl HeadReader {
+    /// Takes bytes off the front of `received`: `Ok((taken, head))`. The head comes with the reader of its body once it is whole;
+    /// until then everything is taken.
+    ///
+    /// # Errors
+    /// The connection is of no more use.
+    #[inline(never)]
+    pub fn take(&mut self, received: &[u8]) -> Result<(usize, Option<(ResponseHead, Body)>), HttpError> {
+        for (at, &byte) in received.iter().enumerate() {
+            self.total += 1;
+            if self.total > HEAD_BYTES {
+                return Err(HttpError::HeadTooLong);
+            }
+            if byte != b'\n' {
+                if let Some(place) = self.line.get_mut(self.length as usize) {
+                    *place = byte;
+                }
+                self.length += 1;
+                continue;
+            }
+            let whole = self.length as usize <= LINE_BYTES;
+            let line = self.line;
+            let line = line.get(..self.length as usize).unwrap_or(&line);
+            let line = line.strip_suffix(b"\r").filter(|_| whole).unwrap_or(line);
+            self.length = 0;
+            if !line.is_empty() {
+                self.line(line, whole)?;
+            } else if self.head.status == 0 {
+                return Err(HttpError::Head);
+            } else if self.head.status >= 200 {
+                return Ok((at + 1, Some(self.finish())));
+            } else {
+                *self = Self {
+                    total: self.total,
+                    ..Self::default()
+                };
+            }
         }
-    };
-    Ok(Some((head, Body { state }, length)))
+        Ok((received.len(), None))
+    }
+
+    /// Reads a line, or the beginning of one that is not `whole`.
+    fn line(&mut self, line: &[u8], whole: bool) -> Result<(), HttpError> {
+        if self.head.status == 0 {
+            return self.status_line(line);
+        }
+        // Folded lines, which nobody may send, begin with a blank.
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = match colon {
+            Some(at) => line.split_at(at),
+            None if whole => return Err(HttpError::Head),
+            None => return Ok(()), // a name longer than any that is needed
+        };
+        if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
+            return Err(HttpError::Head);
+        }
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
+        let text = core::str::from_utf8(value).ok().filter(|_| whole);
+        if is("content-length") {
+            let length = text.and_then(|text| integer(text, 10));
+            let length = length
+                .and_then(|length| u64::try_from(length).ok())
+                .ok_or(HttpError::Framing)?;
+            if self.content_length.is_some_and(|other| other != length) {
+                return Err(HttpError::Framing);
+            }
+            self.content_length = Some(length);
+        } else if is("transfer-encoding") {
+            if !text.is_some_and(|text| text.eq_ignore_ascii_case("chunked")) {
+                return Err(HttpError::Framing);
+            }
+            self.chunked = true;
+        } else if is("connection") {
+            // What is beyond the part that is kept may close it.
+            self.head.close |= !whole || closes(value);
+        } else if is("retry-after") {
+            self.head.retry_after = whole_number(text);
+        } else if is("date") {
+            self.head.date = text.and_then(Timestamp::parse_http_date);
+        }
+        Ok(())
+    }
+
+    fn status_line(&mut self, line: &[u8]) -> Result<(), HttpError> {
+        let (version, rest) = line.split_at_checked(9).ok_or(HttpError::Head)?;
+        let (code, reason) = rest.split_at_checked(3).ok_or(HttpError::Head)?;
+        let code = core::str::from_utf8(code).ok().and_then(|code| integer(code, 10));
+        let status = code.and_then(|code| u16::try_from(code).ok());
+        self.head.close = match version {
+            b"HTTP/1.1 " => false,
+            b"HTTP/1.0 " => true,
+            _ => return Err(HttpError::Head),
+        };
+        match (status, reason) {
+            // A switch to another protocol is never asked for.
+            (Some(status @ (100 | 102..=599)), [] | [b' ', ..]) => self.head.status = status,
+            _ => return Err(HttpError::Head),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> (ResponseHead, Body) {
+        let Self {
+            mut head,
+            content_length,
+            chunked,
+            ..
+        } = *self;
+        let state = match (head.status, chunked, content_length) {
+            (204 | 304, ..) | (_, false, Some(0)) => State::Done,
+            (_, true, _) => State::Size { size: 0, digits: 0 },
+            (_, false, Some(length)) => State::Length(length),
+            (_, false, None) => {
+                head.close = true;
+                State::Close
+            }
+        };
+        (head, Body { state })
+    }
 }
 
 /// Whether a `Connection` field says that the connection ends.
@@ -245,6 +333,7 @@ mod tests {
     /// Reads whole responses from `pieces`.
     fn read(pieces: &[&[u8]]) -> Result<Vec<(u16, String)>, HttpError> {
         let mut buffer: Vec<u8> = Vec::new();
+        let mut reader = HeadReader::default();
         let mut current: Option<(u16, Body, Vec<u8>)> = None;
         let mut done = Vec::new();
         for piece in pieces {
@@ -260,11 +349,12 @@ mod tests {
                     } else if taken == 0 {
                         break;
                     }
-                } else if let Some((head, body, length)) = parse_head(&buffer)? {
-                    buffer.drain(..length);
-                    current = Some((head.status, body, Vec::new()));
                 } else {
-                    break;
+                    let (taken, head) = reader.take(&buffer)?;
+                    buffer.drain(..taken);
+                    let Some((head, body)) = head else { break };
+                    reader = HeadReader::default();
+                    current = Some((head.status, body, Vec::new()));
                 }
             }
         }
@@ -290,10 +380,11 @@ mod tests {
 
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), chunked in any::<bool>()) {
-            let _ = parse_head(&bytes);
+            let _ = HeadReader::default().take(&bytes);
             let head = if chunked { "Transfer-Encoding: chunked" } else { "Content-Length: 7" };
             let head = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n");
-            let (_, mut body, _) = parse_head(head.as_bytes()).expect("valid").expect("whole");
+            let (_, read) = HeadReader::default().take(head.as_bytes()).expect("valid");
+            let (_, mut body) = read.expect("whole");
             let mut rest = &bytes[..];
             while let Ok((taken @ 1.., _)) = body.take(rest) {
                 rest = &rest[taken..];
@@ -304,7 +395,8 @@ mod tests {
     #[test]
     fn heads() {
         let head = |text: &str| {
-            parse_head(text.as_bytes()).map(|read| read.map(|(head, body, _)| (head, body.state)))
+            let read = HeadReader::default().take(text.as_bytes());
+            read.map(|(_, read)| read.map(|(head, body)| (head, body.state)))
         };
         let ok = ResponseHead {
             status: 200,
@@ -340,11 +432,59 @@ mod tests {
             Err(HttpError::Framing)
         );
         assert_eq!(head("SSH-2.0-x\r\n\r\n"), Err(HttpError::Head));
-        assert_eq!(parse_head(&[b'H'; 1]).map(|r| r.is_none()), Ok(true));
-        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "y".repeat(HEAD_BYTES));
+        for malformed in [
+            "\r\n",
+            "HTTP/1.1 99 x\r\n",
+            "HTTP/1.1 2000\r\n",
+            "HTTP/1.1 101 x\r\n",
+            "HTTP/2.0 200 OK\r\n",
+            "HTTP/1.1 200 OK\r\nno field\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\n folded: c\r\n",
+        ] {
+            assert_eq!(head(malformed), Err(HttpError::Head), "{malformed:?}");
+        }
+        assert_eq!(head("H"), Ok(None));
         assert_eq!(
-            parse_head(endless.as_bytes()).map(|r| r.is_none()),
-            Err(HttpError::HeadTooLong)
+            head("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            Ok(Some((ok, State::Done)))
         );
+        let padded = format!("HTTP/1.1 200 OK\r\nContent-Length: {}1\r\n\r\n", "0".repeat(100));
+        assert_eq!(head(&padded), Err(HttpError::Framing));
+    }
+
+    #[test]
+    fn head_is_read_when_fields_are_long_and_many() {
+        let mut text = format!("HTTP/1.1 201 {}\r\n", "Created".repeat(99));
+        for number in 0..100 {
+            text += &format!("Warning: 299 - \"{number} {}\"\r\n", "deprecated ".repeat(40));
+        }
+        text += &format!("{}: x\r\n", "X".repeat(200));
+        text += "Retry-After: 3\r\nContent-Length: 2\r\n\r\nok";
+        let all = text.as_bytes();
+        for cut in [1, 95, 96, 97, 98, 500, all.len() - 3] {
+            let mut reader = HeadReader::default();
+            let (first, none) = reader.take(&all[..cut]).expect("a head");
+            assert!(none.is_none() && first == cut, "{cut}");
+            let (rest, read) = reader.take(&all[cut..]).expect("a head");
+            let (head, body) = read.expect("it is whole");
+            assert_eq!((head.status, head.retry_after), (201, Some(3)), "{cut}");
+            assert_eq!(body.state, State::Length(2));
+            assert_eq!(cut + rest, all.len() - 2);
+        }
+    }
+
+    #[test]
+    fn head_is_refused_when_it_never_ends() {
+        for endless in ["X: y\r\n", "x", "HTTP/1.1 100 Continue\r\n\r\n"] {
+            let mut reader = HeadReader::default();
+            let begin = reader.take(b"HTTP/1.1 100 OK\r\n");
+            assert_eq!(begin.map(|(_, read)| read.is_none()), Ok(true));
+            if endless.starts_with("HTTP") {
+                let _ = reader.take(b"\r\n");
+            }
+            let pieces = HEAD_BYTES as usize / endless.len() + 1;
+            let read = (0..pieces).find_map(|_| reader.take(endless.as_bytes()).err());
+            assert_eq!(read, Some(HttpError::HeadTooLong), "{endless:?}");
+        }
     }
 }

@@ -34,16 +34,16 @@ pub(crate) async fn get(connector: &Connector, address: SocketAddr, path: &str) 
     stream.flush().await?;
     let mut received = Vec::new();
     let mut buffer = [0; 1024];
+    let mut head_reader = http::HeadReader::default();
     let mut whole: Option<(http::ResponseHead, http::Body)> = None;
     let mut text = Vec::new();
     loop {
         let read = stream.read(&mut buffer).await?;
         received.extend_from_slice(&buffer[..read]);
-        if whole.is_none()
-            && let Some((head, body, length)) = http::parse_head(&received)?
-        {
-            received.drain(..length);
-            whole = Some((head, body));
+        if whole.is_none() {
+            let (taken, head) = head_reader.take(&received)?;
+            received.drain(..taken);
+            whole = head;
         }
         if let Some((head, body)) = &mut whole {
             loop {

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use embedded_io_async::{Read, Write};
-use picolet_kube::http::{self, Body, HEAD_BYTES, ResponseHead};
+use picolet_kube::http::{Body, HeadReader, ResponseHead};
 use picolet_kube::request::{Request, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
 use picolet_platform::Lifetime;
@@ -63,14 +63,13 @@ impl<S: Read + Write> Connection<S> {
         self.stream.flush().await.map_err(|_| ApiError::Io)?;
         drop(wiped);
         self.body = None;
+        let mut reader = Box::<HeadReader>::default();
         loop {
-            if let Some((head, body, length)) =
-                http::parse_head(&self.received[self.consumed..]).map_err(|_| ApiError::Http)?
-            {
-                self.consumed += length;
-                if head.status < 200 {
-                    continue; // an interim answer; the real one follows
-                }
+            let (taken, head) = reader
+                .take(&self.received[self.consumed..])
+                .map_err(|_| ApiError::Http)?;
+            self.consumed += taken;
+            if let Some((head, body)) = head {
                 self.close = head.close;
                 self.body = Some(body);
                 return Ok(head);
@@ -110,22 +109,19 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Whether the connection can carry another request.
+    /// Whether the connection can carry another request: a server that says something unasked is about to close it.
     pub(super) fn is_reusable(&self) -> bool {
-        !self.close && self.body.is_none()
+        !self.close && self.body.is_none() && self.consumed == self.received.len()
     }
 
+    /// Receives more, once everything was looked at.
     async fn receive(&mut self) -> Result<(), ApiError> {
-        self.received.drain(..self.consumed);
         self.consumed = 0;
-        let length = self.received.len();
-        if length >= HEAD_BYTES {
-            return Err(ApiError::Http);
-        }
+        self.received.clear();
         self.received.reserve_exact(READ_BYTES);
-        self.received.resize(length + READ_BYTES, 0);
-        let read = self.stream.read(&mut self.received[length..]).await;
-        self.received.truncate(length + *read.as_ref().unwrap_or(&0));
+        self.received.resize(READ_BYTES, 0);
+        let read = self.stream.read(&mut self.received).await;
+        self.received.truncate(*read.as_ref().unwrap_or(&0));
         match read {
             Ok(1..) => Ok(()),
             _ => Err(ApiError::Io),

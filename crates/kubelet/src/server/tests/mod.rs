@@ -10,7 +10,7 @@ use crate::testing::{End, TestAgent, Time, agent, answer_requests, settings};
 use core::net::{IpAddr, Ipv4Addr};
 use embassy_futures::join::join;
 use embedded_io_async::{Read, Write};
-use picolet_kube::http::parse_head;
+use picolet_kube::http::HeadReader;
 use picolet_platform::{Credential, Subject};
 use std::boxed::Box;
 use std::string::String;
@@ -56,12 +56,21 @@ impl Caller {
         read
     }
 
+    /// Reads what an interim response consists of.
+    async fn expect(&mut self, text: &str) {
+        while self.received.len() < text.len() && self.more().await > 0 {}
+        let read: Vec<u8> = self.received.drain(..text.len()).collect();
+        assert_eq!(core::str::from_utf8(&read), Ok(text));
+    }
+
     /// Reads one answer; `None` where the connection ends instead.
     async fn reply_to(&mut self, method: &str) -> Option<Reply> {
+        let (mut reader, mut text) = (HeadReader::default(), Vec::new());
         let (code, head, mut body) = loop {
-            match parse_head(&self.received).expect("an HTTP response") {
-                Some((head, body, length)) => {
-                    let text: Vec<u8> = self.received.drain(..length).collect();
+            let (taken, read) = reader.take(&self.received).expect("an HTTP response");
+            text.extend(self.received.drain(..taken));
+            match read {
+                Some((head, body)) => {
                     break (head.status, String::from_utf8(text).expect("text"), body);
                 }
                 None if self.more().await == 0 => return None,
