@@ -84,7 +84,7 @@ fn echo_requests_are_answered() {
 #[test]
 fn names_are_resolved() {
     let local = local();
-    local.name("api.example", Ipv4Addr::new(10, 0, 2, 77));
+    local.name("api.example", &[Ipv4Addr::new(10, 0, 2, 77)]);
     let mut client = Client::configured(local.link());
     let handle = client
         .sockets

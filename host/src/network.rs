@@ -7,8 +7,8 @@ use crate::clock::WallClock;
 use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Lifetime, Network, NetworkFigures,
-    Purpose, Undated,
+    AcceptError, Accepted, Addresses, Credential, DialError, Dialled, Dialler, Endpoint, Endpoints,
+    Identities, Lifetime, Network, NetworkFigures, Purpose, Undated,
 };
 use picolet_tls::{Connector, Identity, Keyholder, Keyrings, OwnIdentities, SetupError, TlsError, TlsStream};
 use std::cell::{Cell, RefCell};
@@ -16,13 +16,17 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 pub(crate) use inbound::Inbound;
 pub(crate) use outbound::Outbound;
 
-/// How long one server may take to answer, its handshake included.
+/// How long a name may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(5);
+/// How long an address of a server may take to answer: a lost SYN is sent again after a second (RFC 6298).
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long it may take with the handshake.
 const DIAL: Duration = Duration::from_secs(5);
 /// How long a caller may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -117,8 +121,8 @@ impl Write for Stream {
 pub(crate) struct Tokio {
     node: String,
     servers: Vec<Server>,
-    /// Which of them is in use.
-    server: Cell<usize>,
+    /// Which of them is in use, and at which address.
+    endpoints: Endpoints,
     /// Whether the server in use was asked for the time last. If the time is asked again, that server's was not believed.
     asked: Cell<bool>,
     connector: RefCell<Option<Connector>>,
@@ -151,7 +155,7 @@ impl Tokio {
         Ok(Self {
             node: node.to_owned(),
             servers,
-            server: Cell::new(0),
+            endpoints: Endpoints::default(),
             asked: Cell::default(),
             connector: RefCell::new(connector),
             authorities: authorities.to_vec(),
@@ -192,19 +196,17 @@ impl Tokio {
         self.figures.set(figures);
     }
 
-    async fn socket(&self, server: &Server) -> Result<FromTokio<TcpStream>, DialError> {
-        let socket = TcpStream::connect((server.host.as_str(), server.port))
-            .await
-            .map_err(|error| {
-                tracing::debug!(node = &*self.node, "{}: {error}", server.authority);
-                match error.kind() {
-                    std::io::ErrorKind::NotFound => DialError::Name,
-                    std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::NetworkDown => {
-                        DialError::NoNetwork
-                    }
-                    _ => DialError::Connect,
+    async fn socket(&self, server: &Server, address: IpAddr) -> Result<FromTokio<TcpStream>, DialError> {
+        let connected = timeout(CONNECT, TcpStream::connect((address, server.port))).await;
+        let socket = connected.map_err(|_| DialError::Connect)?.map_err(|error| {
+            tracing::debug!(node = &*self.node, "{} at {address}: {error}", server.authority);
+            match error.kind() {
+                std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::NetworkDown => {
+                    DialError::NoNetwork
                 }
-            })?;
+                _ => DialError::Connect,
+            }
+        })?;
         tune(&socket);
         Ok(FromTokio::new(socket))
     }
@@ -221,18 +223,32 @@ impl Tokio {
         DialError::Tls
     }
 
-    async fn dial_server(&self, server: &Server) -> Result<Dialled<Outbound>, DialError> {
+    /// Connects to an address of a server. Without `dated` nothing is shown, and the dates of the server's certificates do not
+    /// count.
+    async fn connect(
+        &self,
+        server: &Server,
+        address: IpAddr,
+        dated: bool,
+    ) -> Result<(Outbound, Lifetime), DialError> {
         let generation = self.generation.number();
-        let mut socket = self.socket(server).await?;
+        let mut socket = self.socket(server, address).await?;
         let Some(connector) = self.connector(server) else {
-            return Ok(Dialled {
-                stream: self.generation.connection(generation, Stream::Plain(socket)),
-                resumed: false,
-                validity: Lifetime::UNVERIFIED,
-            });
+            let stream = self.generation.connection(generation, Stream::Plain(socket));
+            return Ok((stream, Lifetime::UNVERIFIED));
         };
-        let stream = match connector.shake(&server.host, &mut socket).await {
-            Ok(handshake) => handshake.over(socket),
+        let handshake = match dated {
+            true => connector
+                .shake(&server.host, &mut socket)
+                .await
+                .map(|handshake| (handshake, None)),
+            false => connector
+                .shake_undated(&server.host, &mut socket)
+                .await
+                .map(|(handshake, validity)| (handshake, Some(validity))),
+        };
+        let (stream, validity) = match handshake {
+            Ok((handshake, validity)) => (handshake.over(socket), validity),
             Err(error) => return Err(self.failed(server, socket, error).await),
         };
         let resumed = stream.resumed();
@@ -240,55 +256,46 @@ impl Tokio {
             true => figures.handshakes_client_resumed += 1,
             false => figures.handshakes_client_full += 1,
         });
-        Ok(Dialled {
-            stream: self.generation.connection(generation, Stream::Tls(stream)),
-            resumed,
-            validity: connector.validity().ok_or(DialError::Tls)?.into(),
-        })
+        let validity = validity.or_else(|| connector.validity()).ok_or(DialError::Tls)?;
+        let stream = self.generation.connection(generation, Stream::Tls(stream));
+        Ok((stream, validity.into()))
     }
 
-    async fn dial_server_undated(&self, server: &Server) -> Result<Undated<Outbound>, DialError> {
-        let generation = self.generation.number();
-        let mut socket = self.socket(server).await?;
-        let Some(connector) = self.connector(server) else {
-            return Ok(Undated {
-                stream: self.generation.connection(generation, Stream::Plain(socket)),
-                validity: Lifetime::UNVERIFIED,
-            });
-        };
-        let (stream, validity) = match connector.shake_undated(&server.host, &mut socket).await {
-            Ok((handshake, validity)) => (handshake.over(socket), validity),
-            Err(error) => return Err(self.failed(server, socket, error).await),
-        };
-        self.count(|figures| figures.handshakes_client_full += 1);
-        Ok(Undated {
-            stream: self.generation.connection(generation, Stream::Tls(stream)),
-            validity: validity.into(),
-        })
+    async fn dial_any(&self, dated: bool) -> Result<(Endpoint, (Outbound, Lifetime)), DialError> {
+        self.endpoints.dial(&Attempts { network: self, dated }).await
+    }
+}
+
+/// The attempts of one dial.
+struct Attempts<'a> {
+    network: &'a Tokio,
+    dated: bool,
+}
+
+impl Dialler for Attempts<'_> {
+    type Connection = (Outbound, Lifetime);
+
+    fn servers(&self) -> u8 {
+        u8::try_from(self.network.servers.len()).unwrap_or(u8::MAX)
     }
 
-    /// Dials the server that worked last, or the one that is `skip` behind it, then the others in turn, until one answers.
-    async fn dial_any<T>(
-        &self,
-        skip: usize,
-        dial: impl AsyncFn(&Server) -> Result<T, DialError>,
-    ) -> Result<T, DialError> {
-        let first = self.server.get() + skip;
-        let mut last = DialError::Connect;
-        for n in 0..self.servers.len() {
-            let index = (first + n) % self.servers.len();
-            match timeout(DIAL, dial(&self.servers[index]))
-                .await
-                .unwrap_or(Err(DialError::Timeout))
-            {
-                Ok(dialled) => {
-                    self.server.set(index);
-                    return Ok(dialled);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    async fn resolve(&self, server: u8) -> Result<Addresses, DialError> {
+        let server = &self.network.servers[usize::from(server)];
+        let resolved = timeout(RESOLVE, lookup_host((server.host.as_str(), server.port))).await;
+        let addresses = resolved.map_err(|_| DialError::Name)?.map_err(|error| {
+            tracing::debug!(node = &*self.network.node, "{}: {error}", server.authority);
+            DialError::Name
+        })?;
+        Ok(addresses
+            .map(|address| address.ip())
+            .take(Addresses::new().capacity())
+            .collect())
+    }
+
+    async fn connect(&self, server: u8, address: IpAddr) -> Result<Self::Connection, DialError> {
+        let server = &self.network.servers[usize::from(server)];
+        let connection = self.network.connect(server, address, self.dated);
+        timeout(DIAL, connection).await.unwrap_or(Err(DialError::Timeout))
     }
 }
 
@@ -351,20 +358,28 @@ impl Network for Tokio {
     }
 
     async fn dial(&self) -> Result<Dialled<Outbound>, DialError> {
-        let dialled = self
-            .dial_any(0, async |server| self.dial_server(server).await)
-            .await?;
+        let (endpoint, (stream, validity)) = self.dial_any(true).await?;
         self.asked.set(false);
-        Ok(dialled)
+        Ok(Dialled {
+            stream,
+            endpoint,
+            validity,
+        })
     }
 
     async fn dial_undated(&self) -> Result<Undated<Outbound>, DialError> {
         if self.clock.is_system() {
             return Err(DialError::Dated);
         }
-        let skip = usize::from(self.asked.replace(true));
-        self.dial_any(skip, async |server| self.dial_server_undated(server).await)
-            .await
+        if self.asked.replace(true) {
+            self.endpoints.pass_over(self.endpoints.used());
+        }
+        let (_, (stream, validity)) = self.dial_any(false).await?;
+        Ok(Undated { stream, validity })
+    }
+
+    fn pass_over(&self, endpoint: Endpoint) {
+        self.endpoints.pass_over(endpoint);
     }
 
     async fn accept(&self) -> Result<Accepted<Stream>, AcceptError> {
@@ -409,7 +424,7 @@ impl Network for Tokio {
     }
 
     fn with_host<R>(&self, use_it: impl FnOnce(&str) -> R) -> R {
-        use_it(&self.servers[self.server.get()].authority)
+        use_it(&self.servers[usize::from(self.endpoints.used().server)].authority)
     }
 
     fn address(&self) -> Option<IpAddr> {

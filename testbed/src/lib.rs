@@ -44,6 +44,8 @@ use wire::{Bell, wire};
 
 /// As what the board sees the API server.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+/// An address at which the API server's port accepts connections and then says nothing.
+pub const SILENT: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 77);
 /// The API server's port.
 pub const SERVER_PORT: u16 = 6443;
 /// The port of time servers.
@@ -508,6 +510,16 @@ fn spawn(spawner: &LocalSpawner, task: impl Future<Output = ()> + 'static) {
         .expect("the pool lives as long as its tasks");
 }
 
+/// A connection on which the server says nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Silence;
+
+impl picolet_emulator::net::Connection for Silence {
+    fn poll(&mut self, _: &mut picolet_emulator::net::Stream<'_>, _: Time) -> Option<Time> {
+        None
+    }
+}
+
 /// Takes what the board connects to the API server.
 struct Listener {
     bell: Bell,
@@ -515,7 +527,10 @@ struct Listener {
 }
 
 impl Server for Listener {
-    fn accept(&mut self, _: SocketAddrV4, _: SocketAddrV4) -> Box<dyn picolet_emulator::net::Connection> {
+    fn accept(&mut self, _: SocketAddrV4, to: SocketAddrV4) -> Box<dyn picolet_emulator::net::Connection> {
+        if *to.ip() == SILENT {
+            return Box::new(Silence);
+        }
         let (plug, socket) = wire(self.bell.clone());
         // A cluster that is gone lets go of the other end, and the board sees a connection that is closed.
         let _ = self.accepted.unbounded_send(socket);

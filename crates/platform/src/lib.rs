@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod clock;
 mod duration;
+mod endpoints;
 mod entropy;
 mod identities;
 mod log;
@@ -24,6 +25,7 @@ mod system;
 
 pub use clock::{Clock, TimeKeeper, TimeSource, UnixMicros};
 pub use duration::Duration;
+pub use endpoints::{Addresses, Dialler, Endpoint, Endpoints};
 pub use entropy::Entropy;
 pub use identities::{Identities, IdentityError, Lifetime, Purpose};
 pub use log::{Level, Log, LogCursor, LogExtent, LogNext};

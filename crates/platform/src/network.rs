@@ -3,6 +3,7 @@
 //! TCP, TLS, addresses and certificates are the wiring's business; the agent only sees streams, and who is at the
 //! other end. One implementation serves one node.
 
+use crate::endpoints::Endpoint;
 use crate::identities::{Identities, Lifetime};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -14,8 +15,8 @@ use embedded_io_async::{Read, Write};
 pub struct Dialled<S> {
     /// The plaintext stream.
     pub stream: S,
-    /// Whether a TLS session was resumed (a full handshake otherwise, or no TLS at all).
-    pub resumed: bool,
+    /// Which address of which server it goes to.
+    pub endpoint: Endpoint,
     /// When the server's verified chain is valid; [`Lifetime::UNVERIFIED`] without TLS.
     pub validity: Lifetime,
 }
@@ -141,7 +142,7 @@ pub trait Network {
     /// The node's own certificates.
     fn identities(&self) -> impl Identities;
 
-    /// Opens a connection to the API server: the one that worked last, else the next of those configured.
+    /// Opens a connection to the API server: to the endpoint that was connected to last, else to the next one.
     ///
     /// # Errors
     /// Says which step failed; details are in the platform's log.
@@ -156,6 +157,9 @@ pub trait Network {
     /// As [`Network::dial`], and [`DialError::Dated`] if a time server answers first, or if the platform's clock is not
     /// to be overruled.
     fn dial_undated(&self) -> impl Future<Output = Result<Undated<Self::Outbound>, DialError>>;
+
+    /// Dials another endpoint first from now on: a connection to this one was made, and no use can be made of it.
+    fn pass_over(&self, endpoint: Endpoint);
 
     /// Waits for the next caller, its handshake included. May be called by several workers at once; each call yields
     /// one connection, and a peer that is slow to shake hands keeps only its own worker waiting.

@@ -205,9 +205,9 @@ impl Local {
         self.inner().datagram_servers.remove(&port);
     }
 
-    /// Gives a name, and all below it, an address.
-    pub fn name(&self, name: &str, address: Ipv4Addr) {
-        self.inner().names.insert(name, address);
+    /// Gives a name, and all below it, addresses.
+    pub fn name(&self, name: &str, addresses: &[Ipv4Addr]) {
+        self.inner().names.insert(name, addresses);
     }
 
     /// Sets what the time server says: the nanoseconds since the epoch of Unix at which the board got power.

@@ -17,7 +17,7 @@ const EPOCHS: u64 = 2_208_988_800;
 
 /// Names and their addresses.
 #[derive(Debug, Clone)]
-pub(super) struct Names(BTreeMap<String, Ipv4Addr>);
+pub(super) struct Names(BTreeMap<String, Vec<Ipv4Addr>>);
 
 impl Default for Names {
     /// Time servers, and names for the host and the DNS server.
@@ -30,25 +30,23 @@ impl Default for Names {
         Self(
             names
                 .into_iter()
-                .map(|(name, address)| (name.to_owned(), address))
+                .map(|(name, address)| (name.to_owned(), vec![address]))
                 .collect(),
         )
     }
 }
 
 impl Names {
-    pub(super) fn insert(&mut self, name: &str, address: Ipv4Addr) {
-        self.0
-            .insert(name.trim_end_matches('.').to_ascii_lowercase(), address);
+    pub(super) fn insert(&mut self, name: &str, addresses: &[Ipv4Addr]) {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        self.0.insert(name, addresses.to_vec());
     }
 
-    /// The address of that name, or of the longest known name that it ends with after a dot.
-    fn find(&self, name: &str) -> Option<Ipv4Addr> {
+    /// The addresses of that name, or of the longest known name that it ends with after a dot.
+    fn find(&self, name: &str) -> Option<&[Ipv4Addr]> {
         let suffixes = std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, rest)| rest));
-        suffixes
-            .into_iter()
-            .find_map(|suffix| self.0.get(suffix))
-            .copied()
+        let found = suffixes.into_iter().find_map(|suffix| self.0.get(suffix));
+        found.map(Vec::as_slice)
     }
 
     /// The answer to a query (RFC 1035); `None` if it makes no sense. A name that is not known does not exist if
@@ -65,19 +63,21 @@ impl Names {
         for label in packet.parse_name(question.name) {
             labels.push(std::str::from_utf8(label.ok()?).ok()?.to_ascii_lowercase());
         }
-        let address = self.find(&labels.join("."));
-        if address.is_none() && !alone {
+        let known = self.find(&labels.join("."));
+        if known.is_none() && !alone {
             return None;
         }
-        let given = address.filter(|_| question.type_ == DnsQueryType::A);
+        let given = known
+            .filter(|_| question.type_ == DnsQueryType::A)
+            .unwrap_or_default();
         let question = &packet.payload()[..packet.payload().len() - rest.len()];
         let mut answer = query[..2].to_vec();
-        answer.extend((RESPONSE | if address.is_none() { NO_SUCH_NAME } else { 0 }).to_be_bytes());
-        for count in [1, u16::from(given.is_some()), 0, 0] {
+        answer.extend((RESPONSE | if known.is_none() { NO_SUCH_NAME } else { 0 }).to_be_bytes());
+        for count in [1, u16::try_from(given.len()).ok()?, 0, 0] {
             answer.extend(count.to_be_bytes());
         }
         answer.extend(question);
-        if let Some(address) = given {
+        for address in given {
             // The name is that of the question, at offset 12; type A, class IN.
             answer.extend([0xc0, 12, 0, 1, 0, 1]);
             answer.extend(TTL.to_be_bytes());

@@ -161,9 +161,9 @@ impl User {
         })
     }
 
-    /// Gives a name, and all below it, an address, whatever the host's resolver says.
-    pub fn name(&mut self, name: &str, address: Ipv4Addr) {
-        self.names.insert(name, address);
+    /// Gives a name, and all below it, addresses, whatever the host's resolver says.
+    pub fn name(&mut self, name: &str, addresses: &[Ipv4Addr]) {
+        self.names.insert(name, addresses);
     }
 
     /// The addresses of the host that it listens on, with the port of the device that each leads to.

@@ -2,6 +2,8 @@
 
 use crate::{BACK, Bench, NODE, PIN};
 use picolet_devcluster::Restart;
+use picolet_store::settings::Field;
+use picolet_testbed::{Options, SERVER, SERVER_PORT, SILENT, Silence};
 use serde_json::json;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,6 +14,8 @@ const RESUMED: u64 = 11_000_000;
 const FULL: u64 = 26_000_000;
 /// What an echo or a new connection may take: two of the slices in which the network at rest is looked at, and its frames.
 const SOON: Duration = Duration::from_millis(12);
+/// Three times what a silent server is waited for, and what it takes to become Ready.
+const FAILOVER: Duration = Duration::from_secs(45);
 /// Longer than a node's Lease lasts.
 const OUTAGE: Duration = Duration::from_secs(180);
 
@@ -75,6 +79,41 @@ fn whatever_was_away_the_node_is_ready_soon_after_it_is_back() {
         resets,
         "it was done without a restart"
     );
+}
+
+/// A board whose servers are these.
+fn served_by(servers: &[&str]) -> Bench {
+    let fields: Vec<(Field, &[u8])> = servers
+        .iter()
+        .map(|server| (Field::Server, server.as_bytes()))
+        .collect();
+    Bench::with(Options::default(), &fields)
+}
+
+#[test]
+fn board_registers_when_three_servers_before_a_good_one_are_silent() {
+    let mut bench = served_by(&[
+        "https://10.0.2.2:7001",
+        "https://10.0.2.2:7002",
+        "https://10.0.2.2:7003",
+        "https://10.0.2.2:6443",
+    ]);
+    for port in 7001..7004 {
+        bench.testbed.network.serve(port, || Silence);
+    }
+    bench.testbed.board.power_on();
+    let took = bench.within(FAILOVER, "Ready", |testbed| testbed.is_ready(NODE));
+    println!("Ready after {took:?}, three of four servers silent");
+    bench.expect_back("three servers were silent");
+}
+
+#[test]
+fn board_registers_when_the_first_address_of_a_server_is_silent() {
+    let mut bench = served_by(&[&format!("https://kubernetes:{SERVER_PORT}")]);
+    bench.testbed.network.name("kubernetes", &[SILENT, SERVER]);
+    bench.testbed.board.power_on();
+    let took = bench.within(FAILOVER, "Ready", |testbed| testbed.is_ready(NODE));
+    println!("Ready after {took:?}, one of two addresses silent");
 }
 
 #[test]

@@ -20,8 +20,8 @@ use embedded_io_async::{ErrorType, Read, Write};
 use link_test::{Nowhere, input, output, start};
 use picolet_kubelet::{Agent, Capacity, Join, Limits, Settings};
 use picolet_platform::{
-    AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Entropy, HeapFigures, Identities,
-    Led, LedMode, Level, Lifetime, Log, LogCursor, LogExtent, LogNext, Machine, Memory, Network,
+    AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Endpoint, Entropy, HeapFigures,
+    Identities, Led, LedMode, Level, Lifetime, Log, LogCursor, LogExtent, LogNext, Machine, Memory, Network,
     NetworkFigures, PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason,
     Sensors, Subject, System, TimeSource, Undated, UnixMicros,
 };
@@ -319,7 +319,10 @@ impl Network for Ether {
         if input() > 0 {
             Ok(Dialled {
                 stream: Wire(Nowhere),
-                resumed: input() > 0,
+                endpoint: Endpoint {
+                    server: number() as u8,
+                    address: number() as u8,
+                },
                 validity: validity(),
             })
         } else {
@@ -332,6 +335,10 @@ impl Network for Ether {
             stream: self.dial().await?.stream,
             validity: validity(),
         })
+    }
+
+    fn pass_over(&self, endpoint: Endpoint) {
+        black_box(endpoint);
     }
 
     async fn accept(&self) -> Result<Accepted<Wire>, AcceptError> {

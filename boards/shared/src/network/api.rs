@@ -14,8 +14,8 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Level, Lifetime, Network,
-    NetworkFigures, Purpose, Undated,
+    AcceptError, Accepted, Addresses, Credential, DialError, Dialled, Dialler, Endpoint, Endpoints,
+    Identities, Level, Lifetime, Network, NetworkFigures, Purpose, Undated,
 };
 use picolet_store::settings::{Server, Settings};
 use picolet_tls::{
@@ -23,7 +23,9 @@ use picolet_tls::{
     SetupError, TlsError, TlsStream,
 };
 
-/// How long one server may take to answer, its handshake included.
+/// How long an address of a server may take to answer: a lost SYN is sent again after a second (RFC 6298).
+const CONNECT: Duration = Duration::from_secs(3);
+/// How long it may take with the handshake, and how long a name may take to resolve.
 const DIAL: Duration = Duration::from_secs(5);
 /// How long a caller may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -92,8 +94,8 @@ impl Write for Stream {
 /// How the node reaches and is reached.
 pub(crate) struct Api {
     settings: Settings<'static>,
-    /// Which of the servers is in use.
-    server: Cell<usize>,
+    /// Which of the servers is in use, and at which address.
+    endpoints: Endpoints,
     /// Whether the server in use was asked for the time last. If the time is asked again, that server's was not believed.
     asked: Cell<bool>,
     /// What counts for connections from now on: with the settings' certificates, or those that the node got for itself.
@@ -153,7 +155,7 @@ impl Api {
             .transpose()?;
         Ok(Self {
             settings,
-            server: Cell::new(0),
+            endpoints: Endpoints::default(),
             asked: Cell::default(),
             connector: RefCell::new(connector),
             acceptor: RefCell::new(acceptor),
@@ -171,16 +173,6 @@ impl Api {
         self.figures.set(figures);
     }
 
-    async fn socket(&self, server: Server<'static>) -> Result<Connection, DialError> {
-        let address = resolve(server.host).await.ok_or(DialError::Name)?;
-        let mut socket = Connection::free(Direction::Outbound).await;
-        socket
-            .connect(address, server.port)
-            .await
-            .map_err(|_| DialError::Connect)?;
-        Ok(socket)
-    }
-
     /// What is needed for TLS with that server, if it speaks TLS.
     fn connector(&self, server: Server<'static>) -> Option<Connector> {
         self.connector.borrow().clone().filter(|_| server.tls)
@@ -195,75 +187,79 @@ impl Api {
         DialError::Tls
     }
 
-    async fn dial_server(&self, server: Server<'static>) -> Result<Dialled<Stream>, DialError> {
-        let socket = self.socket(server).await?;
+    /// Connects to an address of a server. Without `dated` nothing is shown, and the dates of the server's certificates do not
+    /// count.
+    async fn connect(
+        &self,
+        server: Server<'static>,
+        address: IpAddr,
+        dated: bool,
+    ) -> Result<(Stream, Lifetime), DialError> {
+        let mut socket = Connection::free(Direction::Outbound).await;
+        match with_timeout(CONNECT, socket.connect(address, server.port)).await {
+            Ok(Ok(())) => {}
+            _ => return Err(DialError::Connect),
+        }
         let Some(connector) = self.connector(server) else {
-            return Ok(Dialled {
-                stream: Stream::Plain(socket),
-                resumed: false,
-                validity: Lifetime::UNVERIFIED,
-            });
+            return Ok((Stream::Plain(socket), Lifetime::UNVERIFIED));
         };
-        let stream = connector
-            .connect(server.host, socket)
-            .await
-            .map_err(|error| self.failed(server, error))?;
+        let handshake = match dated {
+            true => connector
+                .shake(server.host, &mut socket)
+                .await
+                .map(|handshake| (handshake, None)),
+            false => connector
+                .shake_undated(server.host, &mut socket)
+                .await
+                .map(|(handshake, validity)| (handshake, Some(validity))),
+        };
+        let (handshake, validity) = handshake.map_err(|error| self.failed(server, error))?;
+        let stream = handshake.over(socket);
         let resumed = stream.resumed();
         self.count(|figures| match resumed {
             true => figures.handshakes_client_resumed += 1,
             false => figures.handshakes_client_full += 1,
         });
-        Ok(Dialled {
-            stream: Stream::secure(stream),
-            resumed,
-            validity: connector.validity().ok_or(DialError::Tls)?.into(),
-        })
+        let validity = validity.or_else(|| connector.validity()).ok_or(DialError::Tls)?;
+        Ok((Stream::secure(stream), validity.into()))
     }
 
-    async fn dial_server_undated(&self, server: Server<'static>) -> Result<Undated<Stream>, DialError> {
-        let mut socket = self.socket(server).await?;
-        let Some(connector) = self.connector(server) else {
-            return Ok(Undated {
-                stream: Stream::Plain(socket),
-                validity: Lifetime::UNVERIFIED,
-            });
-        };
-        let (handshake, validity) = connector
-            .shake_undated(server.host, &mut socket)
+    async fn dial_any(&self, dated: bool) -> Result<(Endpoint, (Stream, Lifetime)), DialError> {
+        self.endpoints.dial(&Attempts { api: self, dated }).await
+    }
+
+    fn server(&self, index: u8) -> Option<Server<'static>> {
+        self.settings.servers().nth(usize::from(index))
+    }
+}
+
+/// The attempts of one dial.
+struct Attempts<'a> {
+    api: &'a Api,
+    dated: bool,
+}
+
+impl Dialler for Attempts<'_> {
+    type Connection = (Stream, Lifetime);
+
+    fn servers(&self) -> u8 {
+        self.api.settings.servers().count() as u8
+    }
+
+    async fn resolve(&self, server: u8) -> Result<Addresses, DialError> {
+        let server = self.api.server(server).ok_or(DialError::Name)?;
+        with_timeout(DIAL, resolve(server.host))
             .await
-            .map_err(|error| self.failed(server, error))?;
-        self.count(|figures| figures.handshakes_client_full += 1);
-        Ok(Undated {
-            stream: Stream::secure(handshake.over(socket)),
-            validity: validity.into(),
-        })
+            .ok()
+            .flatten()
+            .ok_or(DialError::Name)
     }
 
-    /// Dials the server that worked last, or the one that is `skip` behind it, then the others in turn, until one answers.
-    async fn dial_any<T>(
-        &self,
-        skip: usize,
-        dial: impl AsyncFn(Server<'static>) -> Result<T, DialError>,
-    ) -> Result<T, DialError> {
-        let (first, servers) = (self.server.get() + skip, self.settings.servers().count().max(1));
-        let mut last = DialError::Connect;
-        for n in 0..servers {
-            let index = (first + n) % servers;
-            let Some(server) = self.settings.servers().nth(index) else {
-                continue;
-            };
-            match with_timeout(DIAL, dial(server))
-                .await
-                .unwrap_or(Err(DialError::Timeout))
-            {
-                Ok(dialled) => {
-                    self.server.set(index);
-                    return Ok(dialled);
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+    async fn connect(&self, server: u8, address: IpAddr) -> Result<Self::Connection, DialError> {
+        let server = self.api.server(server).ok_or(DialError::Name)?;
+        with_timeout(DIAL, self.api.connect(server, address, self.dated))
+            .await
+            .unwrap_or(Err(DialError::Timeout))
     }
 }
 
@@ -319,11 +315,13 @@ impl Network for Api {
     async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
         let _one = self.dialling.lock().await;
         connected().await?;
-        let dialled = self
-            .dial_any(0, async |server| self.dial_server(server).await)
-            .await?;
+        let (endpoint, (stream, validity)) = self.dial_any(true).await?;
         self.asked.set(false);
-        Ok(dialled)
+        Ok(Dialled {
+            stream,
+            endpoint,
+            validity,
+        })
     }
 
     async fn dial_undated(&self) -> Result<Undated<Stream>, DialError> {
@@ -332,9 +330,15 @@ impl Network for Api {
         if clock::now().is_none() && with_timeout(TIME_SERVERS, dated()).await.is_ok() {
             return Err(DialError::Dated);
         }
-        let skip = usize::from(self.asked.replace(true));
-        self.dial_any(skip, async |server| self.dial_server_undated(server).await)
-            .await
+        if self.asked.replace(true) {
+            self.endpoints.pass_over(self.endpoints.used());
+        }
+        let (_, (stream, validity)) = self.dial_any(false).await?;
+        Ok(Undated { stream, validity })
+    }
+
+    fn pass_over(&self, endpoint: Endpoint) {
+        self.endpoints.pass_over(endpoint);
     }
 
     async fn accept(&self) -> Result<Accepted<Stream>, AcceptError> {
@@ -394,7 +398,7 @@ impl Network for Api {
     }
 
     fn with_host<R>(&self, use_it: impl FnOnce(&str) -> R) -> R {
-        let server = self.settings.servers().nth(self.server.get());
+        let server = self.server(self.endpoints.used().server);
         use_it(server.map_or("", |server| server.authority))
     }
 

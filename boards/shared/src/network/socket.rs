@@ -25,6 +25,7 @@ use embassy_sync::channel::Channel;
 use embassy_time::{Duration, Instant, Timer};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use heapless::Vec;
+use picolet_platform::Addresses;
 use static_cell::ConstStaticCell;
 
 /// Connections to the API server: four, and one that is still closing.
@@ -178,11 +179,16 @@ fn socketed<F: Future>(future: F) -> Socketed<F> {
     Socketed { inner: Some(future) }
 }
 
-/// The first address of `name`, which may be an address itself.
-pub(crate) async fn resolve(name: &str) -> Option<IpAddr> {
+/// The addresses of `name`, which may be an address itself.
+pub(crate) async fn resolve(name: &str) -> Option<Addresses> {
     let stack = critical_section::with(|section| STACK.borrow(section).get())?.0;
-    let addresses = socketed(stack.dns_query(name, DnsQueryType::A)).await.ok()?;
-    addresses.first().map(|address| IpAddr::from(*address))
+    let found = socketed(stack.dns_query(name, DnsQueryType::A)).await.ok()?;
+    let mut addresses = Addresses::new();
+    for address in found {
+        // The stack keeps as many.
+        let _ = addresses.push(IpAddr::from(address));
+    }
+    Some(addresses)
 }
 
 /// A connection, as the thread uses it.

@@ -7,8 +7,8 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::task::{Poll, Waker};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use picolet_platform::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Identities, Lifetime, Network, NetworkFigures,
-    Purpose, Undated,
+    AcceptError, Accepted, Credential, DialError, Dialled, Endpoint, Identities, Lifetime, Network,
+    NetworkFigures, Purpose, Undated,
 };
 use picolet_tls::{Identity, Keyholder, Keyrings, OwnIdentities, SetupError};
 use std::collections::VecDeque;
@@ -148,6 +148,8 @@ pub(crate) struct Wires {
     servers: RefCell<VecDeque<End>>,
     /// When the API server's certificate is valid.
     pub(crate) validity: Cell<Lifetime>,
+    /// Where the next connection to an API server goes.
+    pub(crate) endpoint: Cell<Endpoint>,
     dialled: Queue,
     /// Whether the kubelet port is open.
     pub(crate) listening: Cell<bool>,
@@ -166,6 +168,7 @@ impl Default for Wires {
             called: Queue::default(),
             servers: RefCell::default(),
             validity: Cell::new(Lifetime::UNVERIFIED),
+            endpoint: Cell::default(),
             dialled: Queue::default(),
             listening: Cell::new(true),
             dial_error: Cell::new(None),
@@ -199,7 +202,7 @@ impl Wires {
         self.dialled.wake();
         Ok(Dialled {
             stream: ours,
-            resumed: false,
+            endpoint: self.endpoint.get(),
             validity: self.validity.get(),
         })
     }
@@ -243,6 +246,16 @@ impl Network for Wires {
         }
         let Dialled { stream, validity, .. } = self.connect()?;
         Ok(Undated { stream, validity })
+    }
+
+    /// The next server is dialled next.
+    fn pass_over(&self, endpoint: Endpoint) {
+        if endpoint == self.endpoint.get() {
+            self.endpoint.set(Endpoint {
+                server: endpoint.server + 1,
+                address: 0,
+            });
+        }
     }
 
     fn accept(&self) -> impl Future<Output = Result<Accepted<End>, AcceptError>> {
