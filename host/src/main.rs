@@ -21,6 +21,7 @@ mod linux;
 mod logging;
 mod network;
 mod node;
+mod node_ip;
 mod nodes;
 mod patience;
 mod provision;

@@ -39,10 +39,10 @@ const FAREWELL_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
     tls: bool,
-    host: String,
-    port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
     /// As a `Host` header has it.
-    authority: String,
+    pub(crate) authority: String,
 }
 
 impl Server {

@@ -25,8 +25,8 @@ pub(crate) struct Node {
     pub(crate) settings: Settings,
     /// How it reaches its API server.
     pub(crate) access: Access,
-    /// More servers, tried when the first does not answer.
-    pub(crate) more_servers: Vec<String>,
+    /// The API servers; the others are tried when the first does not answer.
+    pub(crate) servers: Vec<Server>,
     pub(crate) lab_mode: bool,
     /// Where it is called.
     pub(crate) listen: SocketAddr,
@@ -77,7 +77,7 @@ impl Node {
                 client_certificate: client.certificate_pem.into_bytes(),
                 client_key: client.key_pem.into_bytes(),
             },
-            more_servers: Vec::new(),
+            servers: vec![Server::parse(&cluster.url(), false)?],
             lab_mode: false,
             listen,
             serving: Some(KeyPair {
@@ -177,10 +177,7 @@ impl Node {
     fn agent(&self, reason: ResetReason) -> Result<Agent<(Linux, Tokio, NoRuntime)>> {
         let name = &*self.settings.node_name;
         let clock = WallClock::new(self.clock);
-        let mut servers = vec![Server::parse(&self.access.server, self.lab_mode)?];
-        for url in &self.more_servers {
-            servers.push(Server::parse(url, self.lab_mode)?);
-        }
+        let servers = self.servers.clone();
         let identity = match self.access.client_certificate.is_empty() {
             true => None,
             false => Some(

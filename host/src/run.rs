@@ -9,7 +9,9 @@ use crate::journal::Journal;
 use crate::k3s;
 use crate::kubeconfig::{self, Access};
 use crate::logging;
+use crate::network::Server;
 use crate::node::{Node, built};
+use crate::node_ip;
 use crate::patience::until_it_heals;
 use crate::reload::{KeyPair, Origin};
 use crate::state::StateDirectory;
@@ -20,7 +22,7 @@ use picolet_kube::selector::Taint;
 use picolet_kubelet::{Capacity, Join, Limits, Settings, StaticToken};
 use picolet_platform::Purpose;
 use picolet_tls::Time as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,9 +69,10 @@ pub(crate) struct Arguments {
     /// The node's name. With --count, the first of the names: pico-1 is followed by pico-2.
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
-    /// The address that the node reports and listens on. With --count, the first of the addresses.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    node_ip: IpAddr,
+    /// The address that the node reports and listens on. With --count, the first of the addresses. Without it, the one from which
+    /// this machine reaches the API server.
+    #[arg(long, value_name = "IP")]
+    node_ip: Option<IpAddr>,
     /// The port of the kubelet API, which must be free when the process starts.
     #[arg(long, value_name = "PORT", default_value_t = 10250)]
     port: u16,
@@ -393,8 +396,6 @@ impl Setup {
     /// The `n`-th node.
     fn node(&self, n: u32, discovered: &Discovered) -> Result<Node> {
         let name = self.name(n)?;
-        let address = counted_address(self.node_ip, n)
-            .context("--node-ip: there are not enough addresses behind it")?;
         let of_node = |path: &Path| PathBuf::from(path.to_string_lossy().replace("{name}", &name));
         let read = |flag: &str, path: &Path| {
             let path = of_node(path);
@@ -433,6 +434,14 @@ impl Setup {
                 access
             }
         };
+        let mut servers = Vec::new();
+        for url in std::iter::once(&access.server).chain(&more_servers) {
+            servers.push(Server::parse(url, self.lab_mode)?);
+        }
+        let address = node_ip::of_node(self.node_ip, &servers, n)?;
+        if let Some(warning) = node_ip::warning(address, &servers) {
+            tracing::warn!(node = &*name, "{warning}");
+        }
         let client_origin = self.client_origin(of_node);
         if let Some(origin) = client_origin
             .as_ref()
@@ -489,7 +498,7 @@ impl Setup {
                 built: built(),
             },
             access,
-            more_servers,
+            servers,
             lab_mode: self.lab_mode,
             listen: SocketAddr::new(address, self.port),
             serving,
@@ -586,13 +595,6 @@ pub(crate) fn node_name(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
-fn counted_address(first: IpAddr, n: u32) -> Option<IpAddr> {
-    Some(match first {
-        IpAddr::V4(ip) => Ipv4Addr::from(u32::from(ip).checked_add(n)?).into(),
-        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip).checked_add(u128::from(n))?).into(),
-    })
-}
-
 fn taints(text: &str) -> Result<Vec<Taint>> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let parse = |part| {
@@ -657,14 +659,6 @@ mod tests {
         assert_eq!(name("pico-001", 9).as_deref(), Some("pico-010"));
         assert_eq!(name("pico", 3).as_deref(), Some("pico-3"));
         assert!(name("Pico", 0).is_none() && name("-a", 0).is_none() && name(&"a".repeat(64), 0).is_none());
-    }
-
-    #[test]
-    fn addresses_are_counted_up() {
-        let address =
-            |text: &str, n| counted_address(text.parse().expect("an address"), n).map(|ip| ip.to_string());
-        assert_eq!(address("127.0.78.255", 1).as_deref(), Some("127.0.79.0"));
-        assert_eq!(address("255.255.255.255", 1), None);
     }
 
     #[test]

@@ -369,3 +369,15 @@ fn replaced_client_ca_counts_without_a_restart() {
     node.expect("new client CA from --client-ca-file clients.crt");
     assert_eq!(healthz(&cluster, ip).as_deref(), Some("HTTP/1.1 200"));
 }
+
+#[test]
+fn address_that_nobody_can_reach_is_refused() {
+    let cluster = Cluster::start();
+    let nowhere = [0, 0, 0, 0].into();
+    let said = cluster.refused(joining_with(&cluster, "pico-1", nowhere, "--token-file token"));
+    assert!(
+        said.contains("--node-ip 0.0.0.0") && said.contains("address of this machine"),
+        "{said}"
+    );
+    assert!(cluster.get("nodes", "pico-1").is_none());
+}

@@ -1,17 +1,45 @@
 use super::*;
-use crate::testing::{START, agent, answer_requests, settings};
+use crate::events::EventSender;
+use crate::identity::Certificates;
+use crate::testing::{START, Services, TestHost, answer_requests};
 use core::cell::RefCell;
 use embassy_futures::join::join3;
 use picolet_kube::Timestamp;
 use picolet_kube::node::Truth;
+use picolet_runtime::NoRuntime;
 use std::borrow::ToOwned;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
 
+/// Hands the controller of a node's status to `test`.
+fn with_status<T>(services: &Services, test: impl FnOnce(&StatusController<'_, TestHost>) -> T) -> T {
+    let identity = IdentityController {
+        settings: &services.settings,
+        client: &services.client,
+        machine: &services.machine,
+        network: &services.network,
+        time: &services.time,
+        node: &services.node,
+        certificates: &Certificates::default(),
+    };
+    test(&StatusController {
+        settings: &services.settings,
+        client: &services.client,
+        machine: &services.machine,
+        network: &services.network,
+        runtime: &NoRuntime,
+        time: &services.time,
+        events: &services.events,
+        node: &services.node,
+        health: &services.health,
+        identity: &identity,
+        reporters: &[&*services.time],
+    })
+}
+
 #[test]
 fn transition_times_are_not_ahead_when_an_older_clock_was() {
-    let (agent, _) = agent(settings());
     let mut node = Node::default();
     let ahead = Timestamp::from_seconds(START.seconds() + 20 * 86_400);
     node.conditions.push(picolet_kube::node::Condition {
@@ -19,21 +47,19 @@ fn transition_times_are_not_ahead_when_an_older_clock_was() {
         status: Truth::True,
         last_transition: Some(ahead),
     });
-    let identity = agent.identity();
-    let reporters: &[&dyn Reporter] = &[&*agent.time];
     let mut seen = false;
-    agent
-        .status(&identity, reporters)
-        .with_report(&node, &mut |report| {
+    with_status(&Services::new(), |status| {
+        status.with_report(&node, &mut |report| {
             seen = true;
             assert!(report.conditions.iter().all(|one| one.last_transition == START));
         });
+    });
     assert!(seen);
 }
 
 /// What a node sends in a minute to an API server of that version, as method-less paths and bodies.
 fn sent_to(minor: &str) -> Vec<(String, String)> {
-    let (agent, time) = agent(settings());
+    let services = Services::new();
     let sent = RefCell::new(Vec::new());
     let node = r#"{"metadata":{"name":"pico-1","uid":"u","resourceVersion":"1"}}"#;
     let answers = |path: &str, body: &str| {
@@ -46,17 +72,19 @@ fn sent_to(minor: &str) -> Vec<(String, String)> {
             _ => (200, node.to_owned()),
         })
     };
-    let running = async {
-        let (identity, sender) = (agent.identity(), agent.sender());
-        let status = agent.status(&identity, &[]);
-        join3(
-            status.run(),
-            sender.run(),
-            answer_requests(&agent.network, &answers),
-        )
-        .await
+    let sender = EventSender::<TestHost> {
+        client: &services.client,
+        machine: &services.machine,
+        time: &services.time,
+        recorder: &services.events,
     };
-    time.run(running, time.sleep(Duration::from_secs(60)));
+    with_status(&services, |status| {
+        let server = answer_requests(&services.network, &answers);
+        let running = join3(status.run(), sender.run(), server);
+        services
+            .clock
+            .run(running, services.clock.sleep(Duration::from_secs(60)));
+    });
     sent.into_inner()
 }
 

@@ -1,5 +1,6 @@
 //! The table, its workers and their reports together, against a runtime and an API server in memory.
 
+mod controller;
 mod laws;
 mod own;
 mod world;
