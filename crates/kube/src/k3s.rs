@@ -3,6 +3,7 @@
 //! Made from reading k3s (`pkg/server/handlers`, `pkg/nodepassword`, `pkg/clientaccess`): a node shows the token of its cluster
 //! until it has a certificate, and a password that it made itself, by which k3s knows the machine behind a name.
 
+use crate::Address;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base64ct::{Base64, Encoding};
@@ -71,7 +72,7 @@ impl Signing<'_> {
             self.node, self.password
         );
         if let Some(address) = self.address {
-            let _ = write!(out, "k3s-Node-IP: {address}\r\n");
+            let _ = write!(out, "k3s-Node-IP: {}\r\n", Address(address));
         }
     }
 }

@@ -12,6 +12,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod address;
 pub mod certificate;
 pub mod config_map;
 pub mod envelope;
@@ -32,6 +33,7 @@ mod text;
 mod time;
 pub mod version;
 
+pub use address::Address;
 pub use quantity::{Quantity, QuantityError};
 pub use text::{Collector, Integer, integer};
 pub use time::{MicroTime, Time, Timestamp};

@@ -12,7 +12,6 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod address;
 mod agent;
 mod apart;
 mod backoff;

@@ -13,6 +13,7 @@ use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
+use picolet_kube::Address;
 use picolet_platform::{
     AcceptError, Accepted, Addresses, Credential, DialError, Dialled, Dialler, Endpoint, Endpoints,
     Identities, Level, Lifetime, Network, NetworkFigures, Purpose, Undated,
@@ -390,7 +391,7 @@ impl Network for Api {
             failed => {
                 self.count(|figures| figures.handshakes_failed += 1);
                 if let Ok(Err(error)) = failed {
-                    log::line(Level::Debug, format_args!("TLS with {peer}: {error}"));
+                    log::line(Level::Debug, format_args!("TLS with {}: {error}", Address(peer)));
                 }
                 Err(AcceptError::Handshake)
             }

@@ -9,6 +9,7 @@ use embassy_net::Stack;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use picolet_device::led::{self, Show};
 use picolet_device::recovery::{Health, RadioFailure, Reception};
+use picolet_kube::Address;
 use picolet_platform::Level;
 use picolet_store::settings::{Security, Settings};
 
@@ -196,7 +197,9 @@ impl Controls<'_> {
                 Either4::Fourth(()) => {
                     let address = stack.config_v4().map(|config| config.address.address());
                     match address {
-                        Some(address) => log::line(Level::Info, format_args!("address {address}")),
+                        Some(address) => {
+                            log::line(Level::Info, format_args!("address {}", Address(address.into())))
+                        }
                         None => log::line(Level::Warn, format_args!("no address")),
                     }
                     update(|condition| condition.address = address);

@@ -1,13 +1,12 @@
 //! The time of day from time servers: who is asked and when. What is said stands in [`picolet_device::sntp`].
 
 use crate::{clock, entropy, log};
-use core::net::IpAddr;
 use embassy_net::dns::DnsQueryType;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
 use embassy_net::{IpAddress, Stack};
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use picolet_device::sntp::{self, PACKET, PORT};
-use picolet_kube::Timestamp;
+use picolet_kube::{Address, Timestamp};
 use picolet_platform::{Level, TimeSource, UnixMicros};
 use picolet_store::settings::Settings;
 use static_cell::ConstStaticCell;
@@ -50,7 +49,7 @@ async fn ask(stack: Stack<'static>, socket: &UdpSocket<'_>, name: &str) -> Optio
     let now = UnixMicros(time + sent.elapsed().as_micros() / 2);
     let source = clock::source();
     let accepted = clock::hint(now);
-    let (server, time) = (IpAddr::from(server), Timestamp::from_micros(now.0));
+    let (server, time) = (Address(server.into()), Timestamp::from_micros(now.0));
     let time = time.time();
     match (accepted, source) {
         (true, TimeSource::Unknown) => {

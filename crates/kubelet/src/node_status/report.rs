@@ -1,13 +1,13 @@
 //! What the node says of itself at a moment.
 
 use super::StatusController;
-use crate::address::Address;
 use crate::fingerprint;
 use crate::host::Host;
 use crate::node::{ARCHITECTURE, OPERATING_SYSTEM, amounts};
 use crate::settings::VERSION;
 use alloc::string::String;
 use core::fmt::Write as _;
+use picolet_kube::Address;
 use picolet_kube::node::{
     CONDITIONS, ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch,
 };

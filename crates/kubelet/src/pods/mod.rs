@@ -19,7 +19,6 @@ mod worker;
 
 pub(crate) use table::Pods;
 
-use crate::address::Address;
 use crate::apart::{Task, together};
 use crate::client::{Client, Store};
 use crate::events::Recorder;
@@ -33,6 +32,7 @@ use core::cell::RefCell;
 use core::fmt::{self, Write as _};
 use core::pin::pin;
 use embassy_futures::select::{select, select3};
+use picolet_kube::Address;
 use picolet_kube::event::{Reference, Severity};
 use picolet_kube::metadata::Metadata;
 use picolet_kube::node::Node;

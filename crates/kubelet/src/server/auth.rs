@@ -6,7 +6,6 @@
 //! ever written anywhere from here.
 
 use super::ServedNode;
-use crate::address::Address;
 use crate::client::ApiError;
 use crate::host::Host;
 use crate::server::http::Method;
@@ -16,6 +15,7 @@ use crate::settings::Settings;
 use alloc::rc::Rc;
 use core::fmt;
 use core::net::IpAddr;
+use picolet_kube::Address;
 use picolet_kube::review::User;
 use subtle::ConstantTimeEq;
 

@@ -4,7 +4,8 @@ use core::fmt;
 use core::net::IpAddr;
 
 /// Writes an address.
-pub(crate) struct Address(pub(crate) IpAddr);
+#[derive(Clone, Copy, Debug)]
+pub struct Address(pub IpAddr);
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
