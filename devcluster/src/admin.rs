@@ -4,11 +4,11 @@
 //! `GET /devcluster/counters` shows what was counted.
 
 use crate::answer::Answer;
-use crate::cluster::{Cluster, Restart};
+use crate::cluster::Cluster;
+use crate::connection::Connection;
 use crate::error::ApiError;
-use crate::faults::{Fault, RandomFaults};
+use crate::faults::{Fault, RandomFaults, Restart};
 use crate::request::Request;
-use crate::serve::Connection;
 use picolet_platform::Clock;
 use picolet_platform::Duration;
 use serde::Deserialize;

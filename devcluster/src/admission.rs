@@ -2,7 +2,8 @@
 //! (plugin/pkg/admission/noderestriction/admission.go) and TaintNodesByCondition.
 
 use crate::error::ApiError;
-use crate::operations::{By, Target, text};
+use crate::json::text;
+use crate::target::{By, Target};
 use serde_json::{Value, json};
 
 const MIRROR: &str = "/metadata/annotations/kubernetes.io~1config.mirror";

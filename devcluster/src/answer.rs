@@ -2,13 +2,13 @@
 
 use crate::error::ApiError;
 use crate::http::Head;
-use crate::object::Object;
+use crate::object::{Object, partial};
 use crate::resources::ResourceId;
 use crate::table;
 use crate::watch::{Subscription, WatchEvent};
 use picolet_platform::Duration;
 use picolet_platform::UnixMicros;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::rc::Rc;
 
 /// An answer that is whole.
@@ -195,10 +195,4 @@ impl Form {
         body.push_str("]}");
         Answer::json(200, body)
     }
-}
-
-/// The object without anything but its metadata.
-pub(crate) fn partial(object: &Object) -> Value {
-    let metadata = object.value()["metadata"].take();
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }

@@ -2,20 +2,22 @@
 
 use crate::answer::{Answer, Form, Watching};
 use crate::authorization::{Attributes, authorize, may_read_path};
-use crate::cluster::KubeletAnswer;
 use crate::deletion::DeleteOptions;
 use crate::discovery;
 use crate::error::ApiError;
 use crate::http::Head;
+use crate::json::text;
 use crate::k3s;
+use crate::kubelet::KubeletAnswer;
 use crate::object::Object;
 use crate::openapi;
-use crate::operations::{By, State, Target, text};
 use crate::request::{Place, Request};
 use crate::resources::ResourceId;
 use crate::review;
 use crate::selectors::{Selection, parse_fields, parse_labels};
+use crate::state::State;
 use crate::store::Start;
+use crate::target::{By, Target};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use picolet_platform::Duration;

@@ -2,9 +2,10 @@
 //! (plugin/pkg/auth/authorizer/node/node_authorizer.go), everybody what roles grant.
 
 use crate::identity::Identity;
-use crate::operations::{State, text};
+use crate::json::text;
 use crate::resources::ResourceId;
 use crate::selectors::Selection;
+use crate::state::State;
 use serde_json::Value;
 
 /// What a request asks for, in the terms of authorization.

@@ -4,39 +4,18 @@
 //! Client certificates of nodes are approved where a bootstrap token asks, or the node itself; serving certificates
 //! wait for somebody.
 
-use crate::operations::{By, State, text};
+use crate::json::text;
+use crate::sign::Wanted;
+use crate::state::State;
+use crate::target::By;
 use crate::timestamp::rfc3339;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use picolet_platform::{Duration, UnixMicros};
+use picolet_platform::Duration;
 use serde_json::{Value, json};
 
 const CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
 const SERVING: &str = "kubernetes.io/kubelet-serving";
-
-/// What is asked for by a request that was approved.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    /// The request, PEM.
-    pub request: &'a str,
-    /// The user that the certificate must name, and no other.
-    pub user: &'a str,
-    /// Whether it is for serving; it is for a client otherwise.
-    pub serving: bool,
-    /// When it is signed.
-    pub now: UnixMicros,
-    /// How long it is valid from then on.
-    pub life: Duration,
-}
-
-/// Signs certificate requests.
-pub trait Sign {
-    /// Returns the certificate, PEM.
-    ///
-    /// # Errors
-    /// Why the request cannot be signed, for a person.
-    fn sign(&self, wanted: &Wanted<'_>) -> Result<String, String>;
-}
 
 /// Approves and signs a request about to be stored, if it is one that can be.
 pub(crate) fn process(state: &State, by: &By<'_>, request: &mut Value) {

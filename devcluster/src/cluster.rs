@@ -1,68 +1,25 @@
 //! The cluster as Rust code sees it: a handle to share, with the operations that a client has.
 
-use crate::certificates::Sign;
+use crate::connection::Connection;
 use crate::deletion::DeleteOptions;
 use crate::error::ApiError;
-use crate::faults::Faults;
+use crate::faults::{Faults, Restart};
 use crate::identity::Identity;
-use crate::operations::{By, State, Target};
+use crate::kubelet::CallKubelet;
+use crate::options::Options;
 use crate::resources::ResourceId;
 use crate::selectors::{Selection, parse_fields, parse_labels};
-use crate::serve::Connection;
+use crate::sign::Sign;
+use crate::state::State;
 use crate::store::Start;
+use crate::target::{By, Target};
 use crate::watch::{EventType, Subscription};
 use picolet_platform::Duration;
 use picolet_platform::{Clock, UnixMicros};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-
-/// How a cluster is made.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Seed of uids, of names that are generated, and of whatever else is drawn.
-    pub seed: u64,
-    /// Where nodes may read the ConfigMaps that configure them: a Role and its binding are put there.
-    pub config_namespace: String,
-    /// Bearer tokens and who they are.
-    pub tokens: BTreeMap<String, Identity>,
-    /// The token of a k3s cluster, `user:secret`, for one that serves what k3s does beside the API.
-    pub k3s_token: Option<String>,
-    /// How long a node may leave its Lease alone before it is `Unknown` (`--node-monitor-grace-period`).
-    pub node_grace: Duration,
-    /// How long the certificates are valid that the cluster signs (`--cluster-signing-duration`).
-    pub certificate_life: Duration,
-    /// PEM of the cluster's certificate authority, for the ConfigMap `kube-root-ca.crt`.
-    pub ca_pem: String,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            seed: 0,
-            config_namespace: "default".into(),
-            tokens: BTreeMap::new(),
-            k3s_token: None,
-            node_grace: Duration::from_secs(50),
-            certificate_life: Duration::from_secs(365 * 24 * 3600),
-            ca_pem: String::new(),
-        }
-    }
-}
-
-/// What a restart of the server loses. All connections are cut by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Restart {
-    /// The history of changes: a watch from before gets 410.
-    History,
-    /// Every object too, as if the cluster had been made anew behind the same address.
-    Objects,
-}
 
 /// What was counted since the cluster began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,28 +47,6 @@ impl Counters {
             .filter(|((of_verb, of_resource, _), _)| of_verb == verb && of_resource == resource);
         of.map(|(_, count)| count).sum()
     }
-}
-
-/// What a kubelet answered.
-pub struct KubeletAnswer {
-    /// The HTTP status.
-    pub status: u16,
-    /// Its `Content-Type`.
-    pub content_type: String,
-    /// Returns the next piece of the body, `None` at its end.
-    pub body: Pieces,
-}
-
-/// A future on the heap. What goes on in a cluster stays on its thread.
-pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
-
-/// Yields a body piece by piece. A future that is dropped takes nothing with it.
-pub type Pieces = Box<dyn FnMut() -> LocalFuture<Option<Vec<u8>>>>;
-
-/// How kubelets are called, for `kubectl logs` and the node proxy.
-pub trait CallKubelet {
-    /// Sends `GET path` to the kubelet at `address` and `port`. The error is a sentence for a person.
-    fn get(&self, address: String, port: u16, path: String) -> LocalFuture<Result<KubeletAnswer, String>>;
 }
 
 pub(crate) struct Inner<C> {

@@ -1,7 +1,9 @@
 //! What the server adds to a new object: the defaults of its type, and the fields that are always there.
 
-use crate::operations::{By, State, remove, text};
+use crate::json::{remove, text};
 use crate::resources::ResourceId;
+use crate::state::State;
+use crate::target::By;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};

@@ -2,10 +2,12 @@
 
 use crate::admission;
 use crate::error::ApiError;
+use crate::json::text;
 use crate::object::Object;
-use crate::operations::{By, SYSTEM_NAMESPACES, State, Target, text};
 use crate::resources::ResourceId;
 use crate::selectors::Selection;
+use crate::state::{SYSTEM_NAMESPACES, State};
+use crate::target::{By, Target};
 use crate::timestamp::{parse, rfc3339};
 use picolet_platform::UnixMicros;
 use serde_json::Value;
@@ -103,36 +105,6 @@ impl State {
             object: removed.unwrap_or(old),
             gone: true,
         })
-    }
-
-    /// Takes an object out, `last` being its last state, and what depends on it: the contents of a namespace, what it
-    /// owns.
-    pub(crate) fn remove(
-        &mut self,
-        resource: ResourceId,
-        namespace: &str,
-        name: &str,
-        last: Option<Value>,
-    ) -> Option<Rc<Object>> {
-        let removed = self.store.remove(resource, namespace, name, last)?;
-        let belongs = |object: &Object| resource.plural == "namespaces" && *object.namespace == *name;
-        // Only leases and pods are ever owned here by what is not a workload controller.
-        let owned = |object: &Object| {
-            matches!(object.resource.plural, "leases" | "pods") && {
-                let value = object.value();
-                let owners = value["metadata"]["ownerReferences"].as_array();
-                owners.is_some_and(|owners| {
-                    !owners.is_empty() && owners.iter().all(|owner| owner["uid"] == *removed.uid)
-                })
-            }
-        };
-        let may_own = matches!(resource.plural, "nodes" | "pods" | "configmaps");
-        let depends = |object: &&Rc<Object>| belongs(object) || may_own && owned(object);
-        let dependants: Vec<_> = self.store.all().filter(depends).cloned().collect();
-        for object in dependants {
-            self.remove(object.resource, &object.namespace, &object.name, None);
-        }
-        Some(removed)
     }
 
     /// Deletes every object of a selection.

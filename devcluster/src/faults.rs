@@ -6,9 +6,18 @@
 //! Members of `system:masters` are spared unless a rule names them, so that a test or a person can look at the cluster
 //! while its nodes suffer.
 
-use crate::cluster::Restart;
 use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
+
+/// What a restart of the server loses. All connections are cut by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Restart {
+    /// The history of changes: a watch from before gets 410.
+    History,
+    /// Every object too, as if the cluster had been made anew behind the same address.
+    Objects,
+}
 
 /// What happens to a request, or to a watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,26 +2,17 @@
 //! (`pkg/server/handlers`, `pkg/nodepassword`), and only where a token was set.
 
 use crate::answer::Answer;
-use crate::certificates::Wanted;
+use crate::authentication::K3S_AGENTS;
 use crate::error::ApiError;
 use crate::http::Head;
 use crate::identity::Identity;
-use crate::operations::State;
 use crate::request::Request;
 use crate::resources::ResourceId;
+use crate::sign::Wanted;
+use crate::state::State;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use picolet_platform::UnixMicros;
-
-/// The group of those who show the token.
-const AGENTS: &str = "k3s:agent";
-
-/// Who shows this credential, if k3s knows it.
-pub(crate) fn authenticate(state: &State, authorization: &str) -> Option<Identity> {
-    let token = state.options.k3s_token.as_deref()?;
-    let known = authorization == format!("Basic {}", STANDARD.encode(token));
-    known.then(|| Identity::authenticated("node", [AGENTS.to_owned()]))
-}
 
 /// Answers a request for a path of k3s's own; `None` where it is none.
 pub(crate) fn handle(
@@ -35,7 +26,7 @@ pub(crate) fn handle(
         return Some(Ok(Answer::text(state.options.ca_pem.clone())));
     }
     let file = path.strip_prefix("/v1-k3s/")?;
-    let groups = [AGENTS, "system:nodes", "system:bootstrappers"];
+    let groups = [K3S_AGENTS, "system:nodes", "system:bootstrappers"];
     if !groups.iter().any(|group| request.identity.is_in(group)) {
         return Some(Err(ApiError::refused("forbidden")));
     }

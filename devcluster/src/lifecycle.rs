@@ -4,10 +4,12 @@
 use crate::cluster::Cluster;
 use crate::deletion::DeleteOptions;
 use crate::identity::Identity;
+use crate::json::text;
 use crate::object::Object;
-use crate::operations::{By, State, Target, text};
 use crate::resources::ResourceId;
 use crate::selectors::Selection;
+use crate::state::State;
+use crate::target::{By, Target};
 use crate::timestamp::{parse, rfc3339};
 use picolet_platform::Duration;
 use picolet_platform::{Clock, UnixMicros};
@@ -293,7 +295,7 @@ fn reconcile_taints(node: &mut Value) {
         node["spec"] = json!({});
     }
     if taints.is_empty() {
-        crate::operations::remove(&mut node["spec"], "taints");
+        crate::json::remove(&mut node["spec"], "taints");
     } else {
         node["spec"]["taints"] = taints.into();
     }
@@ -329,7 +331,7 @@ fn record(state: &mut State, by: &By<'_>, node: &Object, kind: &str, reason: &st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Options;
+    use crate::options::Options;
 
     const START: u64 = 1_795_354_103;
 

@@ -4,7 +4,7 @@
 //! cost a thousand texts and no tree of values.
 
 use crate::resources::ResourceId;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::rc::Rc;
 
 /// An object as it was at one revision. It never changes.
@@ -112,6 +112,12 @@ fn serialize(resource: ResourceId, value: &Value) -> (String, usize) {
     }
     json.push('}');
     (json, after_type)
+}
+
+/// The object without anything but its metadata.
+pub(crate) fn partial(object: &Object) -> Value {
+    let metadata = object.value()["metadata"].take();
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
 }
 
 #[cfg(test)]

@@ -1,90 +1,25 @@
 //! Create, update, patch and bind: what happens to an object between the request and the store.
 
 use crate::admission;
-use crate::certificates::{self, Sign};
-use crate::cluster::Options;
+use crate::certificates;
 use crate::defaults;
 use crate::error::ApiError;
-use crate::faults::Faults;
 use crate::identity::Identity;
+use crate::json::{remove, text};
 use crate::object::Object;
 use crate::patch;
 use crate::resources::ResourceId;
 use crate::schema;
 use crate::selectors::is_subdomain;
-use crate::store::Store;
+use crate::state::{SYSTEM_NAMESPACES, State};
+use crate::target::{By, Target};
 use crate::timestamp::rfc3339;
 use crate::validation::{check_fields, check_namespace, check_type, keep_what_the_server_owns, validate};
 use picolet_platform::UnixMicros;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Everything of a cluster that requests change.
-pub(crate) struct State {
-    pub(crate) store: Store,
-    pub(crate) random: fastrand::Rng,
-    pub(crate) faults: Faults,
-    pub(crate) options: Options,
-    pub(crate) signer: Option<Rc<dyn Sign>>,
-    /// By the names of nodes: what k3s knows them by.
-    pub(crate) k3s_passwords: BTreeMap<String, String>,
-    pub(crate) requests: BTreeMap<(String, String, u16), u64>,
-    pub(crate) events: u64,
-}
-
-/// Who does something, and when.
-#[derive(Clone, Copy)]
-pub(crate) struct By<'a> {
-    pub(crate) identity: &'a Identity,
-    pub(crate) now: UnixMicros,
-    /// Nothing is stored; the answer is as if it were.
-    pub(crate) dry_run: bool,
-    /// A field that the kind does not have is an error (`fieldValidation=Strict`).
-    pub(crate) strict: bool,
-}
-
-/// What an operation is about. Namespace and subresource are empty where there are none.
-#[derive(Clone, Copy)]
-pub(crate) struct Target<'a> {
-    pub(crate) resource: ResourceId,
-    pub(crate) namespace: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) subresource: &'a str,
-}
-
-impl Target<'_> {
-    pub(crate) fn conflict(&self, why: impl core::fmt::Display) -> ApiError {
-        ApiError::conflict(self.resource.group, self.resource.plural, self.name, why)
-    }
-
-    pub(crate) fn invalid(&self, path: &str, kind: &str, what: impl core::fmt::Display) -> ApiError {
-        ApiError::invalid(
-            (self.resource.group, self.resource.kind),
-            self.name,
-            path,
-            kind,
-            what,
-        )
-    }
-}
-
-pub(crate) const SYSTEM_NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
-
 impl State {
-    pub(crate) fn new(options: Options) -> Self {
-        Self {
-            store: Store::new(),
-            random: fastrand::Rng::with_seed(options.seed),
-            faults: Faults::default(),
-            options,
-            signer: None,
-            k3s_passwords: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            events: 0,
-        }
-    }
-
     /// Makes the objects that every cluster has.
     pub(crate) fn populate(&mut self, now: UnixMicros) {
         let admin = Identity::admin();
@@ -118,27 +53,6 @@ impl State {
             "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
             "subjects": [{"apiGroup": group, "kind": "Group", "name": "system:nodes"}]}),
         );
-    }
-
-    pub(crate) fn uuid(&mut self) -> String {
-        let bits = self.random.u128(..) & !(0xf << 76 | 0x3 << 62) | (0x4 << 76) | (0x2 << 62);
-        let hex = format!("{bits:032x}");
-        format!(
-            "{}-{}-{}-{}-{}",
-            &hex[..8],
-            &hex[8..12],
-            &hex[12..16],
-            &hex[16..20],
-            &hex[20..]
-        )
-    }
-
-    /// Five letters and digits of those that Kubernetes uses for names: no vowels, nothing that looks like another.
-    pub(crate) fn suffix(&mut self) -> String {
-        const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-        (0..5)
-            .map(|_| char::from(LETTERS[self.random.usize(..LETTERS.len())]))
-            .collect()
     }
 
     /// Creates an object.
@@ -378,15 +292,5 @@ impl State {
         patch::apply(target.resource, &mut value, media_type, patch.as_bytes())?;
         self.write(by, target.resource, value);
         Ok(())
-    }
-}
-
-pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
-    value.pointer(pointer).and_then(Value::as_str)
-}
-
-pub(crate) fn remove(value: &mut Value, field: &str) {
-    if let Some(map) = value.as_object_mut() {
-        map.remove(field);
     }
 }

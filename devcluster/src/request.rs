@@ -1,14 +1,14 @@
 //! A request: who asks, for what, of which kind.
 
 use crate::answer::JSON;
+use crate::authentication::authenticate;
 use crate::error::ApiError;
 use crate::faults::Facts;
 use crate::http::Head;
 use crate::identity::Identity;
-use crate::k3s;
-use crate::operations::State;
 use crate::protobuf;
 use crate::resources::ResourceId;
+use crate::state::State;
 use serde_json::Value;
 
 /// A request, understood as far as its head goes.
@@ -157,23 +157,5 @@ impl Request {
             }
         };
         object.map_err(|error| ApiError::bad_request(format!("the object provided is unrecognized: {error}")))
-    }
-}
-
-/// Who asks: a certificate counts before a token, nothing at all is anonymous.
-fn authenticate(state: &State, certificate: Option<&Identity>, head: &Head) -> Result<Identity, ApiError> {
-    if let Some(identity) = certificate {
-        return Ok(identity.clone());
-    }
-    match &head.authorization {
-        None => Ok(Identity::anonymous()),
-        Some(value) => {
-            let token = value.strip_prefix("Bearer ").map(str::trim);
-            token
-                .and_then(|token| state.options.tokens.get(token))
-                .cloned()
-                .or_else(|| k3s::authenticate(state, value))
-                .ok_or_else(ApiError::unauthorized)
-        }
     }
 }

@@ -3,9 +3,11 @@
 use crate::authorization::{Attributes, authorize};
 use crate::error::ApiError;
 use crate::identity::Identity;
-use crate::operations::{By, State, text};
+use crate::json::text;
 use crate::resources::ResourceId;
 use crate::selectors::Selection;
+use crate::state::State;
+use crate::target::By;
 use crate::timestamp::rfc3339;
 use serde_json::{Value, json};
 

@@ -5,11 +5,13 @@
 use crate::admin;
 use crate::answer::{Answer, Watching};
 use crate::api::{self, KubeletCall, Outcome};
-use crate::cluster::{Cluster, KubeletAnswer};
+use crate::cluster::Cluster;
+use crate::connection::Connection;
 use crate::error::ApiError;
 use crate::faults::{Facts, FaultKind, Stage};
 use crate::http::{BodyLength, Chunks, Head, HeadError, MAX_BODY, answer_head, dechunk};
 use crate::identity::Identity;
+use crate::kubelet::KubeletAnswer;
 use crate::request::Request;
 use core::fmt;
 use embassy_futures::select::{Either, Either3, select, select3};
@@ -17,10 +19,7 @@ use embedded_io_async::{Read, Write};
 use picolet_kube::Timestamp;
 use picolet_platform::Clock;
 use picolet_platform::Duration;
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 
 /// How often a watch that asked for it gets a bookmark (`bookmarkFrequency` of the watch cache).
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
@@ -53,33 +52,6 @@ impl<E: fmt::Debug> fmt::Display for ServeError<E> {
 }
 
 impl<E: fmt::Debug> core::error::Error for ServeError<E> {}
-
-/// The cluster's hold on a connection.
-#[derive(Debug, Default)]
-pub(crate) struct Connection {
-    is_cut: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl Connection {
-    pub(crate) fn cut(&self) {
-        self.is_cut.set(true);
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    async fn until_cut(&self) {
-        poll_fn(|context| {
-            if self.is_cut.get() {
-                return Poll::Ready(());
-            }
-            self.waker.replace(Some(context.waker().clone()));
-            Poll::Pending
-        })
-        .await;
-    }
-}
 
 /// Takes the connection off the cluster's list, however its future ends.
 struct Listed<'a, C> {

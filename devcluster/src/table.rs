@@ -1,9 +1,8 @@
 //! Objects as rows: what `kubectl get` prints (pkg/printers/internalversion/printers.go).
 
-use crate::answer::partial;
 use crate::error::ApiError;
-use crate::object::Object;
-use crate::operations::text;
+use crate::json::text;
+use crate::object::{Object, partial};
 use crate::resources::ResourceId;
 use crate::timestamp;
 use picolet_platform::UnixMicros;

@@ -3,9 +3,10 @@
 
 use crate::defaults;
 use crate::error::ApiError;
-use crate::operations::{By, Target, remove, text};
+use crate::json::{remove, text};
 use crate::resources::ResourceId;
 use crate::schema;
+use crate::target::{By, Target};
 use serde_json::{Value, json};
 
 /// How much a ConfigMap or a Secret may hold (pkg/apis/core/types.go `MaxSecretSize`).

@@ -1,7 +1,7 @@
 //! Calls to kubelets, with the certificate of the API server: what `kubectl logs` needs.
 
 use super::Dial;
-use crate::cluster::{CallKubelet, KubeletAnswer, LocalFuture};
+use crate::kubelet::{CallKubelet, KubeletAnswer, LocalFuture};
 use embassy_futures::select::{Either, select};
 use embedded_io_async::{Read, Write};
 use picolet_platform::Clock;

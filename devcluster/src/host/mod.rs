@@ -12,8 +12,9 @@ pub use clock::SystemClock;
 pub use kubelets::Kubelets;
 pub use pki::{Certified, Pki};
 
-use crate::cluster::{Cluster, Options};
+use crate::cluster::Cluster;
 use crate::identity::Identity;
+use crate::options::Options;
 use crate::serve::serve_connection;
 use anyhow::{Context, Result};
 use embassy_futures::select::{Either, select};

@@ -1,6 +1,6 @@
 //! The cluster's certificate authority, and the certificates of its members.
 
-use crate::certificates::{Sign, Wanted};
+use crate::sign::{Sign, Wanted};
 use anyhow::{Context, Result, anyhow};
 use picolet_tls::{Acceptor, Clients, Connector, P256Key, Time};
 use rcgen::{
