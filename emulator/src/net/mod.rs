@@ -4,6 +4,7 @@
 //! sockets; and [`Tap`], an interface of the host. Around each: [`Impaired`], which makes it worse, and [`Captured`],
 //! which writes down what passes.
 
+mod addresses;
 mod capture;
 mod conditions;
 mod dhcp;
@@ -16,11 +17,11 @@ mod user;
 
 use std::time::Duration;
 
+pub use addresses::{DEVICE, DNS, HOST};
 pub use capture::Captured;
 pub(crate) use conditions::duration;
 pub use conditions::{Conditions, ConditionsError, Impaired};
 pub use local::{Connection, DatagramServer, Local, Server, Stream};
-pub use stack::{DEVICE, DNS, HOST};
 #[cfg(target_os = "linux")]
 pub use tap::Tap;
 pub use user::{Publish, PublishError, User};

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use smoltcp::wire::{DnsPacket, DnsQueryType, DnsQuestion};
 
-use super::stack::{DNS, HOST};
+use super::addresses::{DNS, HOST};
 
 pub(super) const DNS_PORT: u16 = 53;
 pub(super) const NTP_PORT: u16 = 123;

@@ -16,15 +16,9 @@ use smoltcp::wire::{
     IpCidr, IpProtocol, IpRepr, Ipv4Cidr, Ipv4Packet, Ipv4Repr, TcpPacket, UdpPacket, UdpRepr,
 };
 
+use super::addresses::{DNS, HOST};
 use super::dhcp;
 use crate::Time;
-
-/// The host as the device sees it, which is its gateway, DHCP and time server.
-pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
-/// The DNS server as the device sees it.
-pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
-/// The address that the first device gets by DHCP.
-pub const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 
 /// The Ethernet address of the other end.
 const ADDRESS: EthernetAddress = EthernetAddress([0x02, 0x50, 0x49, 0x43, 0x4f, 0x02]);

@@ -20,8 +20,9 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
 
 use super::Link;
+use super::addresses::{DEVICE, DNS, HOST};
 use super::services::{self, Names};
-use super::stack::{DEVICE, DNS, HOST, Incoming, LARGEST_FRAME, Stack};
+use super::stack::{Incoming, LARGEST_FRAME, Stack};
 use crate::Time;
 
 /// How often the host's sockets are looked at, in emulated time, while there are any.
