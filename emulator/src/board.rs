@@ -7,7 +7,9 @@ use crate::Time;
 use crate::boot::{Image, ImageError};
 use crate::chip::flash::Cut;
 use crate::chip::{RegisterTrace, WatchdogReset};
-use crate::cpu::{Fault, NoObserver};
+use crate::code;
+use crate::cpu::NoObserver;
+use crate::fault::Fault;
 use crate::machine::{Machine, Stop};
 use crate::net::Link;
 use crate::observe::{Observers, Profile};
@@ -199,7 +201,7 @@ impl Board {
         let flash = self.machine.chip.flash.bytes_mut();
         flash.fill(0xff);
         flash[..picture.len()].copy_from_slice(picture);
-        self.machine.chip.code.forget(crate::cpu::code::FLASH, 0, size);
+        self.machine.chip.code.forget(code::FLASH, 0, size);
         Ok(())
     }
 
@@ -227,7 +229,7 @@ impl Board {
             self.machine
                 .chip
                 .code
-                .forget(crate::cpu::code::RAM, 0, crate::chip::memory::RAM_SIZE);
+                .forget(code::RAM, 0, crate::chip::memory::RAM_SIZE);
         }
         self.machine.chip.flash.power_cycle();
         self.machine.chip.watchdog.scratch = [0; 8];

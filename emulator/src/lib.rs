@@ -10,7 +10,9 @@
 mod board;
 mod boot;
 mod chip;
+mod code;
 mod cpu;
+mod fault;
 pub mod gdb;
 mod machine;
 pub mod net;
@@ -23,7 +25,7 @@ pub use board::{Board, Config, Figures, PowerCut, Snapshot, SnapshotError};
 pub use boot::image::Symbol;
 pub use boot::{Image, ImageError};
 pub use chip::{WatchdogReset, blocks};
-pub use cpu::{Access, Fault};
+pub use fault::{Access, Fault};
 pub use machine::Stop;
 pub use observe::Profile;
 pub use time::Time;

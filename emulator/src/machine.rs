@@ -4,8 +4,9 @@ use crate::Time;
 use crate::boot::rom::{self, Launch, Outcome};
 use crate::boot::{SECOND_STAGE, SECOND_STAGE_SIZE, has_second_stage};
 use crate::chip::{Chip, ROM_SIZE, Trap, WatchdogReset, name_of};
-use crate::cpu::code::ROM;
-use crate::cpu::{Core, Exit, Fault, Observe, Sleep};
+use crate::code::ROM;
+use crate::cpu::{Core, Exit, Observe, Sleep};
+use crate::fault::Fault;
 use core::fmt;
 
 /// How far one core may be ahead of the other when both run, in cycles.

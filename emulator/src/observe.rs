@@ -7,7 +7,7 @@ use std::io;
 
 use crate::Image;
 use crate::boot::image::Symbol;
-use crate::cpu::decode::{Decoded, Op};
+use crate::code::decode::{Decoded, Op};
 use crate::cpu::{Core, Observe};
 
 /// Where the cycles went, by function.

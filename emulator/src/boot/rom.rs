@@ -7,6 +7,7 @@
 use crate::chip::Chip;
 use crate::chip::flash::SECTOR;
 use crate::cpu::{Core, Sleep};
+use crate::fault::Fault;
 
 /// Where the functions start, four bytes each.
 const FUNCTIONS: u32 = 0x200;
@@ -284,7 +285,7 @@ fn fill(core: &mut Core, chip: &mut Chip, to: u32, value: u8, length: u32, unit:
             None => {
                 core.fault(
                     chip,
-                    crate::cpu::Fault::Bus {
+                    Fault::Bus {
                         address: to.wrapping_add(i),
                     },
                 );
@@ -316,7 +317,7 @@ fn copy(core: &mut Core, chip: &mut Chip, to: u32, from: u32, length: u32) -> Ou
                 } else {
                     source
                 };
-                core.fault(chip, crate::cpu::Fault::Bus { address });
+                core.fault(chip, Fault::Bus { address });
                 return Outcome::Continue;
             }
         }

@@ -4,8 +4,8 @@ use super::gpio::Function;
 use super::memory::RAM_BASE;
 use super::schedule::Source;
 use super::{Chip, FLASH_BASE, Trap, flash, memory, sio};
-use crate::cpu::Fault;
-use crate::cpu::code;
+use crate::code;
+use crate::fault::Fault;
 
 impl Chip {
     /// An instruction halfword, for decoding.
@@ -280,7 +280,7 @@ impl Chip {
             }
             _ => {}
         }
-        self.write_register(address, crate::cpu::replicate(value, size), cycles)
+        self.write_register(address, replicate(value, size), cycles)
     }
 
     /// One transfer of the DMA controller.
@@ -338,5 +338,14 @@ impl Chip {
             0xd | 0xe => None,
             _ => self.write_anywhere(address, size, value, cycles),
         }
+    }
+}
+
+/// What a narrow store puts on the bus: the same in every lane (RP2040 datasheet, section 2.1.4).
+pub(crate) const fn replicate(value: u32, size: u32) -> u32 {
+    match size {
+        4 => value,
+        2 => (value & 0xffff) * 0x0001_0001,
+        _ => (value & 0xff) * 0x0101_0101,
     }
 }

@@ -28,10 +28,11 @@ mod uart;
 pub(crate) mod usb;
 pub(crate) mod xip;
 
+pub(crate) use bus::replicate;
 pub use timer::WatchdogReset;
 
 use crate::Time;
-use crate::cpu::code::CodeCache;
+use crate::code::CodeCache;
 use crate::radio::{NoRadio, Radio};
 use clocks::{Clock, Clocks, Timeline};
 use gpio::{Gpio, QspiPins};

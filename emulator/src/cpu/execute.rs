@@ -3,10 +3,10 @@
 //! Everything here is written for speed: the place in the decoded code, the cycle count and the limit live in locals,
 //! RAM is reached inline, and whatever is rare leaves the loop.
 
-use super::code::FLASH;
-use super::decode::{Decoded, Op, is_wide};
 use super::{Access, Core, Fault, Sleep};
 use crate::chip::Chip;
+use crate::code::FLASH;
+use crate::code::decode::{Decoded, Op, is_wide};
 
 /// Why the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! space, and whatever else the bus leads to.
 
 use super::{Core, Fault};
-use crate::chip::Chip;
+use crate::chip::{Chip, replicate};
 
 impl Core {
     /// A load that is not from RAM, or not aligned, at `self.cycles`.
@@ -65,14 +65,5 @@ impl Core {
             self.limit = 0;
         }
         Ok(())
-    }
-}
-
-/// What a narrow store puts on the bus: the same in every lane (RP2040 datasheet, section 2.1.4).
-pub(crate) const fn replicate(value: u32, size: u32) -> u32 {
-    match size {
-        4 => value,
-        2 => (value & 0xffff) * 0x0001_0001,
-        _ => (value & 0xff) * 0x0101_0101,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It stands in nobody's way while it is off: the loop is compiled once with and once without it.
 
-use super::Core;
+use super::{Access, Core};
 
 /// Regions that RP2040's cores have (RP2040 datasheet, section 2.4.6).
 pub(super) const REGIONS: usize = 8;
@@ -16,17 +16,6 @@ const BACKGROUND: u32 = 4;
 const ATTRIBUTES: u32 = 0x1707_ff3f;
 /// The least SIZE: 256 bytes. What a smaller one does is not defined.
 const SMALLEST: u32 = 7;
-
-/// What a core wants of an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// A load.
-    Read,
-    /// A store.
-    Write,
-    /// An instruction.
-    Run,
-}
 
 /// The registers of the unit.
 #[derive(Debug, Clone, Default)]

@@ -3,7 +3,9 @@
 //! All memories lie in one array, each followed by a guard, so that running on needs one bounds check and no question
 //! which memory it is. Pages of the array that never ran cost no memory: the host maps them when they are written.
 
-use super::decode::{self, Decoded, Op};
+pub(crate) mod decode;
+
+use decode::{Decoded, Op};
 
 /// Guard entries behind each memory: a wide instruction may look one halfword past the end.
 const GUARD: u32 = 4;

@@ -1,7 +1,7 @@
 //! Thumb instructions, taken apart once (ARMv6-M Architecture Reference Manual, chapter A5).
 //!
 //! An instruction is decoded the first time that it runs and kept in eight bytes beside all the others of its memory
-//! ([`super::code`]). Whatever does not change is resolved here: literal addresses, branch targets, register lists.
+//! ([`super`]). Whatever does not change is resolved here: literal addresses, branch targets, register lists.
 
 /// What an instruction does. Where two encodings do the same to other operands they share one of these.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
