@@ -9,6 +9,7 @@ use crate::chip::flash::Cut;
 use crate::chip::{RegisterTrace, WatchdogReset};
 use crate::code;
 use crate::cpu::NoObserver;
+use crate::debug::Debug;
 use crate::fault::Fault;
 use crate::machine::{Machine, Stop};
 use crate::net::Link;
@@ -110,7 +111,7 @@ pub struct Board {
     cut_at_instruction: u64,
     pace: Option<Pace>,
     pub(crate) observers: Observers,
-    pub(crate) debug: crate::gdb::Debug,
+    pub(crate) debug: Debug,
 }
 
 /// Emulated time follows the host's.
@@ -152,7 +153,7 @@ impl Board {
             cut_at_instruction: u64::MAX,
             pace: None,
             observers: Observers::default(),
-            debug: crate::gdb::Debug::default(),
+            debug: Debug::default(),
         }
     }
 

@@ -12,6 +12,7 @@ mod boot;
 mod chip;
 mod code;
 mod cpu;
+mod debug;
 mod fault;
 pub mod gdb;
 mod machine;

@@ -20,7 +20,6 @@ use crate::board::Board;
 use crate::machine::Stop;
 
 pub use arch::{Armv6M, CoreRegisters};
-pub(crate) use target::Debug;
 
 /// Bytes of a packet, which is what memory is read and written in pieces of.
 const LARGEST_PACKET: usize = 4096;

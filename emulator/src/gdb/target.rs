@@ -22,22 +22,9 @@ use gdbstub::target::{Target, TargetError, TargetResult};
 use super::arch::{Armv6M, CoreRegisters};
 use crate::board::Board;
 use crate::cpu::Sleep;
+use crate::debug::Debug;
 use crate::machine::Stop;
 use crate::observe::Step;
-
-/// What gdb wants the cores to do next.
-#[derive(Debug, Default)]
-pub(crate) struct Debug {
-    /// The addresses that each core is to step through, empty for a single instruction.
-    steps: [Option<(u32, u32)>; 2],
-    continues: [bool; 2],
-    /// A core without an action stands still.
-    locked: bool,
-    /// What a core that stands still was doing.
-    frozen: [Option<Sleep>; 2],
-    /// The BKPT that a core stopped at, and does not stop at again.
-    at_breakpoint: Option<(usize, u32)>,
-}
 
 /// gdb counts threads from 1.
 fn thread(core: usize) -> Tid {
