@@ -86,6 +86,7 @@ pub(crate) fn run() -> Result<()> {
             .env("RUSTDOCFLAGS", "--deny=warnings")
             .current_dir(root),
     );
+    checks.modules(root);
     checks.go();
     println!();
     for line in &checks.said {
@@ -135,6 +136,19 @@ impl Checks {
         let seconds = start.elapsed().as_secs();
         let result = if ok { "ok" } else { "FAILED" };
         self.said.push(format!("{result} ({seconds} s) {what}{place}"));
+    }
+
+    /// Looks for sibling modules that import each other, and for files that are too long.
+    fn modules(&mut self, root: &Path) {
+        let what = "modules: imports and length";
+        println!("check: {what}");
+        let result = crate::modules::run(root);
+        if let Err(error) = &result {
+            println!("{error:#}");
+        }
+        self.failed += usize::from(result.is_err());
+        let result = if result.is_ok() { "ok" } else { "FAILED" };
+        self.said.push(format!("{result} {what}"));
     }
 
     /// Formats, vets and tests our few lines of Go, where there is Go.

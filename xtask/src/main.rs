@@ -9,6 +9,7 @@ mod ec;
 mod fuzz;
 mod image;
 mod limits;
+mod modules;
 mod sizes;
 mod test;
 
@@ -30,6 +31,8 @@ struct Arguments {
 enum Verb {
     /// All that needs no test run: rustfmt, clippy on the host and both thumb targets, the core's builds, the docs.
     Check,
+    /// The part of check that takes seconds: no sibling modules import each other in a cycle, no file is too long.
+    Modules,
     /// The main job, shown as it happens: an in-memory cluster, a node, and a ConfigMap that drives it.
     Demo(demo::Arguments),
     /// Every test, the ones against a real control plane included, with a summary at the end.
@@ -69,6 +72,7 @@ enum Bench {
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Check => check::run(),
+        Verb::Modules => modules::run(workspace()),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Conformance(verb) => conformance::run(&verb),
