@@ -107,8 +107,10 @@ impl Selection<'_> {
 /// What is done with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb<'a> {
-    /// Read it.
+    /// Read it, as a quorum of etcd has it.
     Get,
+    /// Read it as the API server has it at hand (`resourceVersion=0`), which may be old.
+    GetCached,
     /// Read those that are selected.
     List(Selection<'a>),
     /// Be told of every change since a version.
@@ -137,7 +139,7 @@ pub enum Verb<'a> {
 impl Verb<'_> {
     const fn method(self) -> Method {
         match self {
-            Self::Get | Self::List(_) | Self::Watch { .. } => Method::Get,
+            Self::Get | Self::GetCached | Self::List(_) | Self::Watch { .. } => Method::Get,
             Self::Create | Self::Sign => Method::Post,
             Self::Replace => Method::Put,
             Self::StrategicMergePatch | Self::MergePatch => Method::Patch,
@@ -157,7 +159,7 @@ impl Verb<'_> {
     /// What it is called in metrics.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Get => "get",
+            Self::Get | Self::GetCached => "get",
             Self::List(_) => "list",
             Self::Watch { .. } => "watch",
             Self::Create => "create",
@@ -207,6 +209,7 @@ pub fn write_head(out: &mut String, host: &str, user_agent: &str, request: &Requ
     let _ = write!(out, "{} {resource}", verb.method().as_str());
     match verb {
         Verb::Get | Verb::Delete | Verb::Sign => {}
+        Verb::GetCached => out.push_str("?resourceVersion=0"),
         Verb::List(selection) => {
             out.push('?');
             selection.write(out);
@@ -261,6 +264,8 @@ mod tests {
     fn heads() {
         insta::assert_snapshot!(head(Resource::Nodes, Verb::Create, 12));
         insta::assert_snapshot!(head(Resource::Lease("pico"), Verb::Replace, 7));
+        let cached = head(Resource::Node("pico"), Verb::GetCached, 0);
+        assert!(cached.starts_with("GET /api/v1/nodes/pico?resourceVersion=0 HTTP/1.1\r\n"));
         insta::assert_snapshot!(head(
             Resource::Pods,
             Verb::Watch {

@@ -1,6 +1,8 @@
 //! `/version`: which Kubernetes an API server is of.
 
+use crate::envelope::Object;
 use crate::json::{Code, Field, Shape, Sink, shape};
+use crate::metadata::Metadata;
 use crate::text::{Collector, integer, set};
 use alloc::boxed::Box;
 
@@ -14,15 +16,24 @@ pub struct ServerVersion {
     pub minor: Option<u32>,
     /// The whole version, such as `v1.36.3` or `v1.36.3+k3s1`.
     pub text: Box<str>,
+    /// It has none.
+    metadata: Metadata,
     collector: Collector,
 }
 
-impl ServerVersion {
-    /// What is kept.
-    pub const SHAPE: Code = shape!(Shape::Object(&[
+impl Object for ServerVersion {
+    const SHAPE: Code = shape!(Shape::Object(&[
         ("minor", Shape::Value(MINOR)),
         ("gitVersion", Shape::Value(GIT_VERSION)),
     ]));
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl Sink for ServerVersion {
@@ -31,6 +42,7 @@ impl Sink for ServerVersion {
             minor,
             text,
             collector,
+            ..
         } = self;
         match (field, collector.push(piece, last)) {
             (MINOR, Some(value)) => {

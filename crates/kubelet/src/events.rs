@@ -39,6 +39,8 @@ struct Entry {
     severity: Severity,
     reason: &'static str,
     message: Box<str>,
+    /// What it is called in the cluster, once it was sent: sent again it is the same one.
+    event_name: Option<Box<str>>,
     /// The uptimes at which it happened: the clock may be set before it is sent.
     first: Duration,
     last: Duration,
@@ -155,6 +157,7 @@ impl<M: Clock + Log> Recorder<M> {
             severity,
             reason,
             message: text.0.into_boxed_str(),
+            event_name: None,
             first: now,
             last: now,
             count: 1,
@@ -188,17 +191,22 @@ impl<H: Host> EventSender<'_, H> {
         let mut sent = Memory::new();
         loop {
             // Taken out only to be sent: what comes meanwhile finds its place behind it.
-            let Some(entry) = self.recorder.queue.borrow_mut().pop_front() else {
+            let Some(mut entry) = self.recorder.queue.borrow_mut().pop_front() else {
                 self.recorder.waiting.wait().await;
                 continue;
             };
-            match self.send(&entry, &mut sent).await {
+            match self.send(&mut entry, &mut sent).await {
                 Ok(()) => backoff.reset(),
-                // Refused for good: its object is gone, or we may not. Once more would not help.
-                Err(error) if matches!(error.code(), 400..=408 | 410..=428 | 430..=499) => {
+                // Refused for good. A namespace that is being deleted answers 403; upstream's recorder does not send again either.
+                Err(error) if error.is_permanent() || error.code() == 403 => {
                     sent.clear(); // an event to be counted may itself be gone
-                    self.machine
-                        .log(Level::Debug, format_args!("an event was not taken: {error}"));
+                    let Entry {
+                        reason, kind, name, ..
+                    } = &*entry;
+                    self.machine.log(
+                        Level::Warn,
+                        format_args!("event {reason} ({kind} {name}) dropped: {error}"),
+                    );
                 }
                 Err(_) => {
                     if self.recorder.queue.borrow_mut().push_front(entry).is_err() {
@@ -210,11 +218,12 @@ impl<H: Host> EventSender<'_, H> {
         }
     }
 
-    async fn send(&self, entry: &Entry, sent: &mut Memory) -> Result<(), ApiError> {
+    async fn send(&self, entry: &mut Entry, sent: &mut Memory) -> Result<(), ApiError> {
         if !self.time.is_settled() {
             return Err(ApiError::Timeout);
         }
         let fingerprint = entry.fingerprint();
+        let is_first_try = entry.event_name.is_none();
         let (now, time) = (self.machine.uptime(), self.time.now());
         let time_at = |uptime: Duration| {
             let ago = now.saturating_sub(uptime).as_micros();
@@ -232,13 +241,16 @@ impl<H: Host> EventSender<'_, H> {
         };
         let repeated = known.is_some();
         let (event_name, first, before) = known.unwrap_or_else(|| {
-            let mut name = String::from(&*entry.name);
-            let mut random = [0; 8];
-            self.machine.fill(&mut random);
-            // Of two nodes whose random numbers are the same, as emulated ones may have, each has names of its own.
-            let unique = u64::from_le_bytes(random) ^ fingerprint::of(self.recorder.node.bytes());
-            let _ = write!(name, ".{unique:016x}");
-            (name.into_boxed_str(), entry.first, 0)
+            let name = entry.event_name.get_or_insert_with(|| {
+                let mut name = String::from(&*entry.name);
+                let mut random = [0; 8];
+                self.machine.fill(&mut random);
+                // Of two nodes whose random numbers are the same, as emulated ones may have, each has names of its own.
+                let unique = u64::from_le_bytes(random) ^ fingerprint::of(self.recorder.node.bytes());
+                let _ = write!(name, ".{unique:016x}");
+                name.into_boxed_str()
+            });
+            (name.clone(), entry.first, 0)
         });
         let event = Event {
             name: &event_name,
@@ -268,7 +280,15 @@ impl<H: Host> EventSender<'_, H> {
         };
         let written = event.count;
         let body = &*body;
-        self.client.post(&Request { resource, verb, body }).await?;
+        match self.client.post(&Request { resource, verb, body }).await {
+            // The answer to an earlier try was lost.
+            Err(error) if error.code() == 409 && !repeated && !is_first_try => {}
+            Err(error) if error.code() == 409 => {
+                entry.event_name = None; // somebody else has it: the next try is under another
+                return Err(error);
+            }
+            posted => posted?,
+        }
         if let Some(before) = sent.iter_mut().find(|sent| sent.fingerprint == fingerprint) {
             before.count = written;
             return Ok(());

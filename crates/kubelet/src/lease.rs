@@ -4,7 +4,7 @@
 //! else may hold it up: it needs one request on a connection that is open already.
 
 use crate::backoff::{Backoff, jittered};
-use crate::client::{ApiError, Client};
+use crate::client::{ApiError, Client, Wanted};
 use crate::health::Health;
 use crate::host::Host;
 use crate::metrics::Metrics;
@@ -83,30 +83,28 @@ impl<H: Host> LeaseController<'_, H> {
                     Err(error) => return Err(error),
                 }
             }
-            // Strictly later than what is there, even where our clock is behind: the node lifecycle controller looks only
-            // at whether it grew.
-            let renew_time = self
-                .time
-                .now()
-                .max(Timestamp::from_micros(held.renew_time.micros() + 1));
-            let uid = self.node.object.borrow().metadata.uid.clone();
-            let mut body = String::new();
-            lease::write(
-                &mut body,
-                name,
-                &uid,
-                held.resource_version.as_deref(),
-                renew_time,
-                DURATION_SECONDS,
-            );
-            let (resource, verb) = match held.resource_version {
-                Some(_) => (Resource::Lease(name), Verb::Replace),
-                None => (Resource::Leases, Verb::Create),
-            };
             let mut written = Lease::default();
-            let body = &*body;
-            let request = Request { resource, verb, body };
-            match self.client.get(&request, &mut written).await {
+            let result = match held.resource_version {
+                Some(_) => {
+                    // It may have to wait for a connection: its time is that of being sent.
+                    let write = |body: &mut String| self.write(held, body);
+                    self.client
+                        .replace(Resource::Lease(name), &write, &mut written)
+                        .await
+                }
+                None => {
+                    let mut body = String::new();
+                    self.write(held, &mut body);
+                    let create = Request {
+                        resource: Resource::Leases,
+                        verb: Verb::Create,
+                        body: &body,
+                    };
+                    let wanted = &mut Wanted::object(&mut written);
+                    self.client.create(&create, Resource::Lease(name), wanted).await
+                }
+            };
+            match result {
                 Ok(()) => {
                     keep(held, written);
                     self.metrics
@@ -127,6 +125,19 @@ impl<H: Host> LeaseController<'_, H> {
             }
         }
         Err(ApiError::Timeout)
+    }
+
+    /// Writes the Lease as it is renewed now.
+    fn write(&self, held: &Held, body: &mut String) {
+        // Strictly later than what is there, even where our clock is behind: the node lifecycle controller looks only
+        // at whether it grew.
+        let renew_time = self
+            .time
+            .now()
+            .max(Timestamp::from_micros(held.renew_time.micros() + 1));
+        let uid = self.node.object.borrow().metadata.uid.clone();
+        let version = held.resource_version.as_deref();
+        lease::write(body, &self.node.name, &uid, version, renew_time, DURATION_SECONDS);
     }
 }
 

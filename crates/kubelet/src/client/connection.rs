@@ -10,7 +10,7 @@ use embedded_io_async::{Read, Write};
 use picolet_kube::http::{Body, HeadReader, ResponseHead};
 use picolet_kube::request::{Request, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
-use picolet_platform::Lifetime;
+use picolet_platform::{Endpoint, Lifetime};
 use zeroize::Zeroizing;
 
 /// What is read at once.
@@ -27,6 +27,13 @@ pub(crate) struct Connection<S> {
     consumed: usize,
     body: Option<Body>,
     close: bool,
+    /// Whether a byte has come since the last request was sent.
+    answered: bool,
+    /// How many requests were sent.
+    requests: u32,
+    /// The `Host` of the server.
+    host: Box<str>,
+    pub(super) endpoint: Endpoint,
     /// Who we are where no certificate says so: a value of `Authorization`.
     pub(super) authorization: Option<Rc<str>>,
     /// When the server's certificates are valid.
@@ -34,24 +41,30 @@ pub(crate) struct Connection<S> {
 }
 
 impl<S: Read + Write> Connection<S> {
-    pub(crate) fn new(stream: S) -> Self {
+    /// A connection to the server that is called `host`.
+    pub(crate) fn new(stream: S, host: Box<str>) -> Self {
         Self {
             stream,
             received: Vec::new(),
             consumed: 0,
             body: None,
             close: false,
+            answered: false,
+            requests: 0,
+            host,
+            endpoint: Endpoint::default(),
             authorization: None,
             validity: Lifetime::UNVERIFIED,
         }
     }
 
     /// Sends a request and reads the head of its answer. The answer to the one before must have been read whole.
-    pub(crate) async fn send(&mut self, host: &str, request: &Request<'_>) -> Result<ResponseHead, ApiError> {
+    pub(crate) async fn send(&mut self, request: &Request<'_>) -> Result<ResponseHead, ApiError> {
+        (self.answered, self.requests) = (false, self.requests.saturating_add(1));
         self.close = true; // until the answer says otherwise: whoever gives up here leaves the connection unusable
         let mut wiped = Zeroizing::new(String::with_capacity(256));
         let head: &mut String = &mut wiped;
-        write_head(head, host, USER_AGENT, request);
+        write_head(head, &self.host, USER_AGENT, request);
         if let Some(value) = &self.authorization {
             head.truncate(head.len() - 2); // the empty line that ends it
             let _ = write!(head, "Authorization: {value}\r\n\r\n");
@@ -114,6 +127,21 @@ impl<S: Read + Write> Connection<S> {
         !self.close && self.body.is_none() && self.consumed == self.received.len()
     }
 
+    /// Carries no other request.
+    pub(super) fn close(&mut self) {
+        self.close = true;
+    }
+
+    /// Whether the last request got no byte of an answer.
+    pub(super) fn is_silent(&self) -> bool {
+        !self.answered
+    }
+
+    /// Whether it carried requests before the last one.
+    pub(super) fn is_reused(&self) -> bool {
+        self.requests > 1
+    }
+
     /// Receives more, once everything was looked at.
     async fn receive(&mut self) -> Result<(), ApiError> {
         self.consumed = 0;
@@ -123,7 +151,10 @@ impl<S: Read + Write> Connection<S> {
         let read = self.stream.read(&mut self.received).await;
         self.received.truncate(*read.as_ref().unwrap_or(&0));
         match read {
-            Ok(1..) => Ok(()),
+            Ok(1..) => {
+                self.answered = true;
+                Ok(())
+            }
             _ => Err(ApiError::Io),
         }
     }

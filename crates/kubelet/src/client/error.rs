@@ -37,6 +37,23 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// Whether a request that ended so may have been carried out.
+    pub(crate) fn is_outcome_unknown(&self) -> bool {
+        match self {
+            Self::Io | Self::Http | Self::Json | Self::Timeout => true,
+            Self::Status(status) => status.code >= 500 && status.code != 503,
+            Self::Dial(_) | Self::Date(_) | Self::NameTaken => false,
+        }
+    }
+
+    /// Whether the same request would be refused for ever: it is malformed, or its object does not allow it. Credentials,
+    /// permissions, conflicts and load change without the node.
+    pub(crate) fn is_permanent(&self) -> bool {
+        matches!(self.code(), 400..=499) && !matches!(self.code(), 401 | 403 | 408 | 409 | 429)
+    }
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

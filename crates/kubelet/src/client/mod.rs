@@ -1,13 +1,28 @@
 //! Requests to the API server, and what is watched there.
 //!
-//! A full TLS handshake is dear on a microcontroller, so there is one connection for all requests, used in turn; a watch
-//! has one of its own. It never decides what to do about a failure; it only obeys the server's word to slow down (429 and
-//! `Retry-After`).
+//! A full TLS handshake is dear on a microcontroller, so there is one connection for all requests, used in turn by the most
+//! urgent [`Class`]; a watch has one of its own. A renewal of the Lease waits for that connection for two seconds at most and
+//! is then made on a connection of its own, as reviews are after half a second.
+//!
+//! # Failures
+//! - The server's word to slow down (429 or 503, `Retry-After`) pauses the class of the request, and no other.
+//! - A request is repeated once if a connection that was used before ended without a byte of an answer, as a server may close
+//!   one that is idle, and if carrying it out twice does no harm ([`is_repeatable`]).
+//! - A creation whose outcome is not known is looked for by name first ([`Client::create`]).
+//! - A server that accepts connections and says nothing useful is passed over: one that is silent, closes a new connection
+//!   without an answer, does not speak HTTP, or answers with 5xx several times. The next dial goes to the next server, or to the
+//!   next address of its name.
+//!
+//! All else is decided by whoever makes the request.
 
+mod class;
 mod connection;
 mod credentials;
 mod error;
+#[cfg(test)]
+mod tests;
 mod time;
+mod turns;
 mod watch;
 mod within;
 
@@ -23,52 +38,31 @@ use crate::time::Time;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
+use class::Class;
 use connection::refusal;
 use core::cell::Cell;
 use embassy_futures::select::{Either, select};
-use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use embassy_sync::mutex::Mutex;
 use embedded_io_async::{Read, Write};
 use picolet_kube::envelope::Object;
 use picolet_kube::http::ResponseHead;
 use picolet_kube::json::{Code, Decoder, Sink};
-use picolet_kube::request::Request;
+use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::status::Status;
 use picolet_platform::{Clock, DialError, Dialled, Duration, Network};
+use turns::Turns;
 
-/// How long one request may take, connecting included.
+/// How long one request may take, once there is a connection.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// A handshake on the slowest board takes a second; three servers may have to be tried.
+/// A handshake on the slowest board takes a second. The next dial continues where this one ended.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer, or the next piece of a list, may keep us waiting.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How often it is looked whether there is room again for what is read.
+/// How long a watch may be silent: an API server sends a bookmark about once a minute.
+const SILENCE: Duration = Duration::from_secs(90);
+/// Poll interval while a reader has no room.
 const ROOM: Duration = Duration::from_millis(100);
-/// The longest that we let a server put us off at once.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// The connection that requests use in turn.
-struct Shared<S> {
-    connection: Option<Connection<S>>,
-    /// The uptime before which nothing may be sent.
-    pause_until: Duration,
-}
-
-impl<S> Default for Shared<S> {
-    fn default() -> Self {
-        Self {
-            connection: None,
-            pause_until: Duration::ZERO,
-        }
-    }
-}
-
-impl<S: Read + Write> Shared<S> {
-    fn keep_if_reusable(&mut self) {
-        if !self.connection.as_ref().is_some_and(Connection::is_reusable) {
-            self.connection = None;
-        }
-    }
-}
+/// Answers from 500 on, one after the other, after which another server is dialled.
+const SERVER_ERRORS: u8 = 3;
 
 /// Makes requests to the API server.
 pub(crate) struct Client<H: Host> {
@@ -78,7 +72,12 @@ pub(crate) struct Client<H: Host> {
     metrics: Rc<Metrics>,
     /// Who the node is to the API server.
     pub(crate) credentials: Credentials,
-    shared: Mutex<NoopRawMutex, Shared<Outbound<H>>>,
+    /// The connection that requests use in turn.
+    shared: Turns<Option<Connection<Outbound<H>>>>,
+    /// The uptimes before which no request of a class is sent.
+    pauses: [Cell<Duration>; Class::COUNT],
+    /// Answers from 500 on, since the last other one.
+    server_errors: Cell<u8>,
 }
 
 impl<H: Host> Client<H> {
@@ -95,7 +94,9 @@ impl<H: Host> Client<H> {
             time,
             metrics,
             credentials: Credentials::default(),
-            shared: Mutex::new(Shared::default()),
+            shared: Turns::new(None),
+            pauses: Default::default(),
+            server_errors: Cell::new(0),
         }
     }
 
@@ -106,22 +107,58 @@ impl<H: Host> Client<H> {
         if let Err(ApiError::Dial(DialError::Tls)) = dialled {
             self.time.doubt();
         }
-        let Dialled { stream, validity, .. } = dialled?;
-        let mut connection = Connection::new(stream);
-        connection.validity = validity;
+        let Dialled {
+            stream,
+            endpoint,
+            validity,
+        } = dialled?;
+        let mut connection = Connection::new(stream, self.host());
+        (connection.endpoint, connection.validity) = (endpoint, validity);
         connection.authorization = self.credentials.authorization();
         Ok(connection)
     }
 
     /// Ends the connection for requests, once nobody uses it: the next shows the certificate of then.
     pub(crate) async fn hang_up(&self) {
-        self.shared.lock().await.connection = None;
+        *self.shared.take(Class::Heartbeat).await = None;
     }
 
     /// Sends a request and has the body of its answer read, if it is a success; else returns what the server says. The
     /// head and each piece of the body are waited for, unless the whole body has to be here `by` an uptime. `begun` counts
-    /// the successes, before their bodies.
-    pub(crate) async fn exchange(
+    /// the successes, before their bodies. A server of which no use can be made is passed over.
+    async fn exchange(
+        &self,
+        connection: &mut Connection<Outbound<H>>,
+        request: &Request<'_>,
+        by: Option<Duration>,
+        begun: Option<&Cell<u32>>,
+        reader: &mut dyn Reader,
+    ) -> Result<(ResponseHead, Option<Box<Status>>), ApiError> {
+        let result = self.exchanged(connection, request, by, begun, reader).await;
+        let useless = match &result {
+            Ok((head, _)) if head.status < 500 => {
+                self.server_errors.set(0);
+                false
+            }
+            Ok(_) => {
+                self.server_errors.set(self.server_errors.get() + 1);
+                self.server_errors.get() >= SERVER_ERRORS
+            }
+            Err(ApiError::Timeout | ApiError::Http) => true,
+            Err(ApiError::Io) => connection.is_silent() && !connection.is_reused(),
+            Err(_) => false,
+        };
+        if useless {
+            self.server_errors.set(0);
+            connection.close();
+            self.network.pass_over(connection.endpoint);
+            // They were asked for by that server.
+            self.pauses.iter().for_each(|pause| pause.set(Duration::ZERO));
+        }
+        result
+    }
+
+    async fn exchanged(
         &self,
         connection: &mut Connection<Outbound<H>>,
         request: &Request<'_>,
@@ -130,10 +167,8 @@ impl<H: Host> Client<H> {
         reader: &mut dyn Reader,
     ) -> Result<(ResponseHead, Option<Box<Status>>), ApiError> {
         let left = || by.map_or(ANSWER, |by| by.saturating_sub(self.machine.uptime()));
-        let (host, sent_at) = (self.host(), self.machine.uptime());
-        let sent = connection.send(&host, request);
-        let head = within(&*self.machine, left().min(ANSWER), sent).await?;
-        drop(host);
+        let sent_at = self.machine.uptime();
+        let head = within(&*self.machine, left().min(ANSWER), connection.send(request)).await?;
         let latency = self.machine.uptime().saturating_sub(sent_at);
         self.time.answered(head.date, connection.validity, latency);
         if !(200..300).contains(&head.status) {
@@ -146,7 +181,7 @@ impl<H: Host> Client<H> {
             while !reader.has_room() {
                 self.machine.sleep(ROOM).await;
             }
-            match within(&*self.machine, left(), connection.piece()).await? {
+            match within(&*self.machine, left().min(SILENCE), connection.piece()).await? {
                 Some(piece) if reader.feed(piece) => {}
                 Some(_) => return Err(ApiError::Json),
                 None => return Ok((head, None)),
@@ -154,124 +189,141 @@ impl<H: Host> Client<H> {
         }
     }
 
-    /// The `Host` of the API server.
-    pub(crate) fn host(&self) -> String {
-        self.network.with_host(|host| String::from(host))
+    /// How long the server that answered so wants to be left alone. One that was passed over is.
+    fn asked_pause(&self, head: &ResponseHead) -> Option<Duration> {
+        let is_passed_over = head.status >= 500 && self.server_errors.get() == 0;
+        let seconds = u64::from(head.retry_after.unwrap_or(1));
+        (matches!(head.status, 429 | 503) && !is_passed_over).then(|| Duration::from_secs(seconds))
+    }
+
+    /// The `Host` of the API server that was connected to last.
+    fn host(&self) -> Box<str> {
+        self.network.with_host(|host| Box::from(host))
     }
 
     /// Makes a request whose answer is one object, which is read into `object`.
-    pub(crate) fn get<T: Object>(
-        &self,
-        request: &Request<'_>,
-        object: &mut T,
-    ) -> impl Future<Output = Result<(), ApiError>> {
-        self.request(None, request, Wanted::Object(T::SHAPE, object))
-    }
-
-    /// The same for what cannot wait longer than `patience` for the requests of others.
-    pub(crate) fn get_soon(
-        &self,
-        patience: Duration,
-        request: &Request<'_>,
-        into: (Code, &mut dyn Sink),
-    ) -> impl Future<Output = Result<(), ApiError>> {
-        let (code, object) = into;
-        self.request(Some(patience), request, Wanted::Object(code, object))
+    pub(crate) async fn get<T: Object>(&self, request: &Request<'_>, object: &mut T) -> Result<(), ApiError> {
+        self.request(request, None, &mut Wanted::object(object)).await
     }
 
     /// Makes a request of whose answer only the success counts.
-    pub(crate) fn post(&self, request: &Request<'_>) -> impl Future<Output = Result<(), ApiError>> {
-        self.request(None, request, Wanted::Nothing)
+    pub(crate) async fn post(&self, request: &Request<'_>) -> Result<(), ApiError> {
+        self.request(request, None, &mut Wanted::Nothing).await
     }
 
     /// Makes a request whose answer is no JSON.
-    pub(crate) fn read(
-        &self,
-        request: &Request<'_>,
-        reader: &mut dyn Reader,
-    ) -> impl Future<Output = Result<(), ApiError>> {
-        self.request(None, request, Wanted::Text(reader))
+    pub(crate) async fn read(&self, request: &Request<'_>, reader: &mut dyn Reader) -> Result<(), ApiError> {
+        self.request(request, None, &mut Wanted::Text(reader)).await
     }
 
-    /// The same for any type, so that it is compiled once. Only a success is `Ok`. Where others have the connection for
-    /// longer than `patience`, the request is made on one of its own.
+    /// Replaces an object by what `write` writes at the moment when it is sent.
+    pub(crate) async fn replace<T: Object>(
+        &self,
+        resource: Resource<'_>,
+        write: &dyn Fn(&mut String),
+        object: &mut T,
+    ) -> Result<(), ApiError> {
+        let request = Request {
+            resource,
+            verb: Verb::Replace,
+            body: "",
+        };
+        self.request(&request, Some(write), &mut Wanted::object(object))
+            .await
+    }
+
+    /// Creates an object that is found as `named` afterwards. If it is not known whether that was done, the object is looked for,
+    /// and created only if it is not there.
+    pub(crate) async fn create(
+        &self,
+        request: &Request<'_>,
+        named: Resource<'_>,
+        wanted: &mut Wanted<'_>,
+    ) -> Result<(), ApiError> {
+        match self.request(request, None, wanted).await {
+            Err(error) if error.is_outcome_unknown() => {}
+            result => return result,
+        }
+        match self.request(&Request::get(named), None, wanted).await {
+            Err(error) if error.code() == 404 => self.request(request, None, wanted).await,
+            found => found,
+        }
+    }
+
+    /// The same for any type, so that it is compiled once. Only a success is `Ok`. `late` writes the body once the request can
+    /// be sent.
     async fn request(
         &self,
-        patience: Option<Duration>,
         request: &Request<'_>,
-        wanted: Wanted<'_>,
+        late: Option<&dyn Fn(&mut String)>,
+        wanted: &mut Wanted<'_>,
     ) -> Result<(), ApiError> {
-        let mut turn = match patience {
-            None => Some(self.shared.lock().await),
-            Some(patience) => match select(self.shared.lock(), self.machine.sleep(patience)).await {
-                Either::First(shared) => Some(shared),
+        let class = Class::of(request.resource);
+        let pause = &self.pauses[class as usize];
+        loop {
+            let rest = pause.get().saturating_sub(self.machine.uptime());
+            if rest.is_zero() {
+                break;
+            }
+            self.machine.sleep(rest).await;
+        }
+        let mut turn = match class.patience() {
+            None => Some(self.shared.take(class).await),
+            Some(patience) => match select(self.shared.take(class), self.machine.sleep(patience)).await {
+                Either::First(turn) => Some(turn),
                 Either::Second(()) => None,
             },
         };
         // On the heap, since it is rarely there.
         let mut own = None;
-        let shared = match &mut turn {
-            Some(shared) => &mut **shared,
-            None => &mut **own.insert(Box::new(Shared::default())),
-        };
-        let pause = shared.pause_until.saturating_sub(self.machine.uptime());
-        if !pause.is_zero() {
-            self.machine.sleep(pause).await;
-        }
-        let mut answer = Answer {
-            decoder: match wanted {
-                Wanted::Object(shape, _) => Some(Decoder::new(shape)),
-                _ => None,
-            },
-            wanted,
-            broken: false,
+        let slot = match &mut turn {
+            Some(turn) => &mut **turn,
+            None => &mut **own.insert(Box::new(None)),
         };
         let begun = self.machine.uptime();
         // One that was given up in the middle of an exchange is not to be used either.
-        shared.keep_if_reusable();
-        // A server may close an idle connection just as we use it: that is worth one more try on a new one.
-        let mut reused = shared.connection.is_some();
+        keep_if_reusable(slot);
+        let mut repeatable = is_repeatable(request);
         let result = loop {
-            let connection = match &mut shared.connection {
+            let connection = match slot {
                 Some(connection) => connection,
                 None => match self.dial().await {
-                    Ok(connection) => shared.connection.insert(connection),
+                    Ok(connection) => slot.insert(connection),
                     Err(error) => break Err(error),
                 },
             };
+            let mut body = String::new();
+            let request = match late {
+                None => *request,
+                Some(write) => {
+                    write(&mut body);
+                    Request {
+                        body: &body,
+                        ..*request
+                    }
+                }
+            };
+            let mut answer = Answer::new(wanted);
             let by = Some(self.machine.uptime() + REQUEST_TIMEOUT);
-            match self.exchange(connection, request, by, None, &mut answer).await {
-                Err(ApiError::Io) if core::mem::take(&mut reused) => shared.connection = None,
+            let exchanged = self.exchange(connection, &request, by, None, &mut answer).await;
+            let whole = answer.is_whole();
+            // A server may close an idle connection just as we use it.
+            let again = connection.is_silent() && connection.is_reused() && core::mem::take(&mut repeatable);
+            match exchanged {
+                Err(ApiError::Io) if again => *slot = None,
                 Err(error) => {
-                    shared.connection = None;
+                    *slot = None;
                     break Err(error);
                 }
-                answered => break answered,
+                Ok((head, status)) => break Ok((head, status, whole)),
             }
         };
-        self.answered(shared, begun, result)?;
-        let whole = |decoder: &Decoder| decoder.documents() > 0;
-        if !answer.broken && answer.decoder.as_ref().is_none_or(whole) {
-            Ok(())
-        } else {
-            Err(ApiError::Json)
-        }
-    }
-
-    /// Counts an answer, and does what its head asks for.
-    fn answered(
-        &self,
-        shared: &mut Shared<Outbound<H>>,
-        begun: Duration,
-        result: Result<(ResponseHead, Option<Box<Status>>), ApiError>,
-    ) -> Result<(), ApiError> {
-        shared.keep_if_reusable();
+        keep_if_reusable(slot);
         let now = self.machine.uptime();
         self.metrics.api_latency.record(now.saturating_sub(begun));
-        let (head, status) = result.inspect_err(|_| count(&self.metrics.api_failed))?;
-        if matches!(head.status, 429 | 503) {
-            let pause = Duration::from_secs(u64::from(head.retry_after.unwrap_or(1))).min(LONGEST_PAUSE);
-            shared.pause_until = now + pause;
+        let (head, status, whole) = result.inspect_err(|_| count(&self.metrics.api_failed))?;
+        if let Some(asked) = self.asked_pause(&head) {
+            pause.set(now + asked.min(class.longest_pause()));
         }
         count(match head.status {
             200..=299 => &self.metrics.api_ok,
@@ -281,32 +333,104 @@ impl<H: Host> Client<H> {
         });
         if head.status == 401 {
             // The next try shows the certificate anew.
-            shared.connection = None;
+            *slot = None;
         }
         self.credentials.answered(head.status, now);
-        status.map_or(Ok(()), |status| Err(ApiError::Status(status)))
+        match status {
+            Some(status) => Err(ApiError::Status(status)),
+            None if whole => Ok(()),
+            None => Err(ApiError::Json),
+        }
+    }
+}
+
+/// Drops a connection that cannot carry another request.
+fn keep_if_reusable<S: Read + Write>(slot: &mut Option<Connection<S>>) {
+    if !slot.as_ref().is_some_and(Connection::is_reusable) {
+        *slot = None;
+    }
+}
+
+/// Whether a request may be carried out twice. What the node replaces has the version that it replaces, what it deletes the uid:
+/// the second time it is a conflict, or not there. What it merges is absolute: the second time changes nothing. A review and what
+/// k3s signs leave no object behind.
+fn is_repeatable(request: &Request<'_>) -> bool {
+    match request.verb {
+        Verb::Create => matches!(
+            request.resource,
+            Resource::TokenReviews | Resource::SubjectAccessReviews
+        ),
+        _ => true,
+    }
+}
+
+/// What is read into, beginning anew with each attempt.
+pub(crate) trait Fresh: Sink {
+    /// Forgets everything.
+    fn refresh(&mut self);
+}
+
+impl<T: Object> Fresh for T {
+    fn refresh(&mut self) {
+        self.reset();
     }
 }
 
 /// What is done with the body of an answer.
-enum Wanted<'a> {
+pub(crate) enum Wanted<'a> {
+    /// Only the success counts.
     Nothing,
-    Object(Code, &'a mut dyn Sink),
+    /// It is an object.
+    Object(Code, &'a mut dyn Fresh),
+    /// It is no JSON.
     Text(&'a mut dyn Reader),
 }
 
+impl<'a> Wanted<'a> {
+    /// Reads it into `object`.
+    pub(crate) fn object<T: Object>(object: &'a mut T) -> Self {
+        Self::Object(T::SHAPE, object)
+    }
+}
+
 /// Reads what is wanted of an answer.
-struct Answer<'a> {
-    wanted: Wanted<'a>,
+struct Answer<'a, 'b> {
+    wanted: &'a mut Wanted<'b>,
     /// Of an object.
     decoder: Option<Decoder>,
     /// Whether it is no JSON. The rest is read all the same, so that the connection can be used again.
     broken: bool,
 }
 
-impl Reader for Answer<'_> {
+impl<'a, 'b> Answer<'a, 'b> {
+    fn new(wanted: &'a mut Wanted<'b>) -> Self {
+        let decoder = match wanted {
+            Wanted::Object(shape, object) => {
+                object.refresh();
+                Some(Decoder::new(*shape))
+            }
+            _ => None,
+        };
+        Self {
+            wanted,
+            decoder,
+            broken: false,
+        }
+    }
+
+    /// Whether all that is wanted was read.
+    fn is_whole(&self) -> bool {
+        !self.broken
+            && self
+                .decoder
+                .as_ref()
+                .is_none_or(|decoder| decoder.documents() > 0)
+    }
+}
+
+impl Reader for Answer<'_, '_> {
     fn feed(&mut self, piece: &[u8]) -> bool {
-        match (&mut self.wanted, &mut self.decoder) {
+        match (&mut *self.wanted, &mut self.decoder) {
             (Wanted::Object(_, object), Some(decoder)) if !self.broken => {
                 self.broken = decoder.feed(piece, *object).is_err();
             }

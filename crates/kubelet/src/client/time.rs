@@ -57,9 +57,9 @@ impl<H: Host> Client<H> {
     pub(crate) async fn ask_time(&self) -> Result<(), ApiError> {
         let asked = async {
             let undated = self.network.dial_undated().await.map_err(ApiError::Dial)?;
-            let (host, sent) = (self.host(), self.machine.uptime());
-            let request = Request::get(Resource::Version);
-            let head = Connection::new(undated.stream).send(&host, &request).await?;
+            let mut connection = Connection::new(undated.stream, self.host());
+            let sent = self.machine.uptime();
+            let head = connection.send(&Request::get(Resource::Version)).await?;
             let answer = Answer {
                 date: head.date.ok_or(ApiError::Http)?,
                 latency: self.machine.uptime().saturating_sub(sent),

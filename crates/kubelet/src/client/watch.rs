@@ -16,6 +16,8 @@ use picolet_platform::{Clock, Duration, Level, Log};
 
 /// How long a watch lasts, at least. A kubelet's informers take 5 to 10 minutes likewise.
 const WATCH: Duration = Duration::from_secs(300);
+/// The longest that the server can put a list or a watch off at once.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How much longer than agreed a silent server is waited for.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -109,6 +111,8 @@ enum End {
     Relist,
     /// It failed: back off. The place is kept where there is one.
     Failed(ApiError, Option<Box<str>>),
+    /// The server wants to be left alone for that long.
+    Throttled(Duration, Option<Box<str>>),
 }
 
 impl<H: Host> Client<H> {
@@ -139,6 +143,13 @@ impl<H: Host> Client<H> {
                     backoff.wait(&*self.machine).await;
                 }
                 End::Relist => backoff.wait(&*self.machine).await,
+                End::Throttled(pause, version) => {
+                    place = version;
+                    self.machine
+                        .log(Level::Debug, format_args!("watching {resource}: throttled"));
+                    let delay = backoff.next(&*self.machine).max(pause.min(LONGEST_PAUSE));
+                    self.machine.sleep(delay).await;
+                }
                 End::Failed(ApiError::Status(status), version) if matches!(status.code, 401 | 403) => {
                     place = version;
                     if !core::mem::replace(&mut told, true) {
@@ -205,7 +216,9 @@ impl<H: Host> Client<H> {
             let result = self
                 .exchange(&mut connection, &request, by, Some(begun), &mut reading)
                 .await;
-            place = reading.envelope.place().map(Box::from);
+            // Only a list that came to its end says where a watch begins: of what it names everything else is gone.
+            let is_whole = !listing || matches!(result, Ok((_, None)));
+            place = reading.envelope.place().filter(|_| is_whole).map(Box::from);
             match result {
                 Ok((_, None)) if listing => {
                     // Only a list that came whole tells what is gone.
@@ -218,7 +231,12 @@ impl<H: Host> Client<H> {
                 // What could not be read may have been a change: look at all of it again.
                 Err(ApiError::Json) if !listing => return End::Relist,
                 Ok((_, Some(status))) if status.code == 410 => return End::Relist,
-                Ok((_, Some(status))) => return End::Failed(ApiError::Status(status), place),
+                Ok((head, Some(status))) => {
+                    return match self.asked_pause(&head) {
+                        Some(pause) => End::Throttled(pause, place),
+                        None => End::Failed(ApiError::Status(status), place),
+                    };
+                }
                 Err(error) => return End::Failed(error, place),
             }
         }

@@ -7,6 +7,7 @@
 use super::IdentityController;
 use super::failure::Failure;
 use crate::backoff::Backoff;
+use crate::client::Wanted;
 use crate::host::Host;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -257,7 +258,8 @@ impl<H: Host> IdentityController<'_, H> {
             verb: Verb::Create,
             body: &body,
         };
-        match self.client.post(&create).await {
+        let named = Resource::CertificateSigningRequest(name);
+        match self.client.create(&create, named, &mut Wanted::Nothing).await {
             // An answer was lost; a certificate for another's request does not fit our key.
             Err(error) if error.code() == 409 => Ok(()),
             sent => Ok(sent?),

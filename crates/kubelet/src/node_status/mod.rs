@@ -7,6 +7,7 @@
 mod register;
 mod report;
 
+use crate::backoff::Backoff;
 use crate::client::{ApiError, Client};
 use crate::events::Recorder;
 use crate::health::Health;
@@ -61,10 +62,15 @@ impl<H: Host> StatusController<'_, H> {
             .node(Severity::Normal, "Starting", format_args!("Starting kubelet."));
         self.register().await;
         let mut reported = Reported::default();
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
         loop {
             match self.report(&mut reported).await {
-                Ok(()) if !reported.knows_version => reported.knows_version = self.check_version().await,
-                Ok(()) => {}
+                Ok(()) => {
+                    backoff.reset();
+                    if !reported.knows_version {
+                        reported.knows_version = self.check_version().await;
+                    }
+                }
                 Err(error) if error.code() == 404 => {
                     self.machine.log(
                         Level::Warn,
@@ -72,6 +78,8 @@ impl<H: Host> StatusController<'_, H> {
                     );
                     reported.last = None;
                     *self.node.object.borrow_mut() = Node::default();
+                    // An API server that takes the Node may not have it afterwards.
+                    backoff.wait(self.machine).await;
                     self.register().await;
                     continue;
                 }
@@ -87,10 +95,7 @@ impl<H: Host> StatusController<'_, H> {
     async fn report(&self, reported: &mut Reported) -> Result<(), ApiError> {
         let name = &*self.node.name;
         self.client.confirm_time().await?;
-        let mut node = Node::default();
-        self.client
-            .get(&Request::get(Resource::Node(name)), &mut node)
-            .await?;
+        let node = self.read().await?;
         if self.node.object.borrow().metadata.uid != node.metadata.uid {
             // Deleted and made again by somebody between two looks: a Lease that went with the old one must be made anew.
             self.node.registered.signal(());
@@ -130,11 +135,8 @@ impl<H: Host> StatusController<'_, H> {
     async fn check_version(&self) -> bool {
         let mut version = ServerVersion::default();
         let request = Request::get(Resource::Version);
-        let asked = self
-            .client
-            .get_soon(COMPUTE, &request, (ServerVersion::SHAPE, &mut version));
         // On the heap, since it is asked once.
-        if Box::pin(asked).await.is_err() {
+        if Box::pin(self.client.get(&request, &mut version)).await.is_err() {
             return false;
         }
         if version.minor.is_some_and(|minor| minor < KUBERNETES_MINOR) {
@@ -148,6 +150,26 @@ impl<H: Host> StatusController<'_, H> {
             );
         }
         true
+    }
+
+    /// Reads the Node as the API server has it at hand (`resourceVersion=0`), as a kubelet does: that asks no quorum of etcd. What
+    /// is at hand may be old, so that another Node, or none, is confirmed by a quorum.
+    async fn read(&self) -> Result<Node, ApiError> {
+        let mut node = Node::default();
+        for verb in [Verb::GetCached, Verb::Get] {
+            let request = Request {
+                resource: Resource::Node(&self.node.name),
+                verb,
+                body: "",
+            };
+            match self.client.get(&request, &mut node).await {
+                Ok(()) if self.node.object.borrow().metadata.uid == node.metadata.uid => break,
+                Ok(()) => {}
+                Err(error) if error.code() == 404 && verb == Verb::GetCached => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(node)
     }
 
     /// Looks at the heap; says so when pressure begins or ends.

@@ -5,7 +5,7 @@
 
 use super::StatusController;
 use crate::backoff::Backoff;
-use crate::client::ApiError;
+use crate::client::{ApiError, Wanted};
 use crate::host::Host;
 use crate::node::{ARCHITECTURE, OPERATING_SYSTEM};
 use alloc::string::String;
@@ -76,16 +76,17 @@ impl<H: Host> StatusController<'_, H> {
             body: &body,
         };
         let mut node = Node::default();
-        match self.client.get(&create, &mut node).await {
+        let named = Resource::Node(name);
+        let wanted = &mut Wanted::object(&mut node);
+        match self.client.create(&create, named, wanted).await {
             Ok(()) => {}
             Err(error) if error.code() == 409 => {
-                self.client
-                    .get(&Request::get(Resource::Node(name)), &mut node)
-                    .await?;
-                self.adopt(&mut node).await?;
+                self.client.get(&Request::get(named), &mut node).await?;
             }
             Err(error) => return Err(error),
         }
+        // One that was found may be of somebody else; in one that was created there is nothing to do.
+        self.adopt(&mut node).await?;
         *self.node.object.borrow_mut() = node;
         Ok(())
     }

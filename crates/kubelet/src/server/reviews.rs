@@ -14,7 +14,6 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
-use picolet_kube::envelope::Object;
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::review::{Access, SubjectAccessReview, TokenReview, USER_BYTES, User, write_token_review};
 use picolet_platform::{Clock, Duration};
@@ -30,8 +29,6 @@ const DENIED: Duration = Duration::from_secs(30);
 /// Answers that are kept of either kind.
 const TOKENS: usize = 16;
 const ACCESSES: usize = 48;
-/// How long the connection for requests is waited for, before a review gets one of its own.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of users that are kept with the answers.
 const USERS: usize = 2 * USER_BYTES;
 
@@ -160,10 +157,7 @@ impl Reviews {
             verb: Verb::Create,
             body: &body,
         };
-        let asked = node
-            .client
-            .get_soon(PATIENCE, &request, (TokenReview::SHAPE, &mut review));
-        let asked = Box::pin(asked).await;
+        let asked = Box::pin(node.client.get(&request, &mut review)).await;
         drop(body);
         asked?;
         let user = review.into_user().map(Rc::new);
@@ -205,10 +199,7 @@ impl Reviews {
             verb: Verb::Create,
             body: &body,
         };
-        let asked = node
-            .client
-            .get_soon(PATIENCE, &request, (SubjectAccessReview::SHAPE, &mut review));
-        Box::pin(asked).await?;
+        Box::pin(node.client.get(&request, &mut review)).await?;
         let (kept, lasts) = if review.allowed {
             (Some(self.allowed.clone()), ALLOWED)
         } else {
