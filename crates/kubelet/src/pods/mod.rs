@@ -20,7 +20,7 @@ mod worker;
 pub(crate) use table::Pods;
 
 use crate::apart::{Task, together};
-use crate::client::{Client, Store};
+use crate::client::{Client, Store, Wanted};
 use crate::events::Recorder;
 use crate::host::Host;
 use crate::node::{NodeRef, OPERATING_SYSTEM, amounts};
@@ -275,10 +275,19 @@ impl<H: Host> PodController<'_, H> {
             }
             let body = &*body;
             // It is large, rare and one at a time: on the heap it costs nothing while nothing is told.
-            let result = Box::pin(self.client.post(&Request { resource, verb, body })).await;
+            let request = Request { resource, verb, body };
+            let result = if telling.owed == Owed::Creation {
+                let named = Resource::Pod { namespace, name };
+                Box::pin(self.client.create(&request, named, &mut Wanted::Nothing)).await
+            } else {
+                Box::pin(self.client.post(&request)).await
+            };
             if let Err(error) = &result {
+                // This status is not sent again.
+                let dropped = matches!(telling.owed, Owed::Status(_)) && error.is_permanent();
+                let level = if dropped { Level::Warn } else { Level::Debug };
                 self.machine
-                    .log(Level::Debug, format_args!("{} {resource}: {error}", verb.name()));
+                    .log(level, format_args!("{} {resource}: {error}", verb.name()));
             }
             let now = self.moment();
             let told = result.as_ref().copied();

@@ -63,6 +63,11 @@ impl Report {
         self.not_before
     }
 
+    /// Whether the API server has refused several times in a row to hear of the pod.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refusals >= PATIENCE
+    }
+
     /// Whether the API server has the status as it is.
     pub(super) fn is_taken(&self, worker: &Worker) -> bool {
         self.taken == worker.version
@@ -86,6 +91,8 @@ impl Report {
             (Ok(()), Owed::Deletion) => self.gone = true,
             (Ok(()), Owed::Creation) => {}
             (Err(error), _) if is_gone(error, owed) => self.gone = true,
+            // It would be refused for ever, and what waits behind it would never be heard.
+            (Err(error), Owed::Status(version)) if error.is_permanent() => self.taken = version,
             (Err(error), _) => {
                 self.refusals += u32::from(matches!(error.code(), 400..=428 | 430..=499));
                 self.delay = (self.delay * 2).clamp(FIRST_DELAY, LONGEST_DELAY);

@@ -70,12 +70,10 @@ impl Entry {
         self.is_over() || self.has_ended()
     }
 
-    /// Whether it ended, and the API server knows.
+    /// Whether it ended, and the API server knows, or refuses to hear of it.
     fn has_ended(&self) -> bool {
-        self.pod.metadata.deletion_timestamp.is_none()
-            && self.worker.is_done()
-            && !self.worker.is_running()
-            && self.report.is_taken(&self.worker)
+        let is_known = self.pod.metadata.deletion_timestamp.is_none() && self.report.is_taken(&self.worker);
+        self.worker.is_done() && !self.worker.is_running() && (is_known || self.report.is_refused())
     }
 
     /// Whether it counts against what the node has.

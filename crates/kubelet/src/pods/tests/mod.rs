@@ -561,6 +561,23 @@ fn a_status_that_nobody_takes_keeps_no_pod() {
     assert!(world.api.is_empty(), "{:?}", world.sent);
 }
 
+/// As many as there are places: the watch is read on, so that deletions are seen.
+#[test]
+fn watch_is_read_on_when_every_status_is_refused() {
+    for refusal in [(422, "invalid"), (403, "not yours")] {
+        let mut world = World::new();
+        world.refusal = Some(refusal);
+        for n in 0..11 {
+            world.put(Pod {
+                unsupported: Some("x"),
+                ..pod(&std::format!("refused{n}"), Never, 0, 1)
+            });
+        }
+        world.pass(60);
+        assert!(world.pods.has_room(), "{refusal:?}");
+    }
+}
+
 #[test]
 fn what_the_api_server_missed_it_is_told_later() {
     let mut world = World::new();
