@@ -10,6 +10,7 @@ mod access;
 mod configuration;
 mod deployment;
 mod fault_proxy;
+mod faults;
 mod firmware;
 mod fleet;
 mod joining;
@@ -160,6 +161,7 @@ fn cases() -> impl Iterator<Item = (String, &'static Entry, bool)> {
         ("writes", writes::CASES),
         ("outage", outage::CASES),
         ("fault_proxy", fault_proxy::CASES),
+        ("faults", faults::CASES),
     ];
     let all = std::env::var_os(LONG_TESTS).is_some();
     [false, true].into_iter().flat_map(move |on_board| {
