@@ -4,8 +4,8 @@
 //! is therefore made at one address, and the next attempt is made at another one until one succeeds, whether the attempt
 //! failed, was given up half-way, or made a connection on which the server then did not answer.
 
-use crate::DialError;
 use core::cell::Cell;
+use core::fmt;
 use core::future::Future;
 use core::net::IpAddr;
 
@@ -41,6 +41,38 @@ impl Endpoint {
         }
     }
 }
+
+/// Why the API server could not be reached. The text for a person is in the platform's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// No network: the link is down or there is no address.
+    NoNetwork,
+    /// The server's name has no address.
+    Name,
+    /// Nobody answered, or the connection was refused.
+    Connect,
+    /// TLS failed: a certificate that is not accepted, on either side.
+    Tls,
+    /// It took longer than the wiring allows.
+    Timeout,
+    /// The platform's clock is to be used: a time server has answered, or the operating system's clock counts.
+    Dated,
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoNetwork => "the network is down",
+            Self::Name => "the API server's name does not resolve",
+            Self::Connect => "the API server does not answer",
+            Self::Tls => "TLS with the API server failed",
+            Self::Timeout => "connecting to the API server took too long",
+            Self::Dated => "the time is known by now",
+        })
+    }
+}
+
+impl core::error::Error for DialError {}
 
 /// How servers are dialled. An implementation limits the time of either step.
 pub trait Dialler {

@@ -25,14 +25,12 @@ mod system;
 
 pub use clock::{Clock, TimeKeeper, TimeSource, UnixMicros};
 pub use duration::Duration;
-pub use endpoints::{Addresses, Dialler, Endpoint, Endpoints};
+pub use endpoints::{Addresses, DialError, Dialler, Endpoint, Endpoints};
 pub use entropy::Entropy;
 pub use identities::{Identities, IdentityError, Lifetime, Purpose};
 pub use log::{Level, Log, LogCursor, LogExtent, LogNext};
 pub use memory::{HeapFigures, Memory};
-pub use network::{
-    AcceptError, Accepted, Credential, DialError, Dialled, Network, NetworkFigures, Subject, Undated,
-};
+pub use network::{AcceptError, Accepted, Credential, Dialled, Network, NetworkFigures, Subject, Undated};
 pub use pins::{Led, LedMode, PinError, PinMode, PinReading, PinSet, Pins};
 pub use records::{LONGEST_RECORD, Record, RecordError, Records, TimeFloor};
 pub use sensors::Sensors;

@@ -3,7 +3,7 @@
 //! TCP, TLS, addresses and certificates are the wiring's business; the agent only sees streams, and who is at the
 //! other end. One implementation serves one node.
 
-use crate::endpoints::Endpoint;
+use crate::endpoints::{DialError, Endpoint};
 use crate::identities::{Identities, Lifetime};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -29,38 +29,6 @@ pub struct Undated<S> {
     /// When all of the server's certificates are valid; [`Lifetime::UNVERIFIED`] without TLS.
     pub validity: Lifetime,
 }
-
-/// Why the API server could not be reached. The text for a person is in the platform's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DialError {
-    /// No network: the link is down or there is no address.
-    NoNetwork,
-    /// The server's name has no address.
-    Name,
-    /// Nobody answered, or the connection was refused.
-    Connect,
-    /// TLS failed: a certificate that is not accepted, on either side.
-    Tls,
-    /// It took longer than the wiring allows.
-    Timeout,
-    /// The platform's clock is to be used: a time server has answered, or the operating system's clock counts.
-    Dated,
-}
-
-impl fmt::Display for DialError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoNetwork => "the network is down",
-            Self::Name => "the API server's name does not resolve",
-            Self::Connect => "the API server does not answer",
-            Self::Tls => "TLS with the API server failed",
-            Self::Timeout => "connecting to the API server took too long",
-            Self::Dated => "the time is known by now",
-        })
-    }
-}
-
-impl core::error::Error for DialError {}
 
 /// Who a verified client certificate speaks for, in Kubernetes' sense.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
