@@ -88,10 +88,25 @@ pub(crate) fn run() -> Result<()> {
         over += usize::from(measured > *limit);
         println!("{measured:>10} {limit:>10} {aim:>10}  {what}{verdict}");
     }
+    let [pico_w, _] = crate::check::THUMB_TARGETS;
+    let elf = sizes::build("pico-w", "picolet-pico-w", pico_w)?;
+    for (component, measured) in budgets
+        .component
+        .iter()
+        .zip(sizes::by_component(&elf, &budgets.component)?)
+    {
+        let (name, limit) = (&component.name, component.limit);
+        let verdict = if measured > limit { "  OVER" } else { "" };
+        over += usize::from(measured > limit);
+        println!(
+            "{measured:>10} {limit:>10} {:>10}  Pico W, flash: {name}{verdict}",
+            "-"
+        );
+    }
     ensure!(
         over == 0,
         "{over} of {} budgets are exceeded",
-        budgets.budget.len()
+        budgets.budget.len() + budgets.component.len()
     );
     Ok(())
 }

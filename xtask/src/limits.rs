@@ -9,7 +9,19 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Budgets {
+    pub(crate) component: Vec<Component>,
     pub(crate) budget: Vec<Budget>,
+}
+
+/// A part of the Pico W's application, and what it may take of flash.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Component {
+    pub(crate) name: String,
+    /// Its crates, and modules as `crate::module`. Of two that name the same thing the longer counts.
+    pub(crate) of: Vec<String>,
+    /// The most that is allowed, in bytes.
+    pub(crate) limit: u64,
 }
 
 /// One line of it.

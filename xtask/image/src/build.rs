@@ -43,9 +43,17 @@ pub fn build(package: &str, binary: &str, target: &str, place: Place) -> Result<
         Place::Here => crate::workspace().to_owned(),
         Place::Reproducible => copy_of(crate::workspace())?,
     };
-    crate::patch::run_in(&root)?;
+    build_in(&root, package, binary, target, place)
+}
+
+/// The same in another folder with the project's source.
+///
+/// # Errors
+/// cargo does not succeed.
+pub fn build_in(root: &Path, package: &str, binary: &str, target: &str, place: Place) -> Result<PathBuf> {
+    crate::patch::run_in(root)?;
     let boards = root.join("boards");
-    let flags = shorter_paths(&root)?;
+    let flags = shorter_paths(root)?;
     let config = format!("target.{target}.rustflags={}", Value::from(flags));
     let profile = profile(target);
     let arguments = [

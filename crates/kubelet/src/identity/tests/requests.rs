@@ -211,7 +211,10 @@ fn signer_that_limits_certificates_is_asked_few_times() {
         .await;
         time.sleep(Duration::from_secs(155) - time.now()).await;
         let (log, issued) = (log(&agent), count(&cluster).iter().sum());
-        assert!(log.matches(words).count() <= issued, "once for each certificate: {log}");
+        assert!(
+            log.matches(words).count() <= issued,
+            "once for each certificate: {log}"
+        );
     });
     assert!(
         count(&cluster).iter().all(|count| *count <= 3),
