@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use picolet_kube::k3s::{FirstCertificate, credential};
 use picolet_kube::status::StatusDecoder;
+use picolet_kubelet::k3s::{FirstCertificate, credential};
 use picolet_tls::x509::{CertificateInfo, certificates_from_pem};
 use picolet_tls::{Keyring, P256Key};
 

@@ -6,7 +6,7 @@
 use crate::cluster::{Client, is_refused};
 use anyhow::{Context, Result, bail, ensure};
 use base16ct::lower::encode_string as hex;
-use picolet_kube::k3s::{authorization, credential};
+use picolet_kubelet::k3s::{authorization, credential};
 use picolet_store::settings::{is_bootstrap_token, is_k3s_token};
 use picolet_tls::x509::{certificates_from_pem, pem};
 use sha2::{Digest, Sha256};

@@ -19,7 +19,6 @@ pub mod envelope;
 pub mod event;
 pub mod http;
 pub mod json;
-pub mod k3s;
 pub mod lease;
 pub mod metadata;
 pub mod node;

@@ -1,7 +1,6 @@
 //! Requests to the API server: which path, which query, which head.
 
 use crate::http::Method;
-use crate::k3s::Signing;
 use crate::lease;
 use alloc::string::String;
 use core::fmt::{self, Write as _};
@@ -45,8 +44,28 @@ pub enum Resource<'a> {
     SubjectAccessReviews,
     CertificateSigningRequests,
     CertificateSigningRequest(&'a str),
-    /// What k3s signs for a node.
-    K3s(&'a Signing<'a>),
+    /// What a server has beside the API of Kubernetes.
+    Foreign(&'a Foreign<'a>),
+}
+
+/// A request of its own: see [`Resource::Foreign`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Foreign<'a> {
+    /// The path.
+    pub path: &'a str,
+    /// Fields of the head, each with its line's end.
+    pub fields: &'a str,
+    /// What the body is.
+    pub content_type: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// Only the path: a field may hold a secret.
+impl fmt::Debug for Foreign<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)
+    }
 }
 
 /// Writes its path.
@@ -77,7 +96,7 @@ impl fmt::Display for Resource<'_> {
             Self::SubjectAccessReviews => f.write_str("/apis/authorization.k8s.io/v1/subjectaccessreviews"),
             Self::CertificateSigningRequests => f.write_str(CSRS),
             Self::CertificateSigningRequest(name) => write!(f, "{CSRS}/{name}"),
-            Self::K3s(signing) => f.write_str(signing.path()),
+            Self::Foreign(foreign) => f.write_str(foreign.path),
         }
     }
 }
@@ -132,15 +151,15 @@ pub enum Verb<'a> {
     MergePatch,
     /// Take it away.
     Delete,
-    /// Have it signed, by k3s.
-    Sign,
+    /// Send the body of a [`Foreign`] request.
+    Post,
 }
 
 impl Verb<'_> {
     const fn method(self) -> Method {
         match self {
             Self::Get | Self::GetCached | Self::List(_) | Self::Watch { .. } => Method::Get,
-            Self::Create | Self::Sign => Method::Post,
+            Self::Create | Self::Post => Method::Post,
             Self::Replace => Method::Put,
             Self::StrategicMergePatch | Self::MergePatch => Method::Patch,
             Self::Delete => Method::Delete,
@@ -151,7 +170,6 @@ impl Verb<'_> {
         match self {
             Self::StrategicMergePatch => "application/strategic-merge-patch+json",
             Self::MergePatch => "application/merge-patch+json",
-            Self::Sign => "application/pkcs10",
             _ => "application/json",
         }
     }
@@ -166,7 +184,7 @@ impl Verb<'_> {
             Self::Replace => "update",
             Self::StrategicMergePatch | Self::MergePatch => "patch",
             Self::Delete => "delete",
-            Self::Sign => "sign",
+            Self::Post => "post",
         }
     }
 }
@@ -195,7 +213,7 @@ impl<'a> Request<'a> {
     /// What is sent behind the head.
     pub const fn payload(&self) -> &'a [u8] {
         match self.resource {
-            Resource::K3s(signing) => signing.request,
+            Resource::Foreign(foreign) => foreign.body,
             _ => self.body.as_bytes(),
         }
     }
@@ -208,7 +226,7 @@ pub fn write_head(out: &mut String, host: &str, user_agent: &str, request: &Requ
     let Request { resource, verb, .. } = request;
     let _ = write!(out, "{} {resource}", verb.method().as_str());
     match verb {
-        Verb::Get | Verb::Delete | Verb::Sign => {}
+        Verb::Get | Verb::Delete | Verb::Post => {}
         Verb::GetCached => out.push_str("?resourceVersion=0"),
         Verb::List(selection) => {
             out.push('?');
@@ -234,15 +252,18 @@ pub fn write_head(out: &mut String, host: &str, user_agent: &str, request: &Requ
         out,
         " HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {user_agent}\r\nAccept: application/json\r\n"
     );
-    if let Resource::K3s(signing) = resource {
-        signing.write_headers(out);
+    if let Resource::Foreign(foreign) = resource {
+        out.push_str(foreign.fields);
     }
     let length = request.payload().len();
     if length > 0 {
+        let content_type = match resource {
+            Resource::Foreign(foreign) => foreign.content_type,
+            _ => verb.content_type(),
+        };
         let _ = write!(
             out,
-            "Content-Type: {}\r\nContent-Length: {length}\r\n",
-            verb.content_type()
+            "Content-Type: {content_type}\r\nContent-Length: {length}\r\n"
         );
     }
     out.push_str("\r\n");
@@ -288,13 +309,12 @@ mod tests {
             Verb::Delete,
             3
         ));
-        let signing = Signing {
-            serving: true,
-            node: "pico",
-            password: "00112233445566778899aabbccddeeff",
-            address: Some([10, 0, 0, 5].into()),
-            request: &[0x30, 0x00],
+        let foreign = Foreign {
+            path: "/v1-k3s/serving-kubelet.crt",
+            fields: "k3s-Node-Name: pico\r\nk3s-Node-Password: 00112233445566778899aabbccddeeff\r\nk3s-Node-IP: 10.0.0.5\r\n",
+            content_type: "application/pkcs10",
+            body: &[0x30, 0x00],
         };
-        insta::assert_snapshot!(head(Resource::K3s(&signing), Verb::Sign, 0));
+        insta::assert_snapshot!(head(Resource::Foreign(&foreign), Verb::Post, 0));
     }
 }

@@ -22,6 +22,7 @@ mod fingerprint;
 mod health;
 mod host;
 mod identity;
+pub mod k3s;
 mod lease;
 mod led;
 mod metrics;

@@ -31,7 +31,7 @@ impl Class {
             Resource::Version | Resource::Nodes | Resource::Node(_) | Resource::NodeStatus(_) => Self::Status,
             Resource::CertificateSigningRequests
             | Resource::CertificateSigningRequest(_)
-            | Resource::K3s(_) => Self::Identity,
+            | Resource::Foreign(_) => Self::Identity,
             // Lists and watches have connections of their own.
             Resource::ConfigMaps { .. }
             | Resource::Pods

@@ -8,10 +8,10 @@ use super::failure::Failure;
 use super::request::{Pending, decoded};
 use crate::client::Reader;
 use crate::host::Host;
+use crate::k3s::{FirstCertificate, Signing};
 use alloc::string::String;
 use alloc::vec::Vec;
-use picolet_kube::k3s::{FirstCertificate, Signing};
-use picolet_kube::request::{Request, Resource, Verb};
+use picolet_kube::request::{Foreign, Request, Resource, Verb};
 use picolet_platform::{Entropy, Identities, Network, Purpose, Record, Records};
 use zeroize::Zeroize;
 
@@ -61,12 +61,17 @@ impl<H: Host> IdentityController<'_, H> {
             node,
             password: &password,
             address,
-            request: &request,
+        };
+        let foreign = Foreign {
+            path: signing.path(),
+            fields: &signing.fields(),
+            content_type: "application/pkcs10",
+            body: &request,
         };
         let mut answer = FirstCertificate::default();
         let request = Request {
-            resource: Resource::K3s(&signing),
-            verb: Verb::Sign,
+            resource: Resource::Foreign(&foreign),
+            verb: Verb::Post,
             body: "",
         };
         self.client.read(&request, &mut answer).await?;

@@ -92,7 +92,7 @@ impl<H: Host> IdentityController<'_, H> {
             self.restore(purpose).await;
         }
         let on_k3s = match &join.token {
-            Some(token) => picolet_kube::k3s::credential(token).is_some(),
+            Some(token) => crate::k3s::credential(token).is_some(),
             None => self.was_joined_to_k3s().await,
         };
         self.certificates.state.borrow_mut().k3s = on_k3s;
@@ -123,7 +123,7 @@ impl<H: Host> IdentityController<'_, H> {
         let token = token.ok_or(Failure::NoToken)?;
         let patience = self.is_valid(Purpose::Client).then_some(TOKEN_PATIENCE);
         let credentials = &self.client.credentials;
-        credentials.authorize(Some(picolet_kube::k3s::authorization(token).into()));
+        credentials.authorize(Some(crate::k3s::authorization(token).into()));
         self.network.identities().withhold(Purpose::Client);
         self.client.hang_up().await;
         let obtained = Box::pin(self.obtain(Purpose::Client, patience)).await;

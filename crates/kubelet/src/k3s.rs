@@ -3,12 +3,13 @@
 //! Made from reading k3s (`pkg/server/handlers`, `pkg/nodepassword`, `pkg/clientaccess`): a node shows the token of its cluster
 //! until it has a certificate, and a password that it made itself, by which k3s knows the machine behind a name.
 
-use crate::Address;
 use alloc::string::String;
 use alloc::vec::Vec;
 use base64ct::{Base64, Encoding};
-use core::fmt::{self, Write as _};
+use core::fmt::Write as _;
 use core::net::IpAddr;
+use picolet_kube::Address;
+use zeroize::Zeroizing;
 
 /// What a full token begins with; the hash of the cluster's authority follows.
 const PREFIX: &str = "K10";
@@ -35,25 +36,15 @@ pub fn authorization(token: &str) -> String {
 }
 
 /// What a node asks k3s to sign.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Signing<'a> {
+pub(crate) struct Signing<'a> {
     /// Whether the certificate is for the kubelet port, and not for calling the API server.
-    pub serving: bool,
+    pub(crate) serving: bool,
     /// The node's name.
-    pub node: &'a str,
+    pub(crate) node: &'a str,
     /// Its password: letters and digits.
-    pub password: &'a str,
+    pub(crate) password: &'a str,
     /// The address that a serving certificate is to be for.
-    pub address: Option<IpAddr>,
-    /// PKCS#10 (RFC 2986) in DER. k3s takes the key from it, and nothing else.
-    pub request: &'a [u8],
-}
-
-/// Never shows the password.
-impl fmt::Debug for Signing<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Signing({})", self.path())
-    }
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Signing<'_> {
@@ -65,7 +56,9 @@ impl Signing<'_> {
         }
     }
 
-    pub(crate) fn write_headers(&self, out: &mut String) {
+    /// The fields of the head, the password among them.
+    pub(crate) fn fields(&self) -> Zeroizing<String> {
+        let mut out = Zeroizing::new(String::with_capacity(160));
         let _ = write!(
             out,
             "k3s-Node-Name: {}\r\nk3s-Node-Password: {}\r\n",
@@ -74,6 +67,7 @@ impl Signing<'_> {
         if let Some(address) = self.address {
             let _ = write!(out, "k3s-Node-IP: {}\r\n", Address(address));
         }
+        out
     }
 }
 
@@ -142,6 +136,21 @@ mod tests {
         ] {
             assert_eq!(authorization(&token), value);
         }
+    }
+
+    #[test]
+    fn request_says_who_asks_and_for_which_address() {
+        let signing = Signing {
+            serving: true,
+            node: "pico",
+            password: "00112233445566778899aabbccddeeff",
+            address: Some([10, 0, 0, 5].into()),
+        };
+        assert_eq!(signing.path(), "/v1-k3s/serving-kubelet.crt");
+        assert_eq!(
+            *signing.fields(),
+            "k3s-Node-Name: pico\r\nk3s-Node-Password: 00112233445566778899aabbccddeeff\r\nk3s-Node-IP: 10.0.0.5\r\n"
+        );
     }
 
     fn first(pieces: &[&[u8]]) -> Option<Vec<u8>> {
