@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::settings::{Join, Settings};
-use crate::testing::{START, TestAgent, Time, agent, settings};
+use crate::testing::{ClusterClock, START, TestAgent, Time, agent, settings};
 use core::cell::Cell;
 use embassy_futures::join::{join4, join5};
 use picolet_devcluster::host::Pki;
 use picolet_devcluster::{Cluster, Fault, Identity, Options, serve_connection};
 use picolet_kube::Timestamp;
-use picolet_platform::{Clock, Duration, Record, TimeSource, UnixMicros};
+use picolet_platform::{Duration, Record};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::format;
@@ -21,29 +21,6 @@ mod requests;
 const TOKEN: &str = "abcdef.0123456789abcdef";
 /// What certificates of ten minutes are valid for: they are signed as if it had been five minutes earlier.
 const LIFE: u64 = 900;
-
-/// The cluster's clock: the node's.
-struct ClusterClock(Time);
-
-impl Clock for ClusterClock {
-    fn uptime(&self) -> Duration {
-        self.0.now()
-    }
-
-    fn now(&self) -> Option<UnixMicros> {
-        Some(UnixMicros(START.micros() + self.0.now().as_micros()))
-    }
-
-    fn time_source(&self) -> TimeSource {
-        TimeSource::Synchronized
-    }
-
-    fn set_time(&self, _: UnixMicros, _: TimeSource) {}
-
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
-        self.0.sleep(duration)
-    }
-}
 
 fn cluster(time: &Time) -> Cluster<ClusterClock> {
     cluster_with(time, None)

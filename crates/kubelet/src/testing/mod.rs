@@ -12,7 +12,7 @@ mod wires;
 pub(crate) use machine::Machine;
 pub(crate) use server::answer_requests;
 pub(crate) use services::{Services, TestHost};
-pub(crate) use time::Time;
+pub(crate) use time::{ClusterClock, Time};
 pub(crate) use wires::{End, Wires};
 
 use crate::agent::Agent;

@@ -1,10 +1,11 @@
 //! Time that passes only when everybody waits.
 
+use super::START;
 use core::cell::{Cell, RefCell};
 use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
-use picolet_platform::Duration;
+use picolet_platform::{Clock, Duration, TimeSource, UnixMicros};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,6 +89,29 @@ impl Time {
     /// Runs `test` alone.
     pub(crate) fn alone<T>(&self, test: impl Future<Output = T>) -> T {
         self.run(core::future::pending::<()>(), test)
+    }
+}
+
+/// The clock of an in-memory cluster: that of the node beside it.
+pub(crate) struct ClusterClock(pub(crate) Time);
+
+impl Clock for ClusterClock {
+    fn uptime(&self) -> Duration {
+        self.0.now()
+    }
+
+    fn now(&self) -> Option<UnixMicros> {
+        Some(UnixMicros(START.micros() + self.0.now().as_micros()))
+    }
+
+    fn time_source(&self) -> TimeSource {
+        TimeSource::Synchronized
+    }
+
+    fn set_time(&self, _: UnixMicros, _: TimeSource) {}
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> {
+        self.0.sleep(duration)
     }
 }
 
