@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use picolet_kubelet::configuration::check;
+use picolet_kubelet::devices::check;
 use picolet_platform::PinSet;
 
 fuzz_target!(|data: &[u8]| {

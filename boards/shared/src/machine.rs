@@ -11,8 +11,8 @@ use heapless::String;
 use picolet_device::led::Show;
 use picolet_platform::{
     Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext, Machine,
-    Memory, PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors,
-    System, TimeSource, UnixMicros,
+    Memory, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System,
+    TimeSource, UnixMicros,
 };
 
 /// The kernel's place is embassy's.
@@ -142,8 +142,8 @@ impl Pins for Board {
     }
 
     #[inline(never)]
-    fn set_pin(&self, pin: u8, mode: PinMode) -> Result<(), PinError> {
-        self.pins.set(pin, mode)
+    fn set_pin(&self, pin: u8, mode: PinMode) {
+        self.pins.set(pin, mode);
     }
 
     fn read_pin(&self, pin: u8) -> Option<PinReading> {

@@ -9,7 +9,8 @@ use embassy_rp::adc::{Adc, Blocking, Config};
 use embassy_rp::clocks::clk_sys_freq;
 use embassy_rp::pac;
 use embassy_rp::peripherals::ADC;
-use picolet_platform::{PinError, PinMode, PinReading, PinSet};
+use picolet_device::pwm::Counting;
+use picolet_platform::{PinMode, PinReading, PinSet, PwmOutput};
 
 /// Functions of a pin: RP2040 datasheet 2.19.2, RP2350 datasheet 9.4.
 const PWM: u8 = 4;
@@ -31,30 +32,6 @@ pub(crate) struct Bank {
     pins: PinSet,
     /// Switches the converter off when it is dropped.
     _adc: Adc<'static, Blocking>,
-}
-
-/// How a slice counts for a frequency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Counting {
-    /// Sixteenths of a system clock's cycle for one count.
-    divider: u16,
-    /// Counts of a period.
-    counts: u32,
-}
-
-impl Counting {
-    /// The finest steps that `hertz` allows, or `None` where the counter cannot do it with the 255 steps of a duty.
-    fn of(clock: u32, hertz: u32) -> Option<Self> {
-        let sixteenths = u64::from(clock) * 16 / u64::from(hertz.max(1));
-        let divider = u16::try_from(sixteenths.div_ceil(1 << 16).max(16)).ok()?;
-        let counts = u32::try_from(sixteenths / u64::from(divider)).ok()?;
-        (hertz > 0 && divider < 1 << 12 && counts >= 255).then_some(Self { divider, counts })
-    }
-}
-
-/// The slice that drives a pin, and whether it is its second output.
-fn slice(pin: u8) -> (usize, bool) {
-    (usize::from(pin / 2 % 8), pin % 2 == 1)
 }
 
 impl Bank {
@@ -92,9 +69,11 @@ impl Bank {
             .filter(|_| self.pins.contains(pin))
     }
 
-    /// Makes `pin` do `mode`.
-    pub(crate) fn set(&self, pin: u8, mode: PinMode) -> Result<(), PinError> {
-        let cell = self.mode(pin).ok_or(PinError::NoSuchPin)?;
+    /// Makes `pin` do `mode`, which was checked.
+    pub(crate) fn set(&self, pin: u8, mode: PinMode) {
+        let Some(cell) = self.mode(pin) else {
+            return;
+        };
         match mode {
             PinMode::Unset => self.release(pin),
             PinMode::Low | PinMode::High => {
@@ -106,10 +85,9 @@ impl Bank {
                 pac::SIO.gpio_oe(0).value_set().write_value(bit);
                 function(pin, SIO);
             }
-            PinMode::Pwm { duty, hertz } => self.modulate(pin, duty, hertz)?,
+            PinMode::Pwm { duty, hertz } => modulate(pin, duty, hertz),
         }
         cell.set(mode);
-        Ok(())
     }
 
     /// Drives nothing, pulls nothing, and can be read.
@@ -122,41 +100,6 @@ impl Bank {
             w.set_od(false);
         });
         function(pin, NOTHING);
-    }
-
-    fn modulate(&self, pin: u8, duty: u8, hertz: u32) -> Result<(), PinError> {
-        let counting = Counting::of(clk_sys_freq(), hertz).ok_or(PinError::Unsupported)?;
-        let (number, second) = slice(pin);
-        for other in self.pins.iter().filter(|other| *other != pin) {
-            let PinMode::Pwm {
-                hertz: theirs,
-                duty: theirs_duty,
-            } = self.modes[usize::from(other)].get()
-            else {
-                continue;
-            };
-            let (their_number, their_second) = slice(other);
-            // One counter for both outputs, and an output may lead to two pins.
-            let same_output = their_second == second && theirs_duty != duty;
-            if their_number == number && (theirs != hertz || same_output) {
-                return Err(PinError::Unsupported);
-            }
-        }
-        let slice = pac::PWM.ch(number);
-        slice.div().write(|w| {
-            w.set_int((counting.divider >> 4) as u8);
-            w.set_frac((counting.divider & 15) as u8);
-        });
-        slice.top().write(|w| w.set_top((counting.counts - 1) as u16));
-        // A level above the top is never left: always high.
-        let level = (counting.counts * u32::from(duty) / 255).min(0xffff) as u16;
-        slice.cc().modify(|w| match second {
-            true => w.set_b(level),
-            false => w.set_a(level),
-        });
-        slice.csr().modify(|w| w.set_en(true));
-        function(pin, PWM);
-        Ok(())
     }
 
     /// Reads a pin.
@@ -185,6 +128,29 @@ impl Bank {
         // 27 degrees at 0.706 V, and 1.721 mV less for each degree more.
         Some(27_000 - (micros - 706_000) * 1000 / 1721)
     }
+}
+
+/// Has a pin's slice count for `hertz`, and its output be high for `duty` of 255.
+fn modulate(pin: u8, duty: u8, hertz: u32) {
+    let counting = Counting::new(clk_sys_freq(), hertz);
+    let output = PwmOutput::of(pin);
+    let slice = pac::PWM.ch(usize::from(output.slice));
+    slice.div().write(|w| {
+        w.set_int((counting.divider >> 4) as u8);
+        w.set_frac((counting.divider & 15) as u8);
+    });
+    slice.top().write(|w| w.set_top((counting.counts - 1) as u16));
+    // A level above the top is never left: always high.
+    let level = (counting.counts * u32::from(duty) / 255).min(0xffff) as u16;
+    slice.cc().modify(|w| match output.second {
+        true => w.set_b(level),
+        false => w.set_a(level),
+    });
+    slice.csr().modify(|w| {
+        w.set_ph_correct(counting.both_ways);
+        w.set_en(true);
+    });
+    function(pin, PWM);
 }
 
 /// Leads a pin to one of the chip's blocks.

@@ -7,6 +7,7 @@ use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
 use crate::text::Collector;
 
 const DATA: Field = Field(32);
+const BINARY_DATA: Field = Field(33);
 
 /// Takes the data of a ConfigMap.
 pub trait Data {
@@ -14,6 +15,8 @@ pub trait Data {
     fn key(&mut self, key: &str);
     /// A piece of the value; `last` with the last one, which may be empty.
     fn piece(&mut self, piece: &[u8], last: bool);
+    /// A key of `binaryData`, where clients put what is not UTF-8. Its value is skipped.
+    fn binary(&mut self, key: &str);
     /// Forgets what was taken, in front of the next ConfigMap.
     fn reset(&mut self);
 }
@@ -41,12 +44,17 @@ impl<D> ConfigMap<D> {
 
 impl<D: Data> Sink for ConfigMap<D> {
     fn key(&mut self, field: Field, key: &str) {
-        if field == DATA {
-            self.data.key(key);
+        match field {
+            DATA => self.data.key(key),
+            BINARY_DATA => self.data.binary(key),
+            _ => {}
         }
     }
 
     fn text(&mut self, field: Field, piece: &[u8], last: bool) {
+        if field == BINARY_DATA {
+            return;
+        }
         if field == DATA {
             self.data.piece(piece, last);
         } else if let Some(value) = self.collector.push(piece, last) {
@@ -59,6 +67,7 @@ impl<D: Data> Object for ConfigMap<D> {
     const SHAPE: Code = shape!(Shape::Object(&[
         ("metadata", metadata::SHAPE),
         ("data", Shape::Map(DATA)),
+        ("binaryData", Shape::Map(BINARY_DATA)),
         CODE_ENTRY,
         REASON_ENTRY,
         MESSAGE_ENTRY,

@@ -2,13 +2,12 @@
 
 use crate::apart::{Task, apart, together};
 use crate::client::Client;
-use crate::configuration::{Configuration, ConfigurationController};
+use crate::devices::{ConfigurationController, Devices, LedController};
 use crate::events::{EventSender, Recorder};
 use crate::health::{Health, State};
 use crate::host::Host;
 use crate::identity::{Certificates, IdentityController};
 use crate::lease::LeaseController;
-use crate::led::{Display, LedController};
 use crate::metrics::Metrics;
 use crate::node::{NodeRef, Reporter};
 use crate::node_status::StatusController;
@@ -17,7 +16,6 @@ use crate::server::{self, ServedNode};
 use crate::settings::Settings;
 use crate::time::Time;
 use alloc::rc::Rc;
-use core::cell::RefCell;
 use core::pin::pin;
 use picolet_platform::Pins;
 
@@ -35,8 +33,7 @@ pub struct Agent<H: Host> {
     pub(crate) events: Recorder<H::Machine>,
     pub(crate) node: NodeRef,
     pub(crate) health: Health,
-    pub(crate) configuration: RefCell<Configuration>,
-    pub(crate) display: Display,
+    pub(crate) devices: Devices,
     pub(crate) pods: PodStore,
     pub(crate) certificates: Certificates,
 }
@@ -52,8 +49,7 @@ impl<H: Host> Agent<H> {
             events: Recorder::new(machine.clone(), metrics.clone(), &settings.node_name),
             node: NodeRef::new(&settings.node_name),
             health: Health::default(),
-            configuration: RefCell::new(Configuration::new(machine.pins())),
-            display: Display::default(),
+            devices: Devices::new(machine.pins()),
             pods: PodStore::default(),
             certificates: Certificates::default(),
             settings,
@@ -68,7 +64,7 @@ impl<H: Host> Agent<H> {
     /// Runs the node for ever: everything side by side, on the thread that polls it.
     pub async fn run(&self) {
         let identity = self.identity();
-        let reporters: &[&dyn Reporter] = &[&*self.time, &self.configuration, &identity];
+        let reporters: &[&dyn Reporter] = &[&*self.time, &self.devices, &identity];
         let status = self.status(&identity, reporters);
         let (lease, configuration, pods) = (self.lease(), self.configuration(), self.pods());
         let (led, sender) = (self.led(), self.sender());
@@ -147,8 +143,7 @@ impl<H: Host> Agent<H> {
             events: &self.events,
             node: &self.node,
             metrics: &self.metrics,
-            display: &self.display,
-            configuration: &self.configuration,
+            devices: &self.devices,
         }
     }
 
@@ -179,7 +174,7 @@ impl<H: Host> Agent<H> {
         LedController {
             machine: &self.machine,
             health: &self.health,
-            display: &self.display,
+            display: &self.devices.display,
         }
     }
 
@@ -192,8 +187,7 @@ impl<H: Host> Agent<H> {
             time: &self.time,
             health: &self.health,
             metrics: &self.metrics,
-            configuration: &self.configuration,
-            display: &self.display,
+            devices: &self.devices,
             pods: &self.pods.table,
         }
     }

@@ -31,7 +31,7 @@ pub use identities::{Identities, IdentityError, Lifetime, Purpose};
 pub use log::{Level, Log, LogCursor, LogExtent, LogNext};
 pub use memory::{HeapFigures, Memory};
 pub use network::{AcceptError, Accepted, Credential, Dialled, Network, NetworkFigures, Subject, Undated};
-pub use pins::{Led, LedMode, PinError, PinMode, PinReading, PinSet, Pins};
+pub use pins::{Led, LedMode, PWM_HERTZ, PinMode, PinReading, PinSet, Pins, PwmOutput};
 pub use records::{LONGEST_RECORD, Record, RecordError, Records, TimeFloor};
 pub use sensors::Sensors;
 pub use system::{Machine, ResetReason, System};

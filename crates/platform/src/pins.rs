@@ -1,6 +1,6 @@
 //! Pins and the LED.
 
-use core::fmt;
+use core::ops::RangeInclusive;
 
 /// A set of pins by number, 0 to 63.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,25 +62,30 @@ pub struct PinReading {
     pub high: bool,
 }
 
-/// Why a pin was not set.
+/// Frequencies in hertz that PWM runs at on every board.
+pub const PWM_HERTZ: RangeInclusive<u32> = 8..=100_000;
+
+/// The output of the PWM block that a pin can be led to, on the boards and where they are simulated: RP2040 datasheet 4.5.2,
+/// RP2350 datasheet 12.5.2.
+///
+/// A slice has one frequency for both of its outputs. An output leads to two pins, 16 apart, and has one duty for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PinError {
-    /// The board has no such pin, or keeps it for itself.
-    NoSuchPin,
-    /// The pin can't do that: a frequency out of the generator's reach, or a second frequency on a shared slice.
-    Unsupported,
+pub struct PwmOutput {
+    /// The slice, 0 to 7.
+    pub slice: u8,
+    /// Whether it is the second output of the slice.
+    pub second: bool,
 }
 
-impl fmt::Display for PinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoSuchPin => "the board has no such pin for its user",
-            Self::Unsupported => "the pin cannot do that",
-        })
+impl PwmOutput {
+    /// The output of `pin`.
+    pub const fn of(pin: u8) -> Self {
+        Self {
+            slice: pin >> 1 & 7,
+            second: pin & 1 == 1,
+        }
     }
 }
-
-impl core::error::Error for PinError {}
 
 /// The pins that are the user's, and the analogue inputs.
 pub trait Pins {
@@ -89,9 +94,9 @@ pub trait Pins {
 
     /// Makes `pin` do `mode`, at once.
     ///
-    /// # Errors
-    /// Nothing changed when it fails.
-    fn set_pin(&self, pin: u8, mode: PinMode) -> Result<(), PinError>;
+    /// The caller has checked that it is one of [`Pins::pins`], that a frequency is within [`PWM_HERTZ`], and that all pins
+    /// together go with each other ([`PwmOutput`]); pins that share a slice are set one after another.
+    fn set_pin(&self, pin: u8, mode: PinMode);
 
     /// Reads `pin`, or `None` where there is no such pin.
     fn read_pin(&self, pin: u8) -> Option<PinReading>;

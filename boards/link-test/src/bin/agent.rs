@@ -22,8 +22,8 @@ use picolet_kubelet::{Agent, Capacity, Join, Limits, Settings};
 use picolet_platform::{
     AcceptError, Accepted, Clock, Credential, DialError, Dialled, Duration, Endpoint, Entropy, HeapFigures,
     Identities, Led, LedMode, Level, Lifetime, Log, LogCursor, LogExtent, LogNext, Machine, Memory, Network,
-    NetworkFigures, PinError, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason,
-    Sensors, Subject, System, TimeSource, Undated, UnixMicros,
+    NetworkFigures, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors,
+    Subject, System, TimeSource, Undated, UnixMicros,
 };
 use picolet_platform::{IdentityError, Purpose};
 use picolet_runtime::NoRuntime;
@@ -128,14 +128,9 @@ impl Pins for Board {
         PinSet::range(2, 22).union(PinSet::range(26, 28))
     }
 
-    fn set_pin(&self, pin: u8, mode: PinMode) -> Result<(), PinError> {
+    fn set_pin(&self, pin: u8, mode: PinMode) {
         output(pin);
         black_box(mode);
-        if input() > 0 {
-            Ok(())
-        } else {
-            Err(PinError::Unsupported)
-        }
     }
 
     fn read_pin(&self, _: u8) -> Option<PinReading> {

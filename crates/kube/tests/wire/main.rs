@@ -249,6 +249,9 @@ impl Data for Whole {
     fn piece(&mut self, piece: &[u8], _last: bool) {
         self.0.last_mut().expect("a key").1.extend_from_slice(piece);
     }
+    fn binary(&mut self, key: &str) {
+        self.0.push((key.into(), b"binary".to_vec()));
+    }
     fn reset(&mut self) {
         self.0.clear();
     }
@@ -313,7 +316,11 @@ fn watch_and_list() {
         reader.feed(&[*byte], &mut maps).expect("JSON");
     }
     assert_eq!(reader.place(), Some("12"));
-    assert_eq!(names, [("a".into(), 1), ("b".into(), 1)]);
+    assert_eq!(
+        names,
+        [("a".into(), 2), ("b".into(), 2)],
+        "with the keys of binaryData"
+    );
 }
 
 proptest! {

@@ -40,6 +40,10 @@ pub(crate) trait Store {
     fn room(&self) -> bool {
         true
     }
+    /// Whether the collection is to be listed anew: objects were passed over, and there is room for them now.
+    fn is_outdated(&self) -> bool {
+        false
+    }
 }
 
 /// A store without the type of its objects, so that following is compiled once and not for each collection.
@@ -54,6 +58,8 @@ pub(crate) trait Collection {
     fn ends(&self);
     /// Whether another object can be taken.
     fn has_room(&self) -> bool;
+    /// Whether the collection is to be listed anew.
+    fn outdated(&self) -> bool;
 }
 
 impl<S: Store> Collection for S {
@@ -84,6 +90,10 @@ impl<S: Store> Collection for S {
     fn has_room(&self) -> bool {
         self.room()
     }
+
+    fn outdated(&self) -> bool {
+        self.is_outdated()
+    }
 }
 
 /// The body of a list or a watch on its way into a store.
@@ -99,7 +109,9 @@ impl Reader for Reading<'_> {
     }
 
     fn feed(&mut self, piece: &[u8]) -> bool {
-        self.envelope.feed(piece, &mut *self.objects).is_ok() && !self.envelope.has_failed()
+        self.envelope.feed(piece, &mut *self.objects).is_ok()
+            && !self.envelope.has_failed()
+            && !self.store.outdated()
     }
 }
 
@@ -226,6 +238,9 @@ impl<H: Host> Client<H> {
                         return End::Failed(ApiError::Json, None);
                     }
                     store.ends();
+                    if store.outdated() {
+                        return End::Relist;
+                    }
                 }
                 Ok((_, None)) => return place.map_or(End::Relist, End::Resume),
                 // What could not be read may have been a change: look at all of it again.

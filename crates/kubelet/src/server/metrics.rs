@@ -322,7 +322,7 @@ impl<H: Host> Server<'_, H> {
         );
         w.whole(
             "picolet_configuration_layers gauge ConfigMaps that are followed.",
-            self.node.configuration.borrow().layers() as u64,
+            self.node.devices.layers() as u64,
         );
         w.whole(
             "picolet_events_dropped_total counter Events that were dropped because too many came at once.",

@@ -25,10 +25,9 @@ mod tests;
 use crate::apart::apart;
 
 use crate::client::Client;
-use crate::configuration::Configuration;
+use crate::devices::Devices;
 use crate::health::Health;
 use crate::host::{Host, Inbound};
-use crate::led::Display;
 use crate::metrics::{Histogram, Metrics, count};
 use crate::pods::Pods;
 use crate::settings::{Limits, Settings};
@@ -81,8 +80,7 @@ pub(crate) struct ServedNode<'a, H: Host> {
     pub(crate) time: &'a Time<H::Machine>,
     pub(crate) health: &'a Health,
     pub(crate) metrics: &'a Metrics,
-    pub(crate) configuration: &'a RefCell<Configuration>,
-    pub(crate) display: &'a Display,
+    pub(crate) devices: &'a Devices,
     pub(crate) pods: &'a RefCell<Pods>,
 }
 

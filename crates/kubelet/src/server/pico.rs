@@ -1,12 +1,12 @@
 //! The device itself: what it measures, what its cells and pins are, and what it can be told to do.
 
+use crate::devices::{Mode, OF_SLICE};
 use crate::host::Host;
 use crate::server::Server;
 use crate::server::metrics::Decimal;
 use crate::server::response::{Answer, JSON, OrNull, Text};
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt::{self, Write as _};
 use picolet_kube::json::{Code, Decoder, Field, Shape, Sink, shape};
 use picolet_kube::{Collector, integer};
@@ -16,8 +16,6 @@ use picolet_platform::{Clock, Duration, LedMode, Memory, Network, PinMode, Pins,
 const ADC_CHANNELS: u8 = 8;
 /// Memory cells that are written at once.
 const CELLS_AT_ONCE: usize = 32;
-/// The frequency of a pin that is told to be `pwm`.
-const PWM_HERTZ: u32 = 1000;
 
 /// What the device can be told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +38,7 @@ pub enum Command {
     SetGpio {
         /// Which.
         pin: u8,
-        /// What.
+        /// What. A PWM frequency of 0 is that of the pin's slice.
         mode: PinMode,
     },
     /// Restart.
@@ -218,7 +216,7 @@ impl Command {
                     "low" => PinMode::Low,
                     "pwm" => PinMode::Pwm {
                         duty: fields.byte("duty", 255)?,
-                        hertz: PWM_HERTZ,
+                        hertz: OF_SLICE,
                     },
                     _ => return Err(CommandError::Word("value", "high, low and pwm")),
                 },
@@ -227,20 +225,6 @@ impl Command {
             Some("forget") if fields.get("node") == Some(node) => Ok(Self::Forget),
             Some("forget") => Err(CommandError::Node),
             _ => Err(CommandError::Unknown),
-        }
-    }
-}
-
-/// The mode of a pin in the words of a ConfigMap.
-struct Mode(PinMode);
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            PinMode::Unset => f.write_str("unset"),
-            PinMode::Low => f.write_str("low"),
-            PinMode::High => f.write_str("high"),
-            PinMode::Pwm { duty, hertz } => write!(f, "pwm:{}@{hertz}", u32::from(duty)),
         }
     }
 }
@@ -270,9 +254,8 @@ impl<H: Host> Server<'_, H> {
 
     /// `/pico/memory`. The cells are those of one moment, however long it takes to send them.
     pub(super) fn pico_memory(&self) -> Answer<'_> {
-        let configuration = self.node.configuration.borrow();
-        let cells: Vec<(u16, u8)> = configuration.cells().collect();
-        let last_update = configuration.last_update();
+        let cells = self.node.devices.cells();
+        let last_update = self.node.devices.last_update();
         let mut written = 0;
         Answer::pieces(JSON, move |out| {
             if written == 0 {
@@ -328,32 +311,31 @@ impl<H: Host> Server<'_, H> {
             Err(error) => return failure(400, &error),
         };
         let now = node.machine.uptime();
-        if matches!(command, Command::BlinkLed { .. } | Command::SetLed(_))
-            && node.configuration.borrow().holds_led()
-        {
-            return failure(409, &"a ConfigMap says what the LED shows: change it there");
+        let devices = node.devices;
+        let taken = match command {
+            Command::BlinkLed { .. } | Command::SetLed(_) => devices.check_led(),
+            Command::SetGpio { pin, .. } if !node.machine.pins().contains(pin) => {
+                let pin = u32::from(pin);
+                let message = format_args!("params.pin: {pin}: the board has no such pin for its user");
+                return failure(400, &message);
+            }
+            Command::SetGpio { pin, mode } => devices.command_pin(pin, mode),
+            _ => Ok(()),
+        };
+        if let Err(words) = taken {
+            return failure(409, &words);
         }
         match command {
-            Command::BlinkLed { times, delay_ms } => node.display.blink(times, delay_ms, now),
-            Command::SetLed(mode) => node.display.command(mode),
+            Command::BlinkLed { times, delay_ms } => devices.display.blink(times, delay_ms, now),
+            Command::SetLed(mode) => devices.command_led(mode),
             Command::Identify { seconds } => {
                 let until = now.saturating_add(Duration::from_secs(u64::from(seconds)));
-                node.display.identify(until);
+                devices.display.identify(until);
             }
-            Command::SetGpio { pin, mode } => {
-                if node.configuration.borrow().holds_pin(pin) {
-                    let pin = u32::from(pin);
-                    let message = format_args!("a ConfigMap says what pin {pin} does: change it there");
-                    return failure(409, &message);
-                }
-                match node.machine.set_pin(pin, mode) {
-                    Ok(()) => {}
-                    Err(error) => {
-                        return failure(400, &format_args!("params.pin: {}: {error}", u32::from(pin)));
-                    }
-                }
-            }
-            Command::Reboot | Command::Forget => {}
+            Command::SetGpio { .. } | Command::Reboot | Command::Forget => {}
+        }
+        if matches!(command, Command::SetLed(_) | Command::SetGpio { .. }) {
+            devices.drive(node.machine);
         }
         let mut answer = Answer::json(format_args!(r#"{{"status":"ok"}}"#));
         answer.forget = command == Command::Forget;

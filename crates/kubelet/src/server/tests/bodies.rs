@@ -1,7 +1,7 @@
 //! What each path answers.
 
 use super::*;
-use crate::configuration::tests::configured;
+use crate::devices::tests::configure;
 use picolet_platform::{Duration, Record};
 use std::collections::BTreeMap;
 use std::format;
@@ -10,11 +10,14 @@ use std::string::ToString;
 /// A node that has been up for an hour, has a configuration and was heard 5 s ago.
 async fn live(agent: &TestAgent, time: &Time) {
     time.sleep(Duration::from_secs(3600)).await;
-    *agent.configuration.borrow_mut() = configured(&[
-        ("memory_values", "0=0x42,1=67,2=0xFF,1023=1"),
-        ("gpio", "2=high,4=pwm:128"),
-        ("led", "on"),
-    ]);
+    configure(
+        &agent.devices,
+        &[
+            ("memory_values", "0=0x42,1=67,2=0xFF,1023=1"),
+            ("gpio", "2=high,4=pwm:128"),
+            ("led", "on"),
+        ],
+    );
     let uptime = time.now();
     agent.health.heard(uptime, agent.time.now());
     agent.metrics.lease_latency.record(Duration::from_millis(12));
@@ -160,7 +163,7 @@ fn readiness() {
 fn a_whole_memory_is_sent_in_pieces() {
     let data: std::vec::Vec<String> = (0..1024).map(|at| format!("{at}={}", at % 256)).collect();
     with_caller(async |agent, caller| {
-        *agent.configuration.borrow_mut() = configured(&[("memory_values", &data.join(","))]);
+        configure(&agent.devices, &[("memory_values", &data.join(","))]);
         let reply = caller.get("/pico/memory").await;
         assert!(
             reply.head.contains("Transfer-Encoding: chunked\r\n") && !reply.head.contains("Content-Length")
@@ -329,19 +332,19 @@ fn commands() {
 #[test]
 fn what_a_config_map_holds_is_not_commanded() {
     with_caller(async |agent, caller| {
-        *agent.configuration.borrow_mut() = configured(&[("gpio", "5=low"), ("led", "on")]);
+        configure(&agent.devices, &[("gpio", "5=low"), ("led", "on")]);
         for (body, error) in [
             (
                 r#"{"command":"set_gpio","params":{"pin":5,"value":"high"}}"#,
-                "a ConfigMap says what pin 5 does: change it there",
+                "ConfigMap pico-config says what pin 5 does: change it there",
             ),
             (
                 r#"{"command":"set_led","params":{"state":"off"}}"#,
-                "a ConfigMap says what the LED shows: change it there",
+                "ConfigMap pico-config says what the LED shows: change it there",
             ),
             (
                 r#"{"command":"blink_led","params":{"times":1}}"#,
-                "a ConfigMap says what the LED shows: change it there",
+                "ConfigMap pico-config says what the LED shows: change it there",
             ),
         ] {
             let reply = caller.ask("POST", "/pico/command", body).await;

@@ -3,22 +3,18 @@
 //! A value may be of any length; what is kept is at most a kilobyte of cells, one mode for each pin, and one for the
 //! LED. The first entry that is wrong is kept with the reason, for the person who wrote it.
 
+use super::problem::{ENTRY_BYTES, Problem, Rejection};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use picolet_kube::config_map::Data;
 use picolet_kube::integer;
-use picolet_platform::{LedMode, PinMode, PinSet};
+use picolet_platform::{LedMode, PWM_HERTZ, PinMode, PinSet};
 
+/// The frequency of a pin that names none: that of its PWM slice.
+pub(crate) const OF_SLICE: u32 = 0;
 /// Cells of the device's memory.
 pub const CELLS: usize = 1024;
-/// What PWM runs at when nothing else is said.
-const DEFAULT_HERTZ: u32 = 1000;
-/// What a 16-bit PWM slice reaches on both chips with whole duty resolution, and a little below.
-const HERTZ: core::ops::RangeInclusive<u32> = 8..=100_000;
-/// The longest entry that could be right, and room to show what is wrong.
-const ENTRY_BYTES: usize = 48;
-
 /// Which of 1024 cells are set, and to what.
 #[derive(Clone)]
 struct Cells {
@@ -28,7 +24,7 @@ struct Cells {
 
 /// What one ConfigMap sets.
 #[derive(Clone, Default)]
-pub(crate) struct Values {
+pub(super) struct Values {
     cells: Option<Box<Cells>>,
     pins: Vec<(u8, PinMode)>,
     led: Option<LedMode>,
@@ -36,14 +32,14 @@ pub(crate) struct Values {
 
 impl Values {
     /// The value of a cell, where it is set.
-    pub(crate) fn cell(&self, address: u16) -> Option<u8> {
+    pub(super) fn cell(&self, address: u16) -> Option<u8> {
         let cells = self.cells.as_ref()?;
         let at = usize::from(address);
         (cells.set.get(at / 32)? >> (at % 32) & 1 == 1).then(|| cells.values[at])
     }
 
     /// The mode of a pin, where it is set.
-    pub(crate) fn pin(&self, pin: u8) -> Option<PinMode> {
+    pub(super) fn pin(&self, pin: u8) -> Option<PinMode> {
         self.pins
             .iter()
             .find(|(number, _)| *number == pin)
@@ -51,7 +47,7 @@ impl Values {
     }
 
     /// The mode of the LED, where it is set.
-    pub(crate) fn led(&self) -> Option<LedMode> {
+    pub(super) fn led(&self) -> Option<LedMode> {
         self.led
     }
 
@@ -67,57 +63,6 @@ impl Values {
         cells.set[at / 32] |= 1 << (at % 32);
         cells.values[at] = value;
         fresh
-    }
-}
-
-/// What is wrong with an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// There is no `=`.
-    NoEquals,
-    /// The memory cell is not 0 to 1023.
-    Address,
-    /// The value is no byte.
-    Byte,
-    /// The board has no such pin for its user.
-    Pin,
-    /// The pin's mode is none that there is.
-    PinMode,
-    /// The PWM frequency is out of reach.
-    Frequency,
-    /// The LED's mode is none that there is.
-    Led,
-    /// The same cell or pin twice in one ConfigMap.
-    Twice,
-    /// The board could not do it.
-    Hardware,
-}
-
-/// An entry that was refused, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// The key of the ConfigMap.
-    pub key: &'static str,
-    /// The entry, cut to what fits.
-    pub entry: heapless::String<ENTRY_BYTES>,
-    /// What is wrong with it.
-    pub problem: Problem,
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let remedy = match self.problem {
-            Problem::NoEquals => "write it as WHAT=VALUE, entries separated by commas",
-            Problem::Address => "a memory cell is a number from 0 to 1023, decimal or 0x hexadecimal",
-            Problem::Byte => "a cell's value is a byte from 0 to 255, decimal or 0x hexadecimal",
-            Problem::Pin => "this board has no such pin for its user; GET /pico/gpio lists those it has",
-            Problem::PinMode => "a pin is low, high, pwm:DUTY or pwm:DUTY@HERTZ with a duty from 0 to 255",
-            Problem::Frequency => "PWM runs at 8 to 100000 hertz",
-            Problem::Led => "the LED is on, off or blink:MILLISECONDS with a period from 20 to 60000",
-            Problem::Twice => "it is given twice; leave one of them",
-            Problem::Hardware => "the board cannot do that: pins that share a PWM slice share its frequency",
-        };
-        write!(f, "{}: entry \"{}\": {remedy}", self.key, self.entry)
     }
 }
 
@@ -143,20 +88,20 @@ impl Key {
 }
 
 /// Where the data of a ConfigMap is read into, to be taken whole or not at all.
-pub(crate) struct Stage {
+pub(super) struct Parser {
     allowed: PinSet,
-    pub(crate) values: Values,
-    pub(crate) rejection: Option<Rejection>,
+    pub(super) values: Values,
+    pub(super) rejection: Option<Rejection>,
     /// A key that nobody knows: told, but no reason to refuse the rest.
-    pub(crate) unknown: Option<heapless::String<ENTRY_BYTES>>,
+    pub(super) unknown: Option<heapless::String<ENTRY_BYTES>>,
     key: Key,
     entry: heapless::Vec<u8, ENTRY_BYTES>,
     overflow: bool,
 }
 
-impl Stage {
-    /// An empty stage for a board with these pins.
-    pub(crate) fn new(allowed: PinSet) -> Self {
+impl Parser {
+    /// An empty parser for a board with these pins.
+    pub(super) fn new(allowed: PinSet) -> Self {
         Self {
             allowed,
             values: Values::default(),
@@ -259,12 +204,32 @@ fn pin_mode(text: &str) -> Result<PinMode, Problem> {
         .and_then(|n| u8::try_from(n).ok())
         .ok_or(Problem::PinMode)?;
     let hertz = match hertz {
-        None => DEFAULT_HERTZ,
+        None => OF_SLICE,
         Some(text) => number(text)
-            .filter(|hertz| HERTZ.contains(hertz))
+            .filter(|hertz| PWM_HERTZ.contains(hertz))
             .ok_or(Problem::Frequency)?,
     };
     Ok(PinMode::Pwm { duty, hertz })
+}
+
+/// A mode of a pin in the words of a ConfigMap.
+pub(crate) struct Mode(pub(crate) PinMode);
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            PinMode::Unset => f.write_str("unset"),
+            PinMode::Low => f.write_str("low"),
+            PinMode::High => f.write_str("high"),
+            PinMode::Pwm { duty, hertz } => {
+                write!(f, "pwm:{}", u32::from(duty))?;
+                match hertz {
+                    OF_SLICE => Ok(()),
+                    hertz => write!(f, "@{hertz}"),
+                }
+            }
+        }
+    }
 }
 
 /// Reads `on`, `off` or `blink:MILLISECONDS`.
@@ -296,14 +261,15 @@ fn number(text: &str) -> Option<u32> {
     u32::try_from(integer(digits, radix)?).ok()
 }
 
-/// The bytes as text; what is no UTF-8 (an entry cut in the middle of a character) is left off.
+/// The bytes as text, as far as there is room; what is no UTF-8 (an entry cut in the middle of a character) is left off.
 fn shown(bytes: &[u8]) -> heapless::String<ENTRY_BYTES> {
+    let bytes = bytes.get(..bytes.len().min(ENTRY_BYTES)).unwrap_or_default();
     let whole = core::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
     let text = core::str::from_utf8(bytes.get(..whole).unwrap_or_default());
     heapless::String::try_from(text.unwrap_or_default()).unwrap_or_default()
 }
 
-impl Data for Stage {
+impl Data for Parser {
     fn key(&mut self, key: &str) {
         self.key = match key {
             "memory_values" => Key::MemoryValues,
@@ -311,8 +277,7 @@ impl Data for Stage {
             "led" => Key::Led,
             _ => {
                 if self.unknown.is_none() {
-                    let room = key.floor_char_boundary(ENTRY_BYTES);
-                    self.unknown = heapless::String::try_from(key.get(..room).unwrap_or_default()).ok();
+                    self.unknown = Some(shown(key.as_bytes()));
                 }
                 Key::Other
             }
@@ -335,6 +300,16 @@ impl Data for Stage {
         }
     }
 
+    fn binary(&mut self, key: &str) {
+        if self.rejection.is_none() {
+            self.rejection = Some(Rejection {
+                key: "binaryData",
+                entry: shown(key.as_bytes()),
+                problem: Problem::Binary,
+            });
+        }
+    }
+
     fn reset(&mut self) {
         *self = Self::new(self.allowed);
     }
@@ -348,16 +323,16 @@ mod tests {
     use std::string::{String, ToString};
     use std::{format, vec::Vec};
 
-    fn read(data: &[(&str, &str)], step: usize) -> Stage {
-        let mut stage = Stage::new(PinSet::range(2, 22));
+    fn read(data: &[(&str, &str)], step: usize) -> Parser {
+        let mut parser = Parser::new(PinSet::range(2, 22));
         for (key, value) in data {
-            stage.key(key);
+            parser.key(key);
             for piece in value.as_bytes().chunks(step) {
-                stage.piece(piece, false);
+                parser.piece(piece, false);
             }
-            stage.piece(b"", true);
+            parser.piece(b"", true);
         }
-        stage
+        parser
     }
 
     fn problem(key: &str, value: &str) -> Option<Problem> {
@@ -368,7 +343,7 @@ mod tests {
 
     #[test]
     fn what_a_person_writes() {
-        let stage = read(
+        let parser = read(
             &[
                 ("memory_values", "0=0x42,1=0x43, 2 = 0xFF ,1023=7,\n3=0\n"),
                 ("gpio", "2=high,3=low,4=pwm:128,5=pwm:0x10@50"),
@@ -376,22 +351,22 @@ mod tests {
             ],
             3,
         );
-        assert_eq!(stage.rejection, None);
+        assert_eq!(parser.rejection, None);
         let cells: Vec<_> = (0..CELLS as u16)
-            .filter_map(|at| Some((at, stage.values.cell(at)?)))
+            .filter_map(|at| Some((at, parser.values.cell(at)?)))
             .collect();
         assert_eq!(cells, [(0, 0x42), (1, 0x43), (2, 0xff), (3, 0), (1023, 7)]);
-        assert_eq!(stage.values.pin(2), Some(PinMode::High));
+        assert_eq!(parser.values.pin(2), Some(PinMode::High));
         assert_eq!(
-            stage.values.pin(4),
+            parser.values.pin(4),
             Some(PinMode::Pwm {
                 duty: 128,
-                hertz: 1000
+                hertz: OF_SLICE
             })
         );
-        assert_eq!(stage.values.pin(5), Some(PinMode::Pwm { duty: 16, hertz: 50 }));
-        assert_eq!(stage.values.pin(6), None);
-        assert_eq!(stage.values.led(), Some(LedMode::Blink { period_ms: 500 }));
+        assert_eq!(parser.values.pin(5), Some(PinMode::Pwm { duty: 16, hertz: 50 }));
+        assert_eq!(parser.values.pin(6), None);
+        assert_eq!(parser.values.led(), Some(LedMode::Blink { period_ms: 500 }));
     }
 
     #[test]
@@ -434,9 +409,9 @@ mod tests {
         #[test]
         fn any_cells_come_through(cells in prop::collection::btree_map(0u16..1024, any::<u8>(), 0..200), hex in any::<bool>(), step in 1usize..50) {
             let text: Vec<String> = cells.iter().map(|(at, value)| if hex { format!("{at:#x}={value:#X}").replace("0X", "0x") } else { format!("{at}={value}") }).collect();
-            let stage = read(&[("memory_values", &text.join(","))], step);
-            prop_assert_eq!(stage.rejection, None);
-            let got: BTreeMap<u16, u8> = (0..1024).filter_map(|at| Some((at, stage.values.cell(at)?))).collect();
+            let parser = read(&[("memory_values", &text.join(","))], step);
+            prop_assert_eq!(parser.rejection, None);
+            let got: BTreeMap<u16, u8> = (0..1024).filter_map(|at| Some((at, parser.values.cell(at)?))).collect();
             prop_assert_eq!(got, cells);
         }
 

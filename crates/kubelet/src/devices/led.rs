@@ -1,7 +1,7 @@
-//! What the one LED shows, and who decides it.
+//! What the one LED shows.
 //!
 //! The node's own language comes first while it is not Ready, a person who asks "which one are you" before everything,
-//! the configuration otherwise.
+//! the owner of the LED otherwise.
 
 use crate::health::{Health, State};
 use crate::host::Host;
@@ -10,7 +10,7 @@ use core::cell::RefCell;
 use embassy_futures::select::select3;
 use picolet_platform::{Clock, Duration, Led, LedMode};
 
-/// What the LED is to show, and by whose word.
+/// What the LED shows.
 #[derive(Default)]
 pub(crate) struct Display {
     wishes: RefCell<Wishes>,
@@ -18,12 +18,11 @@ pub(crate) struct Display {
     changed: Signal,
 }
 
-/// What is wished of the LED.
+/// What the LED is to show.
 #[derive(Default)]
 struct Wishes {
-    /// What a command asked for; the configuration comes before it.
-    commanded: Option<LedMode>,
-    configured: Option<LedMode>,
+    /// While the node is Ready: what its owner wants.
+    steady: LedMode,
     /// Something short, until this uptime.
     moment: Option<(LedMode, Duration)>,
 }
@@ -35,19 +34,9 @@ const JOINING: LedMode = LedMode::Blink { period_ms: 500 };
 const LOST: LedMode = LedMode::Blink { period_ms: 125 };
 
 impl Display {
-    /// The LED is to show this, as long as no ConfigMap says otherwise.
-    pub(crate) fn command(&self, mode: LedMode) {
-        self.wish(|wishes| wishes.commanded = Some(mode));
-    }
-
-    /// What the configuration says.
-    pub(crate) fn configure(&self, mode: Option<LedMode>) {
-        self.wish(|wishes| {
-            if mode.is_some() {
-                wishes.commanded = None;
-            }
-            wishes.configured = mode;
-        });
+    /// Shows this while the node is Ready.
+    pub(super) fn show_steadily(&self, mode: LedMode) {
+        self.wish(|wishes| wishes.steady = mode);
     }
 
     /// Makes the node be seen until this uptime.
@@ -79,7 +68,7 @@ impl Display {
         let mode = match state {
             State::Joining => JOINING,
             State::Lost => LOST,
-            State::Ready => wishes.configured.or(wishes.commanded).unwrap_or_default(),
+            State::Ready => wishes.steady,
         };
         (mode, None)
     }
@@ -126,22 +115,14 @@ mod tests {
         let at = Duration::from_secs;
         let (joining, ready, lost) = (State::Joining, State::Ready, State::Lost);
         assert_eq!(led.show(joining, at(0)).0, JOINING);
-        led.configure(Some(LedMode::On));
+        led.show_steadily(LedMode::On);
         assert_eq!(led.show(joining, at(0)).0, JOINING, "not yet Ready");
         assert_eq!(led.show(ready, at(0)), (LedMode::On, None));
         led.identify(at(5));
         assert_eq!(led.show(ready, at(1)), (IDENTIFY, Some(at(5))));
         assert_eq!(led.show(ready, at(5)), (LedMode::On, None));
-        led.configure(None);
+        led.show_steadily(LedMode::Off);
         assert_eq!(led.show(ready, at(6)).0, LedMode::Off);
-        led.command(LedMode::On);
-        assert_eq!(led.show(ready, at(6)).0, LedMode::On);
-        led.configure(Some(LedMode::Off));
-        assert_eq!(
-            led.show(ready, at(6)).0,
-            LedMode::Off,
-            "the configuration is above a command"
-        );
         led.blink(3, 100, at(6));
         let blinking = LedMode::Blink { period_ms: 200 };
         assert_eq!(
