@@ -561,6 +561,27 @@ fn a_status_that_nobody_takes_keeps_no_pod() {
     assert!(world.api.is_empty(), "{:?}", world.sent);
 }
 
+#[test]
+fn status_is_not_sent_again_when_it_is_refused_for_good() {
+    for (refusal, sent) in [
+        ((422, "invalid"), 0),
+        ((403, "not yours"), 1),
+        ((500, "broken"), 1),
+    ] {
+        let mut world = World::new();
+        world.refusal = Some(refusal);
+        world.put(pod("u", Never, 0, 1));
+        world.pass(5);
+        world.refusal = None;
+        world.pass(600);
+        assert_eq!(world.sent.len(), sent, "{refusal:?}: {:?}", world.sent);
+        // What comes next is.
+        world.runtime.end("u_a_0", 0);
+        world.pass(5);
+        assert_eq!(world.phase("u"), Phase::Succeeded);
+    }
+}
+
 /// As many as there are places: the watch is read on, so that deletions are seen.
 #[test]
 fn watch_is_read_on_when_every_status_is_refused() {
