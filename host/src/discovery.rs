@@ -69,8 +69,37 @@ pub(crate) fn matching(authority: &[u8], hashes: &[KeyHash]) -> Result<Vec<u8>> 
     Ok(found)
 }
 
-/// Asks a server for its cluster's authority (PEM), and believes it by one of the hashes.
-pub(crate) fn authority(server: &str, hashes: &[KeyHash]) -> Result<Vec<u8>> {
+/// Asks the servers of a cluster in order until one answers.
+///
+/// # Errors
+/// When none does: what became of each.
+pub(crate) fn ask_in_turn<'a, T>(
+    servers: &'a [String],
+    mut ask: impl FnMut(&'a str) -> Result<T>,
+) -> Result<T> {
+    let mut failures = Vec::new();
+    for server in servers {
+        match ask(server) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => failures.push(error),
+        }
+    }
+    match failures.len() {
+        0 => bail!("no API server: pass --server URL"),
+        1 => Err(failures.remove(0)),
+        _ => {
+            let all: Vec<String> = failures.iter().map(|error| format!("{error:#}")).collect();
+            bail!("no API server answers: {}", all.join("; "))
+        }
+    }
+}
+
+/// Asks the servers of a cluster for its authority (PEM), and believes it by one of the hashes.
+pub(crate) fn authority(servers: &[String], hashes: &[KeyHash]) -> Result<Vec<u8>> {
+    ask_in_turn(servers, |server| authority_of(server, hashes))
+}
+
+fn authority_of(server: &str, hashes: &[KeyHash]) -> Result<Vec<u8>> {
     let shown = Client::anonymous(server, None)?.get(CLUSTER_INFO).with_context(|| {
         format!("{server} shows no cluster-info; give --certificate-authority in place of --discovery-token-ca-cert-hash")
     })?;
@@ -89,6 +118,33 @@ pub(crate) fn authority(server: &str, hashes: &[KeyHash]) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+
+    #[test]
+    fn servers_are_asked_in_turn_when_the_first_does_not_answer() {
+        let servers = [
+            "https://127.0.0.1:1",
+            "https://127.0.0.1:2",
+            "https://127.0.0.1:3",
+        ]
+        .map(String::from);
+        let mut asked = Vec::new();
+        let found = ask_in_turn(&servers, |server| {
+            asked.push(server);
+            match server.ends_with(":2") {
+                true => Ok(server),
+                false => Err(anyhow::anyhow!("{server} does not answer")),
+            }
+        });
+        assert_eq!(found.expect("the second one answers"), servers[1]);
+        assert_eq!(asked, servers[..2]);
+        // Nobody listens at these ports.
+        let none = authority(&servers, &[]).expect_err("nobody answers");
+        let text = format!("{none:#}");
+        assert!(
+            servers.iter().all(|server| text.contains(server.as_str())),
+            "{text}"
+        );
+    }
 
     #[test]
     fn an_authority_is_known_by_the_hash_of_its_key() {

@@ -314,7 +314,7 @@ impl Arguments {
         let authorities = match (&self.certificate_authority, servers.first()) {
             (Some(path), _) => material::authorities(flag, path)?,
             (None, Some(server)) if !hashes.is_empty() => {
-                material::authorities_in(&discovery::authority(server, hashes)?, server)?
+                material::authorities_in(&discovery::authority(&servers, hashes)?, server)?
             }
             _ => match &token {
                 Some(Token { origin, .. }) => bail!(
@@ -353,7 +353,10 @@ impl Arguments {
         };
         // What is in a file is read where it is put.
         let clients = self.client_ca_file.as_ref().map(|_| Vec::new());
-        let found = k3s::Cluster::find(server, (full, &token.origin), authority, clients)?;
+        let found = discovery::ask_in_turn(servers, |server| {
+            let token = (full.clone(), &*token.origin);
+            k3s::Cluster::find(server, token, authority.clone(), clients.clone())
+        })?;
         Ok(Some(Cluster {
             servers: servers.to_vec(),
             authorities: material::authorities_in(&found.authority, server)?,

@@ -325,7 +325,7 @@ impl Setup {
     /// Finds out about the cluster what a node has to know before it begins. What the server is asked for is kept, so that a node starts
     /// while its server is away.
     fn discover(&self) -> Result<Discovered> {
-        let (Some(state), Some(server)) = (&self.state, self.servers.first()) else {
+        let Some(state) = self.state.as_ref().filter(|_| !self.servers.is_empty()) else {
             return Ok(Discovered::default());
         };
         let (kept, kept_clients) = (state.cluster_authority(), state.client_authority());
@@ -335,7 +335,7 @@ impl Setup {
             let Some(full) = full.with_context(|| token.origin.clone())? else {
                 return Ok(Discovered {
                     token: Some(token.secret.clone()),
-                    authority: self.discover_by_hash(server, &kept)?,
+                    authority: self.discover_by_hash(&kept)?,
                     clients: None,
                 });
             };
@@ -348,7 +348,10 @@ impl Setup {
                 given => given,
             };
             let authority = given_authority.or(before);
-            let cluster = k3s::Cluster::find(server, (full, &token.origin), authority, clients)?;
+            let cluster = discovery::ask_in_turn(&self.servers, |server| {
+                let token = (full.clone(), &*token.origin);
+                k3s::Cluster::find(server, token, authority.clone(), clients.clone())
+            })?;
             keep(&kept, &cluster.authority)?;
             keep(&kept_clients, &cluster.clients)?;
             return Ok(Discovered {
@@ -359,7 +362,7 @@ impl Setup {
         }
         if !self.discovery_token_ca_cert_hash.is_empty() {
             return Ok(Discovered {
-                authority: self.discover_by_hash(server, &kept)?,
+                authority: self.discover_by_hash(&kept)?,
                 ..Discovered::default()
             });
         }
@@ -376,8 +379,8 @@ impl Setup {
         })
     }
 
-    /// The authority that the server is asked for, and that is believed by its hash.
-    fn discover_by_hash(&self, server: &str, kept: &Path) -> Result<Option<Vec<u8>>> {
+    /// The authority that the servers are asked for, and that is believed by its hash.
+    fn discover_by_hash(&self, kept: &Path) -> Result<Option<Vec<u8>>> {
         let hashes = &self.discovery_token_ca_cert_hash;
         if hashes.is_empty() {
             return Ok(None);
@@ -388,7 +391,7 @@ impl Setup {
         {
             return Ok(Some(authority));
         }
-        let authority = discovery::authority(server, hashes)?;
+        let authority = discovery::authority(&self.servers, hashes)?;
         keep(kept, &authority)?;
         Ok(Some(authority))
     }
