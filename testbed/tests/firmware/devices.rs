@@ -19,22 +19,31 @@ impl Bench {
         done.expect("the ConfigMap is taken");
     }
 
-    /// How often a pin rises in a second, and for how many thousandths of it the pin is high.
+    /// The frequency of a pin in hertz, and for how many thousandths of the time it is high: by the whole periods within half
+    /// a second. Zeros where there are none.
     fn pulses(&mut self, pin: u32) -> (u32, u32) {
         self.testbed.board.set_pin_log(true);
-        let (begin, mut level) = (self.testbed.now(), self.testbed.board.pin(pin));
-        self.run(Duration::from_secs(1));
-        let (mut rises, mut high, mut since) = (0, Duration::ZERO, begin);
+        let mut level = self.testbed.board.pin(pin);
+        self.run(Duration::from_millis(500));
+        let (mut rises, mut falls) = (Vec::new(), Vec::new());
         for (at, levels) in self.testbed.board.take_pin_log() {
             let now = levels >> pin & 1 == 1;
-            if now != level {
-                rises += u32::from(now);
-                high += at.since(since) * u32::from(level);
-                (level, since) = (now, at);
+            match (level, now) {
+                (false, true) => rises.push(at),
+                (true, false) if !rises.is_empty() => falls.push(at),
+                _ => {}
             }
+            level = now;
         }
         self.testbed.board.set_pin_log(false);
-        (rises, ((high.as_micros() + 500) / 1000) as u32)
+        let [first, .., last] = rises[..] else {
+            return (0, 0);
+        };
+        let whole = last.since(first).as_secs_f64();
+        let high = rises.iter().zip(&falls).take(rises.len() - 1);
+        let high: f64 = high.map(|(rise, fall)| fall.since(*rise).as_secs_f64()).sum();
+        let hertz = (rises.len() - 1) as f64 / whole;
+        (hertz.round() as u32, (1000.0 * high / whole).round() as u32)
     }
 
     /// Waits until both pins have these pulses.
