@@ -118,7 +118,7 @@ impl Node {
             let agent = self.agent(reason)?;
             let name = &*self.settings.node_name;
             tokio::select! {
-                () = agent.run() => {}
+                never = agent.run() => never,
                 () = agent.machine().rebooted() => tracing::info!(node = name, "starting over"),
                 () = reload::watch(name, &mut watched, &mut clients, agent.network(), agent.machine()) => {}
             }

@@ -86,8 +86,8 @@ fn agent(
 }
 
 #[embassy_executor::task]
-async fn run(node: &'static Node) {
-    node.run().await;
+async fn run(node: &'static Node) -> ! {
+    node.run().await
 }
 
 /// Between two lines about memory.

@@ -16,6 +16,7 @@ use crate::server::{self, ServedNode};
 use crate::settings::Settings;
 use crate::time::Time;
 use alloc::rc::Rc;
+use core::future::pending;
 use core::pin::pin;
 use picolet_platform::Pins;
 
@@ -62,7 +63,7 @@ impl<H: Host> Agent<H> {
     }
 
     /// Runs the node for ever: everything side by side, on the thread that polls it.
-    pub async fn run(&self) {
+    pub async fn run(&self) -> ! {
         let identity = self.identity();
         let reporters: &[&dyn Reporter] = &[&*self.time, &self.devices, &identity];
         let status = self.status(&identity, reporters);
@@ -73,22 +74,23 @@ impl<H: Host> Agent<H> {
             self.client.learn_time().await;
             apart(identity.join_cluster()).await;
             let tasks: &mut [Task<'_>] = &mut [
-                pin!(lease.run()),
-                pin!(status.run()),
-                pin!(configuration.run()),
-                pin!(pods.run()),
-                pin!(identity.keep()),
+                &mut pin!(lease.run()),
+                &mut pin!(status.run()),
+                &mut pin!(configuration.run()),
+                &mut pin!(pods.run()),
+                &mut pin!(identity.keep()),
             ];
             together(tasks).await;
         };
         let tasks: &mut [Task<'_>] = &mut [
-            pin!(cluster),
-            pin!(server::run(self.served())),
-            pin!(sender.run()),
-            pin!(led.run()),
-            pin!(self.time.keep()),
+            &mut pin!(cluster),
+            &mut pin!(server::run(self.served())),
+            &mut pin!(sender.run()),
+            &mut pin!(led.run()),
+            &mut pin!(self.time.keep()),
         ];
         together(tasks).await;
+        pending().await
     }
 
     pub(crate) fn identity(&self) -> IdentityController<'_, H> {

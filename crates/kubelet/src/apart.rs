@@ -27,8 +27,9 @@ pub(crate) fn apart<F: Future>(future: F) -> Apart<F> {
     Apart { future }
 }
 
-/// One of the futures that run [`together`].
-pub(crate) type Task<'a> = Pin<&'a mut (dyn Future<Output = ()> + 'a)>;
+/// One of the futures that run [`together`]: `&mut pin!(future)`. The table is that of the pinned pointer and not that of
+/// the future, so that it does not hold the code that drops it: an agent that never ends drops none of its tasks.
+pub(crate) type Task<'a> = &'a mut (dyn Future<Output = ()> + Unpin + 'a);
 
 /// See [`together`].
 pub(crate) struct Together<'a, 'b> {
@@ -46,7 +47,7 @@ impl Future for Together<'_, '_> {
         for (index, task) in tasks.iter_mut().enumerate() {
             let bit = 1 << index;
             if *ended & bit == 0 {
-                if task.as_mut().poll(context).is_ready() {
+                if Pin::new(task).poll(context).is_ready() {
                     *ended |= bit;
                 } else {
                     waiting = true;
@@ -81,9 +82,9 @@ mod tests {
             }
         };
         block_on(together(&mut [
-            pin!(count('a', 1)),
-            pin!(count('b', 3)),
-            pin!(count('c', 2)),
+            &mut pin!(count('a', 1)),
+            &mut pin!(count('b', 3)),
+            &mut pin!(count('c', 2)),
         ]));
         assert_eq!(*told.borrow(), ['a', 'b', 'c', 'b', 'c', 'b']);
         block_on(together(&mut []));

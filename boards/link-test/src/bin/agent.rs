@@ -379,7 +379,7 @@ impl Network for Ether {
     }
 }
 
-async fn agent() {
+async fn agent() -> ! {
     let settings = Settings {
         node_name: black_box("pico").into(),
         config_namespace: black_box("default").into(),
@@ -399,7 +399,7 @@ async fn agent() {
     };
     Agent::<(Board, Ether, NoRuntime)>::new(settings, Board, Ether, NoRuntime)
         .run()
-        .await;
+        .await
 }
 
 const fn size<Made: Future>(_: fn() -> Made) -> usize {
@@ -413,8 +413,5 @@ static FUTURE: [AtomicU8; size(agent)] = [const { AtomicU8::new(0) }; size(agent
 fn main() -> ! {
     start();
     black_box(&FUTURE);
-    block_on(agent());
-    loop {
-        output(0);
-    }
+    block_on(agent())
 }

@@ -193,8 +193,8 @@ impl<H: Host> ConfigurationController<'_, H> {
             |status: &Status| refused("ConfigMaps with the label picolet.dev/node", status);
         let (name, label) = (Selection::Name(BASE), Selection::LabelIn(LABEL, [name, "all"]));
         let tasks: &mut [Task<'_>] = &mut [
-            pin!(self.client.follow(resource, name, &base, &base_refused)),
-            pin!(self.client.follow(resource, label, &labelled, &labelled_refused)),
+            &mut pin!(self.client.follow(resource, name, &base, &base_refused)),
+            &mut pin!(self.client.follow(resource, label, &labelled, &labelled_refused)),
         ];
         together(tasks).await;
     }

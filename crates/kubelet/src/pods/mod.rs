@@ -93,10 +93,10 @@ impl<H: Host> PodController<'_, H> {
         };
         let selection = Selection::NodeName(&self.node.name);
         let tasks: &mut [Task<'_>] = &mut [
-            pin!(self.client.follow(Resource::Pods, selection, &store, &refused)),
-            pin!(self.look(&jobs, &tellings)),
-            pin!(self.work(&jobs)),
-            pin!(self.tell(&tellings)),
+            &mut pin!(self.client.follow(Resource::Pods, selection, &store, &refused)),
+            &mut pin!(self.look(&jobs, &tellings)),
+            &mut pin!(self.work(&jobs)),
+            &mut pin!(self.tell(&tellings)),
         ];
         together(tasks).await;
     }
