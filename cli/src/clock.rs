@@ -1,12 +1,11 @@
 //! The time of day that a node goes by.
 
-use clap::ValueEnum;
 use picolet_platform::{Duration, TimeKeeper, TimeSource, UnixMicros};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the time of day comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The operating system.
     System,

@@ -4,16 +4,24 @@
 //! answers at an address can show any; the hash that `kubeadm token create --print-join-command` prints says which is
 //! right (`cmd/kubeadm/app/util/pubkeypin` of Kubernetes). Nothing is told to a server before.
 
-use crate::cluster::Client;
+use crate::client::Client;
 use crate::kubeconfig;
 use anyhow::{Context, Result, bail};
 use picolet_tls::x509::{certificates_from_pem, pem};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
 const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
+
+#[derive(Deserialize)]
+struct ClusterInfo {
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+}
 
 /// SHA-256 over the SubjectPublicKeyInfo of an authority's certificate, written as `sha256:` and 64 digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,16 +108,16 @@ pub(crate) fn authority(servers: &[String], hashes: &[KeyHash]) -> Result<Vec<u8
 }
 
 fn authority_of(server: &str, hashes: &[KeyHash]) -> Result<Vec<u8>> {
-    let shown = Client::anonymous(server, None)?.get(CLUSTER_INFO).with_context(|| {
+    let shown: ClusterInfo = Client::anonymous(server, None)?.get(CLUSTER_INFO).with_context(|| {
         format!("{server} shows no cluster-info; give --certificate-authority in place of --discovery-token-ca-cert-hash")
     })?;
-    let config = shown["data"]["kubeconfig"].as_str().unwrap_or_default();
+    let config = shown.data.get("kubeconfig").map_or("", String::as_str);
     let authority =
         kubeconfig::first_authority(config).with_context(|| format!("cluster-info of {server}"))?;
     let authority = matching(&authority, hashes)?;
     // Whoever has shown it is now to prove to be that cluster.
     Client::anonymous(server, Some(&authority))?
-        .get(CLUSTER_INFO)
+        .get::<ClusterInfo>(CLUSTER_INFO)
         .with_context(|| format!("{server} is not of the cluster whose authority it shows"))?;
     Ok(authority)
 }

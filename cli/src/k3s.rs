@@ -3,7 +3,7 @@
 //! `/cacerts` is what anybody can read, and can be anybody's; the hash in the full token says whether it is right. Who may call
 //! nodes is vouched for by another authority than the API server's, which is told to whoever shows the token.
 
-use crate::cluster::{Client, is_refused};
+use crate::client::{Client, is_refused};
 use anyhow::{Context, Result, bail, ensure};
 use base16ct::lower::encode_string as hex;
 use picolet_kubelet::k3s::{authorization, credential};
@@ -12,23 +12,10 @@ use picolet_tls::x509::{certificates_from_pem, pem};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// The group of the tokens that `k3s token create` makes (`NodeBootstrapTokenAuthGroup` in `pkg/kubeadm/token.go`). Every bootstrap token
-/// lets a node join.
-pub(crate) const BOOTSTRAP_GROUP: &str = "system:bootstrappers:k3s:default-node-token";
-/// Where kube-apiserver tells whoever serves in its name who vouches for its clients (`clusterauthenticationtrust` of Kubernetes).
-const AUTHENTICATION: &str = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
 /// How long a server may take to answer.
 const ANSWER: Duration = Duration::from_secs(15);
 /// Where a server of k3s keeps what agents join with.
 const TOKEN_FILE: &str = "/var/lib/rancher/k3s/server/node-token";
-
-/// Whether an API server is one of k3s: its version says so.
-pub(crate) fn is_k3s(client: &Client) -> Result<bool> {
-    let version = client.get("/version")?;
-    Ok(version["gitVersion"]
-        .as_str()
-        .is_some_and(|version| version.contains("+k3s")))
-}
 
 /// The authorities of a cluster, PEM.
 pub(crate) struct Cluster {
@@ -125,42 +112,6 @@ impl Cluster {
         Ok(Self {
             token,
             authority,
-            clients,
-        })
-    }
-
-    /// What an administrator's `client` finds out of it for a node that goes to `server`: it is believed by the cluster's `authority`, and
-    /// the bootstrap token need not be there yet. `clients` that are given are not asked for.
-    pub(crate) fn of_administrator(
-        client: &Client,
-        server: &str,
-        authority: &[u8],
-        token: &str,
-        clients: Option<Vec<u8>>,
-    ) -> Result<Self> {
-        is_secure(server)?;
-        // What others hash, and whether agents of k3s are served there: it can be an API server alone, or what stands before one.
-        let shown = Client::anonymous(server, Some(authority))?
-            .text("/cacerts", ANSWER)
-            .with_context(|| {
-                format!("the cluster is one of k3s, and {server} is not where its agents join; say where with --server, as K3S_URL does")
-            })?;
-        let clients = match clients {
-            Some(clients) => clients,
-            None => {
-                let published = client.get(AUTHENTICATION).context(
-                    "cannot read who vouches for those who call nodes; an administrator can, or give --client-ca-file",
-                )?;
-                let text = published["data"]["client-ca-file"].as_str().unwrap_or_default();
-                vouching(
-                    text.to_owned(),
-                    "client-ca-file of extension-apiserver-authentication",
-                )?
-            }
-        };
-        Ok(Self {
-            token: full_token(token, Some(shown.as_bytes()), true)?.context("no token of k3s")?,
-            authority: authority.to_vec(),
             clients,
         })
     }

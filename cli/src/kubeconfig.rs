@@ -70,149 +70,143 @@ impl Config {
     fn parse(text: &str) -> Result<Self> {
         serde_yaml_ng::from_str(text).context("this is no kubeconfig")
     }
+}
 
-    /// Cluster and user of the current context.
-    fn current(&self) -> Result<(&Cluster, &User)> {
-        let context = find(
-            &self.contexts,
-            &self.current_context,
-            "context",
-            "current-context",
-        )?;
-        Ok((
-            find(&self.clusters, &context.cluster, "cluster", "the context")?,
-            find(&self.users, &context.user, "user", "the context")?,
-        ))
+/// Cluster and user of a kubeconfig's current context. Paths in it start at the kubeconfig's folder.
+pub(crate) struct CurrentContext {
+    folder: PathBuf,
+    cluster: Cluster,
+    user: User,
+}
+
+/// What a kubeconfig holds as base64, or names the file of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The CA of the API server's certificate.
+    CertificateAuthority,
+    /// The certificate of the user.
+    ClientCertificate,
+    /// Its key.
+    ClientKey,
+}
+
+impl Part {
+    /// Its key in the kubeconfig, which ends in `-data` for base64.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::CertificateAuthority => "certificate-authority",
+            Self::ClientCertificate => "client-certificate",
+            Self::ClientKey => "client-key",
+        }
+    }
+}
+
+impl CurrentContext {
+    /// Reads the kubeconfig at `path`.
+    ///
+    /// # Errors
+    /// It cannot be read, is malformed, or has no current context.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&files::read_to_string(path)?, folder)
+    }
+
+    fn parse(text: &str, folder: &Path) -> Result<Self> {
+        let Config {
+            clusters,
+            users,
+            contexts,
+            current_context,
+        } = Config::parse(text)?;
+        let context = find(contexts, &current_context, "context", "current-context")?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            cluster: find(clusters, &context.cluster, "cluster", "the context")?,
+            user: find(users, &context.user, "user", "the context")?,
+        })
+    }
+
+    /// The URL of the API server.
+    pub(crate) fn server(&self) -> &str {
+        &self.cluster.server
+    }
+
+    /// One of its certificates or keys, PEM; `None` where it has neither the key nor its `-data`. `{name}` in a path stands for `node`,
+    /// if one is given.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the data is not base64.
+    pub(crate) fn pem(&self, part: Part, node: Option<&str>) -> Result<Option<Vec<u8>>> {
+        let (cluster, user) = (&self.cluster, &self.user);
+        let (path, data) = match part {
+            Part::CertificateAuthority => (
+                &cluster.certificate_authority,
+                &cluster.certificate_authority_data,
+            ),
+            Part::ClientCertificate => (&user.client_certificate, &user.client_certificate_data),
+            Part::ClientKey => (&user.client_key, &user.client_key_data),
+        };
+        match (path, data) {
+            (_, Some(data)) => decode(part.as_str(), data).map(Some),
+            (Some(path), None) => {
+                let path = match node {
+                    Some(node) => PathBuf::from(path.to_string_lossy().replace("{name}", node)),
+                    None => path.clone(),
+                };
+                let path = self.folder.join(path);
+                let read = files::read(&path);
+                read.map(Some)
+                    .with_context(|| format!("{}: {}", part.as_str(), path.display()))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The bearer token of the user. That of `tokenFile`, which may be replaced at any time, precedes `token`, as in client-go.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn token(&self) -> Result<Option<String>> {
+        let Some(path) = &self.user.token_file else {
+            return Ok(self.user.token.clone());
+        };
+        let path = self.folder.join(path);
+        let token = files::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(Some(token.trim().to_owned()))
     }
 }
 
 /// Reads the current context of the kubeconfig at `path`. `{name}` in the paths of certificates stands for `node`.
 pub(crate) fn read(path: &Path, node: &str) -> Result<Access> {
-    let text = files::read_to_string(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    parse(&text, folder, node).with_context(|| format!("--kubeconfig {}", path.display()))
+    CurrentContext::read(path)
+        .and_then(|context| access(&context, node))
+        .with_context(|| format!("--kubeconfig {}", path.display()))
 }
 
-fn parse(text: &str, folder: &Path, node: &str) -> Result<Access> {
-    let config = Config::parse(text)?;
-    let (cluster, user) = config.current()?;
-    if cluster.insecure_skip_tls_verify {
+fn access(context: &CurrentContext, node: &str) -> Result<Access> {
+    if context.cluster.insecure_skip_tls_verify {
         bail!(
             "insecure-skip-tls-verify: a picolet always verifies its API server; give certificate-authority instead"
         );
     }
-    let part = |what: &str, path: &Option<PathBuf>, data: &Option<String>| match (path, data) {
-        (_, Some(data)) => decode(what, data),
-        (Some(path), None) => {
-            let path = folder.join(path.to_string_lossy().replace("{name}", node));
-            files::read(&path).with_context(|| format!("{what}: {}", path.display()))
+    let is_plain = context.server().starts_with("http://");
+    let part = |part: Part| {
+        if is_plain {
+            return Ok(Vec::new());
         }
-        (None, None) if what != "certificate-authority" && user.token.is_some() => Err(anyhow!(
-            "the user has a token and no {what}: a node shows a certificate for CN=system:node:{node}, O=system:nodes"
-        )),
-        (None, None) => Err(anyhow!("there is neither {what} nor {what}-data")),
-    };
-    let plain = cluster.server.starts_with("http://");
-    let unless_plain = |what, path, data| {
-        if plain {
-            Ok(Vec::new())
-        } else {
-            part(what, path, data)
-        }
+        let what = part.as_str();
+        context.pem(part, Some(node))?.ok_or_else(|| match part {
+            Part::ClientCertificate | Part::ClientKey if context.user.token.is_some() => anyhow!(
+                "the user has a token and no {what}: a node shows a certificate for CN=system:node:{node}, O=system:nodes"
+            ),
+            _ => anyhow!("there is neither {what} nor {what}-data"),
+        })
     };
     Ok(Access {
-        certificate_authority: unless_plain(
-            "certificate-authority",
-            &cluster.certificate_authority,
-            &cluster.certificate_authority_data,
-        )?,
-        client_certificate: unless_plain(
-            "client-certificate",
-            &user.client_certificate,
-            &user.client_certificate_data,
-        )?,
-        client_key: unless_plain("client-key", &user.client_key, &user.client_key_data)?,
-        server: cluster.server.clone(),
-    })
-}
-
-/// How a person reaches a cluster. Certificates and keys are PEM.
-pub(crate) struct Person {
-    pub(crate) server: String,
-    pub(crate) certificate_authority: Vec<u8>,
-    pub(crate) client_certificate: Option<Vec<u8>>,
-    pub(crate) client_key: Option<Vec<u8>>,
-    pub(crate) token: Option<String>,
-}
-
-/// Reads the current context of the kubeconfig at `path`, for somebody with a certificate of any kind or a token.
-pub(crate) fn read_person(path: &Path) -> Result<Person> {
-    let read = || {
-        let text = files::read_to_string(path)?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let config = Config::parse(&text)?;
-        let (cluster, user) = config.current()?;
-        let part = |what: &str, path: &Option<PathBuf>, data: &Option<String>| match (path, data) {
-            (_, Some(data)) => decode(what, data).map(Some),
-            (Some(path), None) => files::read(&folder.join(path))
-                .map(Some)
-                .with_context(|| format!("{what}: {}", path.display())),
-            (None, None) => Ok(None),
-        };
-        let person = Person {
-            server: cluster.server.clone(),
-            certificate_authority: part(
-                "certificate-authority",
-                &cluster.certificate_authority,
-                &cluster.certificate_authority_data,
-            )?
-            .context("there is neither certificate-authority nor certificate-authority-data")?,
-            client_certificate: part(
-                "client-certificate",
-                &user.client_certificate,
-                &user.client_certificate_data,
-            )?,
-            client_key: part("client-key", &user.client_key, &user.client_key_data)?,
-            token: match &user.token_file {
-                // It counts before the other, as in client-go.
-                Some(path) => Some(read_token(&folder.join(path))?),
-                None => user.token.clone(),
-            },
-        };
-        if person.client_certificate.is_none() && person.token.is_none() {
-            bail!(
-                "the user has neither a certificate nor a token (a plugin's is not asked for): use kubectl certificate approve NAME, or another kubeconfig"
-            );
-        }
-        Ok(person)
-    };
-    read().with_context(|| format!("--kubeconfig {}", path.display()))
-}
-
-/// The token in a file, which whoever keeps it fresh may replace at any time.
-fn read_token(path: &Path) -> Result<String> {
-    let token = files::read_to_string(path).with_context(|| path.display().to_string())?;
-    Ok(token.trim().to_owned())
-}
-
-/// Where a pod finds the account that it runs as, and the variables that say where the API server is (client-go's
-/// `rest.InClusterConfig`).
-pub(crate) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-pub(crate) const SERVICE: [&str; 2] = ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
-
-/// Who a pod is, by the folder that it has of its ServiceAccount.
-pub(crate) fn in_cluster(account: &Path, host: &str, port: &str) -> Result<Person> {
-    let server = match host.parse() {
-        Ok(std::net::IpAddr::V6(host)) => format!("https://[{host}]:{port}"),
-        _ => format!("https://{host}:{port}"),
-    };
-    let authority = account.join("ca.crt");
-    Ok(Person {
-        server,
-        certificate_authority: files::read(&authority).with_context(|| authority.display().to_string())?,
-        client_certificate: None,
-        client_key: None,
-        token: Some(read_token(&account.join("token"))?),
+        certificate_authority: part(Part::CertificateAuthority)?,
+        client_certificate: part(Part::ClientCertificate)?,
+        client_key: part(Part::ClientKey)?,
+        server: context.server().to_owned(),
     })
 }
 
@@ -234,10 +228,10 @@ fn decode(what: &str, data: &str) -> Result<Vec<u8>> {
         .map_err(|error| anyhow!("{what}-data is no base64: {error}"))
 }
 
-fn find<'a, T>(list: &'a [Named<T>], name: &str, kind: &str, by: &str) -> Result<&'a T> {
-    let found = list.iter().find(|named| named.name == name);
+fn find<T>(list: Vec<Named<T>>, name: &str, kind: &str, by: &str) -> Result<T> {
+    let found = list.into_iter().find(|named| named.name == name);
     found
-        .map(|named| &named.entry)
+        .map(|named| named.entry)
         .ok_or_else(|| anyhow!("{by} names the {kind} \"{name}\", which is not there"))
 }
 
@@ -254,6 +248,10 @@ contexts: [{name: c, context: {cluster: k, user: u}}]
 current-context: c
 ";
 
+    fn parse(text: &str, folder: &Path, node: &str) -> Result<Access> {
+        access(&CurrentContext::parse(text, folder)?, node)
+    }
+
     #[test]
     fn data_inside() {
         let access = parse(GOOD, Path::new("/nowhere"), "pico").expect("a kubeconfig");
@@ -263,36 +261,6 @@ current-context: c
             (&access.client_certificate[..], &access.client_key[..]),
             (&b"CERT"[..], &b"KEY"[..])
         );
-    }
-
-    #[test]
-    fn a_pod_is_its_service_account() {
-        let folder = std::env::temp_dir().join(format!("picolet-account-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder");
-        assert!(in_cluster(&folder, "192.0.2.1", "443").is_err());
-        std::fs::write(folder.join("ca.crt"), "CA").expect("a file");
-        std::fs::write(folder.join("token"), "first\n").expect("a file");
-        let person = in_cluster(&folder, "192.0.2.1", "443").expect("an account");
-        assert_eq!(person.server, "https://192.0.2.1:443");
-        assert_eq!(
-            (&person.certificate_authority[..], person.token.as_deref()),
-            (&b"CA"[..], Some("first"))
-        );
-        let person = in_cluster(&folder, "2001:db8::1", "6443").expect("an account");
-        assert_eq!(person.server, "https://[2001:db8::1]:6443");
-
-        // A kubeconfig too may name the file, which is then read each time.
-        let config = GOOD.replace(
-            "client-certificate-data: Q0VSVA==, client-key-data: S0VZ",
-            "tokenFile: token",
-        );
-        std::fs::write(folder.join("config"), config).expect("a file");
-        for token in ["first", "second"] {
-            std::fs::write(folder.join("token"), token).expect("a file");
-            let person = read_person(&folder.join("config")).expect("a kubeconfig");
-            assert_eq!(person.token.as_deref(), Some(token));
-        }
-        std::fs::remove_dir_all(&folder).expect("it is gone");
     }
 
     #[test]

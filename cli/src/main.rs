@@ -5,6 +5,7 @@
 
 mod approve;
 mod certificate;
+mod client;
 mod clock;
 mod cluster;
 mod demo;
@@ -23,11 +24,14 @@ mod network;
 mod node;
 mod node_ip;
 mod nodes;
+mod options;
 mod patience;
+mod person;
 mod provision;
 mod reload;
 mod retire;
 mod run;
+mod setup;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,6 @@ use crate::network::{Inbound, Server, Tokio};
 use crate::reload::{self, KeyPair, Origin, Watched, WatchedAuthority};
 use crate::state::NodeState;
 use anyhow::{Context, Result, bail};
-use picolet_devcluster::host::DevCluster;
 use picolet_kube::Timestamp;
 use picolet_kube::selector::Taint;
 use picolet_kubelet::{Agent, Capacity, Limits, Settings};
@@ -47,22 +46,35 @@ pub(crate) struct Node {
     pub(crate) journal: Arc<Journal>,
 }
 
+/// The taint that a node registers with unless others are given.
+pub(crate) const DEFAULT_TAINTS: &str = "picolet.dev/microcontroller=true:NoSchedule";
+
 /// The read-only port of lab mode, as the kubelet once had it.
 const READ_ONLY_PORT: u16 = 10255;
 
 impl Node {
-    /// A node of that in-memory cluster, with an identity of its own, that is called at `listen`.
-    pub(crate) fn of(cluster: &DevCluster, name: &str, listen: SocketAddr) -> Result<Self> {
-        let client = cluster.node_identity(name)?;
-        let serving = cluster.pki().node_serving(name, &[listen.ip()])?;
-        let ca = cluster.pki().ca().certificate_pem.clone().into_bytes();
+    /// Creates a node of the cluster behind `access`, which serves the kubelet API at `listen` with the certificate `serving`. It has the
+    /// settings of `picolet run` without options, believes clients by the CA of its API server, and keeps no state.
+    ///
+    /// # Errors
+    /// The URL of the API server is malformed or not `https://`.
+    pub(crate) fn new(name: &str, access: Access, serving: KeyPair, listen: SocketAddr) -> Result<Self> {
+        Self::with_lab_mode(name, access, Some(serving), listen, false)
+    }
+
+    /// As [`Node::new`]; in lab mode the API server may be `http://`, and a serving certificate is not needed.
+    pub(crate) fn with_lab_mode(
+        name: &str,
+        access: Access,
+        serving: Option<KeyPair>,
+        listen: SocketAddr,
+        lab_mode: bool,
+    ) -> Result<Self> {
         Ok(Self {
             settings: Settings {
                 node_name: name.into(),
                 config_namespace: "default".into(),
-                taints: Taint::parse("picolet.dev/microcontroller=true:NoSchedule")
-                    .into_iter()
-                    .collect(),
+                taints: Taint::parse(DEFAULT_TAINTS).into_iter().collect(),
                 capacity: Capacity::default(),
                 reported_port: Some(listen.port()),
                 static_tokens: Vec::new(),
@@ -71,20 +83,12 @@ impl Node {
                 limits: Limits::default(),
                 built: built(),
             },
-            access: Access {
-                server: cluster.url(),
-                certificate_authority: ca.clone(),
-                client_certificate: client.certificate_pem.into_bytes(),
-                client_key: client.key_pem.into_bytes(),
-            },
-            servers: vec![Server::parse(&cluster.url(), false)?],
-            lab_mode: false,
+            servers: vec![Server::parse(&access.server, lab_mode)?],
+            client_authorities: access.certificate_authority.clone(),
+            access,
+            lab_mode,
             listen,
-            serving: Some(KeyPair {
-                certificate: serving.certificate_pem.into_bytes(),
-                key: serving.key_pem.into_bytes(),
-            }),
-            client_authorities: ca,
+            serving,
             client_ca_file: None,
             origins: [None, None],
             state: None,

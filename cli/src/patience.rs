@@ -2,7 +2,7 @@
 //!
 //! The agent waits so once it runs (`kubelet::identity`); this is for what has to be known before it can.
 
-use crate::cluster::may_heal;
+use crate::client::may_heal;
 use anyhow::Result;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -52,7 +52,7 @@ fn jittered(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Client;
+    use crate::client::Client;
     use anyhow::anyhow;
     use std::cell::Cell;
     use std::io::{Read, Write};

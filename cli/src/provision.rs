@@ -5,6 +5,7 @@
 //! files or variables, since arguments are for everybody on the machine to read; a bootstrap token, which is soon worth nothing, may
 //! be an argument, too. None is ever printed.
 
+mod k3s_cluster;
 mod material;
 mod onboarding;
 mod questions;
@@ -384,7 +385,7 @@ impl Arguments {
         }
         if let Some(path) = &self.static_token_file {
             let text = read("static-token-file", path)?;
-            for token in crate::run::tokens(&String::from_utf8_lossy(&text))? {
+            for token in crate::setup::static_tokens(&String::from_utf8_lossy(&text))? {
                 let value = format!("{},{}", token.token, token.user);
                 writer.put(Field::StaticToken, value.as_bytes())?;
             }

@@ -5,7 +5,8 @@
 
 use super::objects::{EndpointSlice, Node, Service, ServiceCidr};
 use super::request::Asked;
-use crate::cluster::{Client, is_refused, with_rights_hint};
+use crate::client::is_refused;
+use crate::cluster::{Client, with_rights_hint};
 use anyhow::{Result, ensure};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,7 +7,8 @@
 //! node then registers anew, without the label. A ConfigMap outlives the Node, a node has no access to it, and the approver's account
 //! can create and read it, but neither change nor delete it.
 
-use crate::cluster::{Client, Deletion, is_refused, with_rights_hint};
+use crate::client::is_refused;
+use crate::cluster::{Client, Deletion, with_rights_hint};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;

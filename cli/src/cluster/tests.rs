@@ -1,7 +1,7 @@
 //! Tests of a client against servers that answer as an API server does.
 
 use super::*;
-use std::io::Write as _;
+use std::io::{BufReader, Write as _};
 use std::net::TcpListener;
 
 #[test]
@@ -24,11 +24,10 @@ fn person_is_never_another_one_than_the_kubeconfig_names() {
 
 #[test]
 fn certificate_of_the_api_server_needs_a_direct_connection() {
-    let mut client = Client::anonymous("https://127.0.0.1:1", None).expect("a client");
-    for (proxy, hinted) in [(None, false), (Some("http://127.0.0.1:2"), true)] {
-        let proxy = proxy.map(|url| ureq::Proxy::new(url).expect("a proxy"));
-        client.agent = Agent::config_builder().proxy(proxy).build().into();
-        let text = format!("{:#}", client.server_certificate().expect_err("nobody is there"));
+    let client = Client::anonymous("https://127.0.0.1:1").expect("a client");
+    for hinted in [false, true] {
+        let refused = client.server_certificate_beside_proxy(hinted);
+        let text = format!("{:#}", refused.expect_err("nobody is there"));
         assert_eq!(text.contains("direct connection"), hinted, "{text}");
     }
 }
@@ -81,7 +80,7 @@ fn list_reads_all_pages_and_smaller_ones_when_a_page_is_too_large() {
         }
         _ => String::new(),
     });
-    let client = Client::anonymous(&url, None).expect("a client");
+    let client = Client::anonymous(&url).expect("a client");
     let mut found = Vec::new();
     let version = client.list("/l?a=b", |number: u32| {
         found.push(number);
@@ -105,7 +104,7 @@ fn list_goes_on_when_it_expires() {
         // Without a place to go on at it is at an end.
         _ => r#"{"kind": "Status", "metadata": {}, "code": 410}"#.into(),
     });
-    let client = Client::anonymous(&url, None).expect("a client");
+    let client = Client::anonymous(&url).expect("a client");
     let mut found = Vec::new();
     let version = client.list("/l", |number: u32| {
         found.push(number);
@@ -123,7 +122,7 @@ fn list_goes_on_when_it_expires() {
 #[test]
 fn list_fails_when_one_object_is_too_large() {
     let (url, server) = serve(|_| " ".repeat(11 << 20));
-    let client = Client::anonymous(&url, None).expect("a client");
+    let client = Client::anonymous(&url).expect("a client");
     let listed = client.list("/l", |_: Value| Ok(()));
     let _ = client.get("/end");
     let paths = server.join().expect("no panic");
@@ -158,7 +157,7 @@ fn refusal_has_no_control_sequences_when_a_node_wrote_it() {
         let head = format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all((head + body).as_bytes()).expect("an answer");
     });
-    let client = Client::anonymous(&url, None).expect("a client");
+    let client = Client::anonymous(&url).expect("a client");
     let refused = client.get("/x").expect_err("refused").to_string();
     server.join().expect("no panic");
     assert_eq!(
@@ -188,7 +187,7 @@ fn endpoints_are_read_from_urls() {
         ("https://api.example.org", "api.example.org", 443, false),
         ("http://127.0.0.1", "127.0.0.1", 80, true),
     ] {
-        let endpoint = Client::anonymous(url, None).expect(url).endpoint().expect(url);
+        let endpoint = Client::anonymous(url).expect(url).endpoint().expect(url);
         assert_eq!(
             (&*endpoint.host, endpoint.port, endpoint.is_plain),
             (host, port, is_plain)

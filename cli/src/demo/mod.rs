@@ -1,21 +1,20 @@
 //! `picolet demo`: the main job without a cluster and without a board. An in-memory Kubernetes API, one node or more, and
 //! what a person would type, shown as it happens. A node is an emulated Pico W, or a Linux process.
 
-mod caller;
 mod emulated;
 mod kubectl;
 mod signals;
 
-pub(crate) use caller::{administrator, get};
-
+use crate::kubeconfig::Access;
 use crate::logging;
 use crate::node::Node;
 use crate::nodes::is_ready;
+use crate::reload::KeyPair;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use emulated::{Emulated, Seen};
 use kubectl::{describe, get_nodes, print_event, text, typed};
-use picolet_devcluster::host::{DevCluster, HostOptions};
+use picolet_devcluster::host::{DevCluster, HostOptions, get_from_kubelet};
 use picolet_emulator::Image;
 use serde_json::{Value, json};
 use signals::{Level, Light};
@@ -126,7 +125,7 @@ async fn show(arguments: &Arguments) -> Result<()> {
         match &image {
             Some(image) => boards.push(Emulated::start(image, &cluster, number, name, *address)?),
             None => {
-                let node = Node::of(&cluster, name, *address)?;
+                let node = node(&cluster, name, *address)?;
                 processes.spawn_local(node.run());
             }
         }
@@ -143,6 +142,23 @@ async fn show(arguments: &Arguments) -> Result<()> {
         Some(ended) = processes.join_next() => ended.context("the node's task ended")?,
         stopped = story.stopped() => Err(stopped),
     }
+}
+
+/// A node of that cluster that is called at `listen`.
+fn node(cluster: &DevCluster, name: &str, listen: SocketAddr) -> Result<Node> {
+    let client = cluster.node_identity(name)?;
+    let serving = cluster.pki().node_serving(name, &[listen.ip()])?;
+    let access = Access {
+        server: cluster.url(),
+        certificate_authority: cluster.pki().ca().certificate_pem.clone().into_bytes(),
+        client_certificate: client.certificate_pem.into_bytes(),
+        client_key: client.key_pem.into_bytes(),
+    };
+    let serving = KeyPair {
+        certificate: serving.certificate_pem.into_bytes(),
+        key: serving.key_pem.into_bytes(),
+    };
+    Node::new(name, access, serving, listen)
 }
 
 /// All that happens in the demo.
@@ -168,13 +184,9 @@ impl Story<'_> {
     /// What a person does, and sees.
     async fn tell(&self) -> Result<()> {
         self.become_ready().await?;
-        let admin = self
-            .cluster
-            .pki()
-            .client("kubernetes-admin", &["system:masters"])?;
-        let connector = administrator(self.cluster, &admin)?;
+        let connector = self.cluster.admin_connector()?;
         let address = self.nodes.first().context("there is a node")?.address;
-        let get = |path: &'static str| get(&connector, address, path);
+        let get = |path: &'static str| get_from_kubelet(&connector, address, path);
 
         self.set_cells(&get, address).await?;
         self.drive_pins(&get).await?;
@@ -186,7 +198,7 @@ impl Story<'_> {
         println!("and its values go with it: {memory}\n");
         self.see("the pins are let go", |seen| seen.pins.is_empty())
             .await?;
-        self.play_on(admin, address).await
+        self.play_on(address).await
     }
 
     /// Waits until every board looks like that. Processes have no pins to look at.
@@ -333,13 +345,14 @@ impl Story<'_> {
     }
 
     /// Says how a person goes on, and waits for Ctrl-C.
-    async fn play_on(&self, admin: picolet_devcluster::host::Certified, address: SocketAddr) -> Result<()> {
+    async fn play_on(&self, address: SocketAddr) -> Result<()> {
         let directory = match &self.arguments.directory {
             Some(directory) => directory.clone(),
             None => std::env::temp_dir().join(format!("picolet-demo-{}", std::process::id())),
         };
         std::fs::create_dir_all(&directory)
             .with_context(|| format!("--directory {}", directory.display()))?;
+        let admin = self.cluster.admin().clone();
         let files = [
             ("admin.conf", self.cluster.kubeconfig()),
             ("admin.crt", admin.certificate_pem),

@@ -3,10 +3,12 @@
 //! The rights are those of `deploy/`, the very files. The token is as kubeadm makes them, or on k3s as `k3s token create` does, and nobody sees
 //! it but the board.
 
+use super::k3s_cluster;
+use crate::client::Refused;
 use crate::clock;
-use crate::cluster::{Client, Deletion, Refused};
-use crate::k3s;
-use crate::kubeconfig;
+use crate::cluster::{Client, Deletion};
+use crate::k3s::Cluster;
+use crate::person;
 use anyhow::{Context, Result, bail};
 use picolet_kube::Timestamp;
 use picolet_platform::UnixMicros;
@@ -93,11 +95,11 @@ pub(super) fn lifetime(text: &str) -> Result<u64, &'static str> {
 
 impl Onboarding {
     pub(super) fn new(path: &Path, node: &str, namespace: &str, lifetime: u64) -> Result<Self> {
-        let person = kubeconfig::read_person(path)?;
+        let person = person::read(path)?;
         let client = Arc::new(Client::from_kubeconfig(Some(path))?);
         let now = clock::system().map_or(0, UnixMicros::seconds);
         Ok(Self {
-            is_k3s: k3s::is_k3s(&client)?,
+            is_k3s: k3s_cluster::is_k3s(&client)?,
             revocable: Revocable {
                 client: client.clone(),
                 path: Arc::default(),
@@ -124,11 +126,11 @@ impl Onboarding {
 
     /// The cluster as whoever joins k3s has to know it, if it is one: for a board that goes to `server`. Who may call the board is asked
     /// for unless it is known.
-    pub(super) fn k3s_cluster(&self, server: &str, clients: Option<Vec<u8>>) -> Result<Option<k3s::Cluster>> {
+    pub(super) fn k3s_cluster(&self, server: &str, clients: Option<Vec<u8>>) -> Result<Option<Cluster>> {
         if !self.is_k3s {
             return Ok(None);
         }
-        k3s::Cluster::of_administrator(&self.client, server, &self.authority, &self.token, clients).map(Some)
+        k3s_cluster::find(&self.client, server, &self.authority, &self.token, clients).map(Some)
     }
 
     /// The server as the board can reach it.
@@ -157,7 +159,7 @@ impl Onboarding {
         })
         .context("cannot await signals")?;
         let (manifests, group) = match self.is_k3s {
-            true => (&[TO_READ][..], k3s::BOOTSTRAP_GROUP),
+            true => (&[TO_READ][..], k3s_cluster::BOOTSTRAP_GROUP),
             false => (&[TO_JOIN, TO_READ][..], GROUP),
         };
         for (path, object) in objects(manifests, &self.namespace)? {

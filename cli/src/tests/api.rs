@@ -37,7 +37,7 @@ pub(crate) fn serve(answer: impl Fn(&str, &str) -> (u16, Value) + Send + 'static
             let _ = stream.write_all(answer.as_bytes());
         }
     });
-    Client::anonymous(&url, None).expect("a client")
+    Client::anonymous(&url).expect("a client")
 }
 
 /// A list of these objects.

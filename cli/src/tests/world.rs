@@ -2,11 +2,11 @@
 
 use super::heap::Tracked;
 use crate::clock::{Source, WallClock};
-use crate::demo::{administrator, get};
 use crate::kubeconfig::Access;
 use crate::node::Node;
+use crate::reload::KeyPair;
 use embedded_io_adapters::tokio_1::FromTokio;
-use picolet_devcluster::host::{DevCluster, HostOptions};
+use picolet_devcluster::host::{DevCluster, HostOptions, get_from_kubelet};
 use picolet_tls::{Connector, TlsStream};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -97,20 +97,32 @@ impl World {
         let listen = address();
         let owned = name.to_owned();
         let (mut node, connector) = self.with(move |cluster| {
-            let node = Node::of(cluster, &owned, listen).expect("a node");
-            let admin = cluster.pki().client("kubernetes-admin", &["system:masters"]);
-            let connector = administrator(cluster, &admin.expect("a certificate"));
-            (node, connector.expect("a connector"))
+            let connector = cluster.admin_connector().expect("a connector");
+            if plain {
+                let access = Access {
+                    server: cluster.url(),
+                    ..Access::default()
+                };
+                let node = Node::with_lab_mode(&owned, access, None, listen, true);
+                return (node.expect("a node"), connector);
+            }
+            let client = cluster.node_identity(&owned).expect("a certificate");
+            let serving = cluster.pki().node_serving(&owned, &[listen.ip()]);
+            let serving = serving.expect("a certificate");
+            let access = Access {
+                server: cluster.url(),
+                certificate_authority: cluster.pki().ca().certificate_pem.clone().into_bytes(),
+                client_certificate: client.certificate_pem.into_bytes(),
+                client_key: client.key_pem.into_bytes(),
+            };
+            let serving = KeyPair {
+                certificate: serving.certificate_pem.into_bytes(),
+                key: serving.key_pem.into_bytes(),
+            };
+            let node = Node::new(&owned, access, serving, listen);
+            (node.expect("a node"), connector)
         });
         node.settings.taints.clear();
-        if plain {
-            node.lab_mode = true;
-            node.access = Access {
-                server: node.access.server,
-                ..Access::default()
-            };
-            node.serving = None;
-        }
         (
             node,
             Caller {
@@ -186,7 +198,7 @@ impl Caller {
 
     /// Reads a path of the node.
     pub(super) fn get(&self, path: &str) -> Option<String> {
-        block_on(get(&self.connector, self.address, path)).ok()
+        block_on(get_from_kubelet(&self.connector, self.address, path)).ok()
     }
 
     /// The memory cells that are set.

@@ -3,11 +3,13 @@
 //! Everything runs on the thread that starts it: [`DevCluster::start`] wants a `LocalSet`. What does not need tokio
 //! ([`accept_tls`], [`serve_tls`], [`Kubelets`], [`Pki`]) is generic over stream and clock, for a cluster inside an emulator's network.
 
+mod caller;
 mod clock;
 mod kubeconfig;
 mod kubelets;
 mod pki;
 
+pub use caller::get_from_kubelet;
 pub use clock::SystemClock;
 pub use kubelets::Kubelets;
 pub use pki::{Certified, Pki};
@@ -22,7 +24,7 @@ use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Read, Write};
 use picolet_platform::Clock;
 use picolet_tls::x509::CertificateInfo;
-use picolet_tls::{Acceptor, TlsStream};
+use picolet_tls::{Acceptor, Connector, TlsStream};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
@@ -138,6 +140,19 @@ impl DevCluster {
     /// A kubeconfig for whoever `identity` belongs to.
     pub fn kubeconfig_of(&self, user: &str, identity: &Certified) -> String {
         kubeconfig::write(&self.url(), &self.pki.ca().certificate_pem, user, identity)
+    }
+
+    /// The administrator's certificate, that of [`kubeconfig`](Self::kubeconfig).
+    pub fn admin(&self) -> &Certified {
+        &self.admin
+    }
+
+    /// Connects to kubelets as the administrator.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn admin_connector(&self) -> Result<Connector> {
+        self.pki.connector(&self.admin, unix_seconds)
     }
 
     /// A client certificate for the node `name`.

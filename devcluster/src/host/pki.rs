@@ -189,7 +189,17 @@ impl Pki {
     /// # Errors
     /// When there is no randomness.
     pub fn kubelet_connector(&self, time: impl Time + 'static) -> Result<Connector> {
-        let client = self.client("kube-apiserver-kubelet-client", &["system:masters"])?;
+        self.connector(
+            &self.client("kube-apiserver-kubelet-client", &["system:masters"])?,
+            time,
+        )
+    }
+
+    /// Connects to kubelets as whom `client` certifies.
+    ///
+    /// # Errors
+    /// When its key does not belong to its certificate, or there is no randomness.
+    pub fn connector(&self, client: &Certified, time: impl Time + 'static) -> Result<Connector> {
         let roots = [self.ca.certificate_der.clone()];
         Connector::new(&roots, Some(&client.identity()?), time).context("cannot set up TLS towards kubelets")
     }

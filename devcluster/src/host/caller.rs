@@ -1,27 +1,18 @@
 //! Calls of the kubelet API over mutual TLS.
 
-use crate::clock::{Source, WallClock};
 use anyhow::{Context, Result, bail};
 use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Read, Write};
-use picolet_devcluster::host::{Certified, DevCluster};
 use picolet_kube::http;
-use picolet_tls::{Connector, Identity};
+use picolet_tls::Connector;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
-/// Calls nodes of the cluster as the one whom `admin` certifies.
-pub(crate) fn administrator(cluster: &DevCluster, admin: &Certified) -> Result<Connector> {
-    let identity = Identity::from_pem(admin.certificate_pem.as_bytes(), admin.key_pem.as_bytes())?;
-    Ok(Connector::new(
-        &[cluster.pki().ca().certificate_der.clone()],
-        Some(&identity),
-        WallClock::new(Source::System),
-    )?)
-}
-
-/// Reads `path` of the node over mutual TLS.
-pub(crate) async fn get(connector: &Connector, address: SocketAddr, path: &str) -> Result<String> {
+/// Reads `path` of the kubelet API at `address` over mutual TLS.
+///
+/// # Errors
+/// The kubelet does not answer, or not with status 200.
+pub async fn get_from_kubelet(connector: &Connector, address: SocketAddr, path: &str) -> Result<String> {
     let socket = TcpStream::connect(address)
         .await
         .with_context(|| format!("the node at {address}"))?;

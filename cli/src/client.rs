@@ -1,0 +1,264 @@
+//! HTTPS requests to an API server from outside an agent: a cluster is discovered with them before its CA is known, and administered.
+
+use anyhow::{Context, Result, bail, ensure};
+use picolet_tls::P256Key;
+use picolet_tls::x509;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt;
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+use ureq::Agent;
+use ureq::http::{Method, Request, Response};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+
+/// How long a request may take unless it says otherwise.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A client of one API server. Its answers are limited to 10 MB.
+pub(crate) struct Client {
+    agent: Agent,
+    server: String,
+    authorization: Option<String>,
+}
+
+impl Client {
+    /// A client of `server` (a URL), which is verified by the CA `authority` (PEM) and sees the certificate chain and the key
+    /// `identity` (PEM), if there is one.
+    ///
+    /// # Errors
+    /// There is no CA in `authority`, or no key in `identity`.
+    pub(crate) fn new(server: &str, authority: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<Self> {
+        let client = match identity {
+            Some((chain, key)) => {
+                let chain = certificates(chain);
+                let key = private_key(key).context("client-key")?;
+                Some(ClientCert::new_with_certs(&chain, key))
+            }
+            None => None,
+        };
+        let tls = TlsConfig::builder()
+            .root_certs(roots(authority).context("certificate-authority")?)
+            .client_cert(client)
+            .build();
+        Ok(Self::with(server, tls))
+    }
+
+    /// An unauthenticated client. Without an authority (PEM) the server is not verified: believe nothing that is not proved by itself.
+    ///
+    /// # Errors
+    /// There is no CA in `authority`.
+    pub(crate) fn anonymous(server: &str, authority: Option<&[u8]>) -> Result<Self> {
+        let tls = match authority {
+            Some(pem) => TlsConfig::builder().root_certs(roots(pem)?),
+            None => TlsConfig::builder().disable_verification(true),
+        };
+        Ok(Self::with(server, tls.build()))
+    }
+
+    /// The same with a credential, a value of `Authorization`.
+    pub(crate) fn authorized(mut self, authorization: String) -> Self {
+        self.authorization = Some(authorization);
+        self
+    }
+
+    fn with(server: &str, tls: TlsConfig) -> Self {
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .timeout_global(Some(REQUEST_TIMEOUT));
+        Self {
+            agent: config.build().into(),
+            server: server.trim_end_matches('/').to_owned(),
+            authorization: None,
+        }
+    }
+
+    /// The URL of the API server, without a slash at its end.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Whether a proxy stands between, by the environment.
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.agent.config().proxy().is_some()
+    }
+
+    fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, String)>,
+        limit: Duration,
+    ) -> Result<Response<ureq::Body>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.server));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        let limit = Some(limit);
+        let answer = match body {
+            None => {
+                let request = self.agent.configure_request(request.body(())?);
+                self.agent.run(request.timeout_global(limit).build())
+            }
+            Some((kind, text)) => {
+                let request = request.header("Content-Type", kind).body(text)?;
+                let request = self.agent.configure_request(request);
+                self.agent.run(request.timeout_global(limit).build())
+            }
+        };
+        answer.with_context(|| format!("{} does not answer", self.server))
+    }
+
+    /// Sends a request with a body of that content type, and returns the body of the answer.
+    ///
+    /// # Errors
+    /// The server does not answer within `limit`, or its answer is a [`Refused`].
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, String)>,
+        limit: Duration,
+    ) -> Result<String> {
+        success(self.send(method, path, body, limit)?)
+    }
+
+    /// Reads `path` as text.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub(crate) fn text(&self, path: &str, limit: Duration) -> Result<String> {
+        self.request(Method::GET, path, None, limit)
+    }
+
+    /// Reads the object at `path`.
+    ///
+    /// # Errors
+    /// As [`Client::request`], or the object is none that fits.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let text = self.text(path, REQUEST_TIMEOUT)?;
+        serde_json::from_str(&text).with_context(|| format!("{path}: unexpected answer of the API server"))
+    }
+
+    /// Reads `path` line by line for at most `limit`, such as a watch.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub(crate) fn stream(&self, path: &str, limit: Duration) -> Result<impl BufRead + use<>> {
+        let answer = self.send(Method::GET, path, None, limit)?;
+        if answer.status() != 200 {
+            success(answer)?;
+            bail!("the API server does not let itself be watched");
+        }
+        Ok(BufReader::new(answer.into_body().into_reader()))
+    }
+}
+
+/// The first private key in a PEM. A key on P-256 gets its public key, which may be left out (RFC 5915, section 3) and which the client
+/// library needs: it panics without.
+fn private_key(pem: &[u8]) -> Result<PrivateKey<'static>> {
+    let Ok(key) = P256Key::from_pem(pem) else {
+        return Ok(PrivateKey::from_pem(pem)?);
+    };
+    /// `ECPrivateKey` around the secret and the public key, on secp256r1.
+    const BEFORE: [u8; 7] = [0x30, 119, 2, 1, 1, 4, 32];
+    const BETWEEN: [u8; 17] = [
+        0xa0, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7, 0xa1, 68, 3, 66, 0,
+    ];
+    let (secret, public) = (key.to_pkcs8(), key.public_key_der());
+    let (secret, public) = (&secret[secret.len() - 32..], &public[public.len() - 65..]);
+    let der = [&BEFORE, secret, &BETWEEN, public].concat();
+    Ok(PrivateKey::from_pem(
+        x509::pem("EC PRIVATE KEY", &der).as_bytes(),
+    )?)
+}
+
+/// Makes text of others fit for a terminal: without control sequences.
+pub(crate) fn printable(text: &str) -> String {
+    let visible = |c: char| {
+        if c.is_ascii_graphic() || c == ' ' {
+            c
+        } else {
+            '\u{fffd}'
+        }
+    };
+    text.chars().map(visible).collect()
+}
+
+/// The certificates in a PEM.
+fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
+    ureq::tls::parse_pem(pem)
+        .filter_map(|item| match item {
+            Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Whoever has a certificate of one of the authorities in a PEM is believed.
+fn roots(pem: &[u8]) -> Result<RootCerts> {
+    let authorities = certificates(pem);
+    ensure!(!authorities.is_empty(), "the authority is no certificate in PEM");
+    Ok(RootCerts::new_with_certs(&authorities))
+}
+
+/// What the API server, or a node behind it, has against a request.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// The status of HTTP.
+    pub(crate) code: u16,
+    message: String,
+    /// Where a list that has expired goes on; empty without one.
+    pub(crate) r#continue: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (HTTP {})", self.message, self.code)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Whether the API server has answered with this status.
+pub(crate) fn is_refused(error: &anyhow::Error, code: u16) -> bool {
+    error
+        .downcast_ref::<Refused>()
+        .is_some_and(|refused| refused.code == code)
+}
+
+/// Whether the same question may be answered another time: nobody did now, or refused to.
+pub(crate) fn may_heal(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<ureq::Error>() {
+        Some(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => false,
+        Some(_) => true,
+        None => error.is::<Refused>(),
+    }
+}
+
+/// The body of an answer, or what it says instead.
+fn success(mut answer: Response<ureq::Body>) -> Result<String> {
+    let code = answer.status().as_u16();
+    let text = answer
+        .body_mut()
+        .read_to_string()
+        .context("the answer broke off")?;
+    if (200..300).contains(&code) {
+        return Ok(text);
+    }
+    let status: Value = serde_json::from_str(&text).unwrap_or_default();
+    let message = status["message"].as_str().unwrap_or(text.trim());
+    // It can be the answer of a node, through the API server.
+    let message = printable(&message.replace('\n', " "));
+    let r#continue = status["metadata"]["continue"].as_str().unwrap_or_default();
+    let r#continue = r#continue.to_owned();
+    Err(Refused {
+        code,
+        message,
+        r#continue,
+    }
+    .into())
+}
