@@ -538,3 +538,23 @@ fn list_waits_when_it_is_throttled() {
     let lists = came.iter().filter(|came| is_list(&came.line)).count();
     assert_eq!(lists, 9, "three collections at 0, 25 and 50 s: {came:?}");
 }
+
+#[test]
+fn refused_certificate_is_not_called_a_missing_right() {
+    for (code, forbidden) in [(401, false), (403, true)] {
+        let (agent, time) = agent(settings());
+        let reply = |line: &str, _: &str| match line {
+            _ if is_list(line) => Reply::Code(code, "", "{}".into()),
+            _ => registered(line),
+        };
+        let server = Server::new(&agent, &reply);
+        time.run(select(agent.run(), server.serve()), time.sleep(SECOND * 20));
+        let log = agent.machine.lines.borrow().join("\n");
+        assert_eq!(log.contains("deploy/rbac.yaml"), forbidden, "{code}: {log}");
+        assert_eq!(
+            log.contains("does not accept the node's certificate"),
+            !forbidden,
+            "{code}: {log}"
+        );
+    }
+}

@@ -140,7 +140,8 @@ impl<H: Host> Client<H> {
         // A refusal is mended by a person, who may take a while.
         let mut patience = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         let mut place: Option<Box<str>> = None;
-        let mut told = false;
+        // The code of the last refusal, unless something else came since.
+        let mut told = 0;
         loop {
             let begun = self.machine.uptime();
             let end = self.round(resource, selection, store, place.take()).await;
@@ -150,7 +151,7 @@ impl<H: Host> Client<H> {
             match end {
                 End::Resume(version) => {
                     place = Some(version);
-                    told = false;
+                    told = 0;
                     patience.reset();
                     backoff.wait(&*self.machine).await;
                 }
@@ -164,8 +165,15 @@ impl<H: Host> Client<H> {
                 }
                 End::Failed(ApiError::Status(status), version) if matches!(status.code, 401 | 403) => {
                     place = version;
-                    if !core::mem::replace(&mut told, true) {
-                        refused(&status);
+                    match core::mem::replace(&mut told, status.code) == status.code {
+                        true => {}
+                        false if status.code == 403 => refused(&status),
+                        false => self.machine.log(
+                            Level::Warn,
+                            format_args!(
+                                "{resource} is not watched: the API server does not accept the node's certificate (HTTP 401)"
+                            ),
+                        ),
                     }
                     patience.wait(&*self.machine).await;
                 }
