@@ -88,9 +88,12 @@ impl<H: Host> LeaseController<'_, H> {
                 Some(_) => {
                     // It may have to wait for a connection: its time is that of being sent.
                     let write = |body: &mut String| self.write(held, body);
-                    self.client
-                        .replace(Resource::Lease(name), &write, &mut written)
-                        .await
+                    let replace = Request {
+                        resource: Resource::Lease(name),
+                        verb: Verb::Replace,
+                        body: "",
+                    };
+                    self.client.get_late(&replace, &write, &mut written).await
                 }
                 None => {
                     let mut body = String::new();
@@ -100,7 +103,7 @@ impl<H: Host> LeaseController<'_, H> {
                         verb: Verb::Create,
                         body: &body,
                     };
-                    let wanted = &mut Wanted::object(&mut written);
+                    let wanted = Wanted::object(&mut written);
                     self.client.create(&create, Resource::Lease(name), wanted).await
                 }
             };

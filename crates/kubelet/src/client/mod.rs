@@ -202,34 +202,37 @@ impl<H: Host> Client<H> {
     }
 
     /// Makes a request whose answer is one object, which is read into `object`.
-    pub(crate) async fn get<T: Object>(&self, request: &Request<'_>, object: &mut T) -> Result<(), ApiError> {
-        self.request(request, None, &mut Wanted::object(object)).await
+    // Here and below: no `async fn`, which would be a future of its own around the same one for each type.
+    pub(crate) fn get<T: Object>(
+        &self,
+        request: &Request<'_>,
+        object: &mut T,
+    ) -> impl Future<Output = Result<(), ApiError>> {
+        self.request(request, None, Wanted::object(object))
     }
 
     /// Makes a request of whose answer only the success counts.
-    pub(crate) async fn post(&self, request: &Request<'_>) -> Result<(), ApiError> {
-        self.request(request, None, &mut Wanted::Nothing).await
+    pub(crate) fn post(&self, request: &Request<'_>) -> impl Future<Output = Result<(), ApiError>> {
+        self.request(request, None, Wanted::Nothing)
     }
 
     /// Makes a request whose answer is no JSON.
-    pub(crate) async fn read(&self, request: &Request<'_>, reader: &mut dyn Reader) -> Result<(), ApiError> {
-        self.request(request, None, &mut Wanted::Text(reader)).await
+    pub(crate) fn read(
+        &self,
+        request: &Request<'_>,
+        reader: &mut dyn Reader,
+    ) -> impl Future<Output = Result<(), ApiError>> {
+        self.request(request, None, Wanted::Text(reader))
     }
 
-    /// Replaces an object by what `write` writes at the moment when it is sent.
-    pub(crate) async fn replace<T: Object>(
+    /// As [`Client::get`], with a body that `write` writes at the moment when it is sent.
+    pub(crate) fn get_late<T: Object>(
         &self,
-        resource: Resource<'_>,
+        request: &Request<'_>,
         write: &dyn Fn(&mut String),
         object: &mut T,
-    ) -> Result<(), ApiError> {
-        let request = Request {
-            resource,
-            verb: Verb::Replace,
-            body: "",
-        };
-        self.request(&request, Some(write), &mut Wanted::object(object))
-            .await
+    ) -> impl Future<Output = Result<(), ApiError>> {
+        self.request(request, Some(write), Wanted::object(object))
     }
 
     /// Creates an object that is found as `named` afterwards. If it is not known whether that was done, the object is looked for,
@@ -238,15 +241,18 @@ impl<H: Host> Client<H> {
         &self,
         request: &Request<'_>,
         named: Resource<'_>,
-        wanted: &mut Wanted<'_>,
+        mut wanted: Wanted<'_>,
     ) -> Result<(), ApiError> {
-        match self.request(request, None, wanted).await {
-            Err(error) if error.is_outcome_unknown() => {}
-            result => return result,
-        }
-        match self.request(&Request::get(named), None, wanted).await {
-            Err(error) if error.code() == 404 => self.request(request, None, wanted).await,
-            found => found,
+        let look = Request::get(named);
+        let (mut looks, mut attempts) = (false, 0);
+        loop {
+            attempts += 1;
+            let next = if looks { &look } else { request };
+            match self.request(next, None, wanted.again()).await {
+                Err(error) if attempts == 1 && error.is_outcome_unknown() => looks = true,
+                Err(error) if looks && error.code() == 404 => looks = false,
+                result => return result,
+            }
         }
     }
 
@@ -256,7 +262,7 @@ impl<H: Host> Client<H> {
         &self,
         request: &Request<'_>,
         late: Option<&dyn Fn(&mut String)>,
-        wanted: &mut Wanted<'_>,
+        mut wanted: Wanted<'_>,
     ) -> Result<(), ApiError> {
         let class = Class::of(request.resource);
         let pause = &self.pauses[class as usize];
@@ -303,7 +309,7 @@ impl<H: Host> Client<H> {
                     }
                 }
             };
-            let mut answer = Answer::new(wanted);
+            let mut answer = Answer::new(wanted.again());
             let by = Some(self.machine.uptime() + REQUEST_TIMEOUT);
             let exchanged = self.exchange(connection, &request, by, None, &mut answer).await;
             let whole = answer.is_whole();
@@ -391,20 +397,29 @@ impl<'a> Wanted<'a> {
     pub(crate) fn object<T: Object>(object: &'a mut T) -> Self {
         Self::Object(T::SHAPE, object)
     }
+
+    /// The same, for one attempt of several.
+    fn again(&mut self) -> Wanted<'_> {
+        match self {
+            Self::Nothing => Wanted::Nothing,
+            Self::Object(shape, object) => Wanted::Object(*shape, *object),
+            Self::Text(reader) => Wanted::Text(*reader),
+        }
+    }
 }
 
 /// Reads what is wanted of an answer.
-struct Answer<'a, 'b> {
-    wanted: &'a mut Wanted<'b>,
+struct Answer<'a> {
+    wanted: Wanted<'a>,
     /// Of an object.
     decoder: Option<Decoder>,
     /// Whether it is no JSON. The rest is read all the same, so that the connection can be used again.
     broken: bool,
 }
 
-impl<'a, 'b> Answer<'a, 'b> {
-    fn new(wanted: &'a mut Wanted<'b>) -> Self {
-        let decoder = match wanted {
+impl<'a> Answer<'a> {
+    fn new(mut wanted: Wanted<'a>) -> Self {
+        let decoder = match &mut wanted {
             Wanted::Object(shape, object) => {
                 object.refresh();
                 Some(Decoder::new(*shape))
@@ -428,9 +443,9 @@ impl<'a, 'b> Answer<'a, 'b> {
     }
 }
 
-impl Reader for Answer<'_, '_> {
+impl Reader for Answer<'_> {
     fn feed(&mut self, piece: &[u8]) -> bool {
-        match (&mut *self.wanted, &mut self.decoder) {
+        match (&mut self.wanted, &mut self.decoder) {
             (Wanted::Object(_, object), Some(decoder)) if !self.broken => {
                 self.broken = decoder.feed(piece, *object).is_err();
             }

@@ -139,6 +139,11 @@ async fn request(end: &mut End) -> Option<(String, String)> {
 const NODE: &str = "{\"metadata\":{\"name\":\"pico-1\",\"uid\":\"u\",\"resourceVersion\":\"1\"}}";
 const LEASE: &str = "{\"metadata\":{\"name\":\"pico-1\",\"resourceVersion\":\"7\"}}";
 const LIST: &str = "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[]}";
+const PUT: Request<'static> = Request {
+    resource: Resource::Lease("pico-1"),
+    verb: Verb::Replace,
+    body: "",
+};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn event() -> Request<'static> {
@@ -169,10 +174,9 @@ fn lease_is_renewed_when_events_are_throttled() {
         assert_eq!(agent.client.post(&event()).await.map_err(|e| e.code()), Err(429));
         let mut lease = Lease::default();
         let begun = time.now();
-        let replace =
-            agent
-                .client
-                .replace(Resource::Lease("pico-1"), &|body| body.push_str("{}"), &mut lease);
+        let replace = agent
+            .client
+            .get_late(&PUT, &|body| body.push_str("{}"), &mut lease);
         replace.await.expect("it is renewed");
         assert!(time.now() - begun < SECOND, "the Lease waited for an Event");
         let _ = agent.client.post(&event()).await;
@@ -217,9 +221,7 @@ fn lease_is_renewed_with_the_current_time_when_another_request_hangs() {
         let renews = async {
             time.sleep(SECOND).await;
             let write = |body: &mut String| *body = format!("\"{}\"", time.now().as_millis());
-            let renewed = agent
-                .client
-                .replace(Resource::Lease("pico-1"), &write, &mut lease);
+            let renewed = agent.client.get_late(&PUT, &write, &mut lease);
             renewed.await.expect("it is renewed");
             time.now()
         };
@@ -294,7 +296,7 @@ fn only_safe_requests_are_repeated_when_an_idle_connection_ends() {
                 .await;
             assert_eq!(get.is_ok(), cut.is_empty());
             warm().await;
-            let _ = client.replace(Resource::Lease("pico-1"), &put, &mut lease).await;
+            let _ = client.get_late(&PUT, &put, &mut lease).await;
             warm().await;
             assert!(client.post(&event()).await.is_err(), "an Event was sent twice");
             warm().await;
@@ -353,7 +355,7 @@ fn created_object_is_looked_for_when_the_answer_is_lost() {
                 verb: Verb::Create,
                 body: "{}",
             };
-            let wanted = &mut Wanted::object(&mut node);
+            let wanted = Wanted::object(&mut node);
             let created = agent.client.create(&create, Resource::Node("pico-1"), wanted);
             created.await.expect("it is there");
             assert_eq!(&*node.metadata.uid, "u");

@@ -259,7 +259,7 @@ impl<H: Host> IdentityController<'_, H> {
             body: &body,
         };
         let named = Resource::CertificateSigningRequest(name);
-        match self.client.create(&create, named, &mut Wanted::Nothing).await {
+        match self.client.create(&create, named, Wanted::Nothing).await {
             // An answer was lost; a certificate for another's request does not fit our key.
             Err(error) if error.code() == 409 => Ok(()),
             sent => Ok(sent?),

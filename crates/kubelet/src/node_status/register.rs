@@ -77,7 +77,7 @@ impl<H: Host> StatusController<'_, H> {
         };
         let mut node = Node::default();
         let named = Resource::Node(name);
-        let wanted = &mut Wanted::object(&mut node);
+        let wanted = Wanted::object(&mut node);
         match self.client.create(&create, named, wanted).await {
             Ok(()) => {}
             Err(error) if error.code() == 409 => {

@@ -278,7 +278,7 @@ impl<H: Host> PodController<'_, H> {
             let request = Request { resource, verb, body };
             let result = if telling.owed == Owed::Creation {
                 let named = Resource::Pod { namespace, name };
-                Box::pin(self.client.create(&request, named, &mut Wanted::Nothing)).await
+                Box::pin(self.client.create(&request, named, Wanted::Nothing)).await
             } else {
                 Box::pin(self.client.post(&request)).await
             };
