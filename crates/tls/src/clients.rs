@@ -147,7 +147,7 @@ impl fmt::Debug for Verifier {
 
 #[cfg(test)]
 mod tests {
-    use crate::provider::prepared;
+    use crate::arithmetic::prepared;
     use crate::record::tests::connect;
     use crate::{Acceptor, Clients, Connector, Identity, P256Key};
     use alloc::vec;

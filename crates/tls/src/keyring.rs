@@ -4,7 +4,8 @@
 //! certificate is asked for, or of whom.
 
 use crate::error::SetupError;
-use crate::identity::{Identity, P256Key};
+use crate::identity::Identity;
+use crate::key::P256Key;
 use crate::x509::{CertificateInfo, CertificateRequest, certificates_from_pem, pem, split};
 use alloc::format;
 use alloc::string::String;

@@ -17,13 +17,17 @@
 extern crate alloc;
 
 mod acceptor;
+mod arithmetic;
 mod clients;
 mod connector;
+mod ecdsa;
 mod error;
 mod handshake;
 mod identity;
 mod issued;
+mod key;
 mod keyring;
+mod pem;
 mod provider;
 mod random;
 mod record;
@@ -38,7 +42,8 @@ pub use acceptor::{Acceptor, Clients};
 pub use connector::Connector;
 pub use error::{Alert, SetupError, TlsError};
 pub use handshake::Handshake;
-pub use identity::{Identity, P256Key};
+pub use identity::Identity;
+pub use key::P256Key;
 pub use keyring::{Keyholder, Keyring, Keyrings, OwnIdentities, node_user};
 pub use random::{Random, RandomError, install_random};
 pub use record::RECORD_OVERHEAD;

@@ -1,7 +1,7 @@
 //! A connection that is up, as the plaintext stream that the rest of the house sees.
 
+use crate::arithmetic::prepared;
 use crate::error::TlsError;
-use crate::provider::prepared;
 use crate::record::Records;
 use crate::x509::CertificateInfo;
 use alloc::boxed::Box;

@@ -1,6 +1,6 @@
 //! Key exchange: X25519 and P-256, in the form that rustls takes.
 
-use super::arithmetic::{P256Point, P256Secret, X25519Secret};
+use crate::arithmetic::{P256Point, P256Secret, X25519Secret};
 use alloc::boxed::Box;
 use rustls::crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup};
 use rustls::{Error, NamedGroup, PeerMisbehaved};

@@ -1,12 +1,10 @@
 //! The cryptography that rustls is given, over picolet-ec and RustCrypto.
 //!
-//! Public-key arithmetic is behind [`arithmetic`] alone.
+//! Public-key arithmetic is behind [`crate::arithmetic`] alone.
 
 pub(crate) mod aead;
-pub(crate) mod arithmetic;
 mod exchange;
 mod hash;
-pub(crate) mod prepared;
 mod rsa;
 pub(crate) mod sign;
 mod verify;

@@ -1,17 +1,15 @@
 //! Signing with the own identity: ECDSA on P-256 with SHA-256.
 
-use super::arithmetic::P256Secret;
-use crate::identity::P256Key;
+use crate::arithmetic::P256Secret;
+use crate::ecdsa::sign;
+use crate::key::P256Key;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use der::asn1::UintRef;
-use der::{Encode, Sequence};
 use rustls::crypto::KeyProvider;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
-use sha2::Digest;
 
 use crate::sync::{Arc, arc_dyn};
 
@@ -73,35 +71,4 @@ impl Signer for Key {
     fn scheme(&self) -> SignatureScheme {
         SignatureScheme::ECDSA_NISTP256_SHA256
     }
-}
-
-/// `ECDSA-Sig-Value` of RFC 3279, section 2.2.3.
-#[derive(Sequence)]
-pub(super) struct EcdsaSignature<'a> {
-    r: UintRef<'a>,
-    s: UintRef<'a>,
-}
-
-impl EcdsaSignature<'_> {
-    /// r, then s, each in 32 bytes, or `None` if one is larger.
-    pub(super) fn to_bytes(&self) -> Option<[u8; 64]> {
-        let mut bytes = [0; 64];
-        for (number, place) in [self.r, self.s].iter().zip(bytes.chunks_exact_mut(32)) {
-            let start = 32usize.checked_sub(number.as_bytes().len())?;
-            place[start..].copy_from_slice(number.as_bytes());
-        }
-        Some(bytes)
-    }
-}
-
-/// An ECDSA signature with SHA-256 over `message`, in DER.
-pub(crate) fn sign(secret: &P256Secret, message: &[u8]) -> Option<Vec<u8>> {
-    let signature = secret.sign(&sha2::Sha256::digest(message).into());
-    let (r, s) = signature.split_at(32);
-    EcdsaSignature {
-        r: UintRef::new(r).ok()?,
-        s: UintRef::new(s).ok()?,
-    }
-    .to_der()
-    .ok()
 }

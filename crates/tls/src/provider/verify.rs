@@ -1,8 +1,8 @@
 //! Verifying what peers and certificate authorities signed: ECDSA on P-256, RSA of 2048 to 4096 bits.
 
-use super::arithmetic;
 use super::rsa::{self, HashKind};
-use super::sign::EcdsaSignature;
+use crate::arithmetic;
+use crate::ecdsa::EcdsaSignature;
 use crate::x509::public_key;
 use der::Decode;
 use rustls::SignatureScheme;

@@ -2,8 +2,8 @@
 //! and refuse the rest; where both are acceptable, a right result or a refusal.
 
 use super::aead::Cipher;
-use super::arithmetic::{P256Secret, X25519Secret};
 use super::verify;
+use crate::arithmetic::{P256Secret, X25519Secret};
 use alloc::vec::Vec;
 use rustls::ConnectionTrafficSecrets;
 use rustls::crypto::cipher::{AeadKey, Iv, Nonce};

@@ -4,12 +4,11 @@
 
 mod certificate;
 mod encoding;
-mod pem;
 mod request;
 
 pub(crate) use certificate::public_key;
 pub(crate) use encoding::split;
 
+pub use crate::pem::{certificates_from_pem, pem};
 pub use certificate::{CertificateInfo, MalformedCertificate};
-pub use pem::{certificates_from_pem, pem};
 pub use request::{CertificateRequest, RequestError};

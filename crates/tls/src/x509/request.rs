@@ -4,7 +4,7 @@ use super::encoding::{
     BIT_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, UTF8_STRING, context,
     context_constructed, wrap,
 };
-use crate::identity::P256Key;
+use crate::key::P256Key;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;

@@ -4,7 +4,8 @@
 //! other processors as well (`crates/ec/README.md` has the figures). All secrets are handled in constant time; verification is of public
 //! values.
 
-use super::prepared;
+pub(crate) mod prepared;
+
 use crate::random::{self, RandomError};
 use crate::sync::Arc;
 use picolet_ec::{p256, x25519};
