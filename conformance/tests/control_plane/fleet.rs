@@ -173,7 +173,14 @@ pub(crate) fn retired(case: &Case<'_>, node: &mut Node<'_>, token: &str) -> Resu
         fs::write(node.state().join(format!("{name}.ClientIdentity.new")), "a key")?;
     }
 
-    let retired = picolet(case, &["retire", &name])?;
+    // No controller would make that pod again: it goes only by force.
+    let refused = picolet(case, &["retire", &name])?;
+    let said = text(&refused.stderr);
+    ensure!(
+        !refused.status.success() && said.contains("to-be-drained") && said.contains("--force"),
+        "{refused:?}"
+    );
+    let retired = picolet(case, &["retire", &name, "--force"])?;
     let said = text(&retired.stdout);
     ensure!(retired.status.success(), "{retired:?}");
     for words in [
