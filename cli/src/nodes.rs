@@ -8,7 +8,7 @@ use crate::clock;
 use crate::cluster::{Client, Object};
 use anyhow::{Result, bail};
 use clap::Args;
-use picolet_devcluster::human_duration;
+use picolet_kube::human_duration;
 use picolet_kube::Timestamp;
 use picolet_platform::UnixMicros;
 use serde_json::Value;

@@ -63,5 +63,4 @@ pub use kubelet::{CallKubelet, KubeletAnswer, LocalFuture, Pieces};
 pub use options::Options;
 pub use serve::{ServeError, serve_connection};
 pub use sign::{Sign, Wanted};
-pub use table::human_duration;
 pub use watch::{EventType, Subscription, WatchEvent};

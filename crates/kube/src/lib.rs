@@ -15,6 +15,7 @@ extern crate std;
 mod address;
 pub mod certificate;
 pub mod config_map;
+mod duration;
 pub mod envelope;
 pub mod event;
 pub mod http;
@@ -33,6 +34,7 @@ mod time;
 pub mod version;
 
 pub use address::Address;
+pub use duration::human_duration;
 pub use quantity::{Quantity, QuantityError};
 pub use text::{Collector, Integer, integer};
 pub use time::{MicroTime, Time, Timestamp};
