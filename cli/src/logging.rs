@@ -1,7 +1,7 @@
 //! The log: lines for a person, or JSON for a machine.
 
-use crate::journal::Journals;
 use clap::ValueEnum;
+use picolet_linux::Journals;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;

@@ -4,35 +4,16 @@
 //! and words for a person.
 
 mod approve;
-mod certificate;
-mod client;
-mod clock;
 mod cluster;
 mod demo;
 mod devcluster;
-mod discovery;
-mod durable;
 mod emulate;
-mod files;
-mod joining;
-mod journal;
-mod k3s;
-mod kubeconfig;
-mod linux;
 mod logging;
-mod network;
-mod node;
-mod node_ip;
 mod nodes;
-mod options;
-mod patience;
 mod person;
 mod provision;
-mod reload;
 mod retire;
 mod run;
-mod setup;
-mod state;
 #[cfg(test)]
 mod tests;
 

@@ -3,13 +3,13 @@
 //! Numbers are the board's own, asked for through the API server. Of a board that does not answer, what it reported
 //! last is shown, and that it is so is said.
 
-use crate::client::printable;
-use crate::clock;
 use crate::cluster::{Client, Object};
 use anyhow::{Result, bail};
 use clap::Args;
-use picolet_kube::human_duration;
 use picolet_kube::Timestamp;
+use picolet_kube::human_duration;
+use picolet_linux::client::printable;
+use picolet_linux::clock;
 use picolet_platform::UnixMicros;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use std::time::Duration;
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// Only this one.
-    #[arg(value_parser = crate::setup::node_name)]
+    #[arg(value_parser = picolet_linux::node_name)]
     node: Option<String>,
     /// Which cluster, and who asks: somebody who may list nodes and read nodes/proxy. [default: ~/.kube/config]
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]

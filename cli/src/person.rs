@@ -1,8 +1,8 @@
 //! Who an administrator is to a cluster: by a kubeconfig, or in a pod by its ServiceAccount.
 
-use crate::files;
-use crate::kubeconfig::{CurrentContext, Part};
 use anyhow::{Context, Result, bail};
+use picolet_linux::files;
+use picolet_linux::kubeconfig::{CurrentContext, Part};
 use std::path::Path;
 
 /// How a person reaches a cluster. Certificates and keys are PEM.

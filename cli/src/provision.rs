@@ -12,14 +12,14 @@ mod questions;
 mod serial;
 mod target;
 
-use crate::discovery::{self, KeyHash};
-use crate::joining::{Given, Joining, K3S_URL, Token};
-use crate::k3s;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use material::{Material, read};
 use onboarding::Onboarding;
 use picolet_kube::selector::Taint;
+use picolet_linux::discovery::{self, KeyHash};
+use picolet_linux::joining::{Given, Joining, K3S_URL, Token};
+use picolet_linux::k3s;
 use picolet_store::layout::Layout;
 use picolet_store::settings::{Field, SLOT, Security, SettingsError, Writer};
 use std::net::Ipv4Addr;
@@ -385,7 +385,7 @@ impl Arguments {
         }
         if let Some(path) = &self.static_token_file {
             let text = read("static-token-file", path)?;
-            for token in crate::setup::static_tokens(&String::from_utf8_lossy(&text))? {
+            for token in picolet_linux::static_tokens(&String::from_utf8_lossy(&text))? {
                 let value = format!("{},{}", token.token, token.user);
                 writer.put(Field::StaticToken, value.as_bytes())?;
             }

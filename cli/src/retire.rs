@@ -4,11 +4,11 @@
 //! certificates; where it cannot be reached, the last lines say what to do at the board.
 
 use crate::approve::{self, Asked, MachineRecords, REQUESTS, subject};
-use crate::client::is_refused;
 use crate::cluster::{Client, Deletion, Object};
 use crate::nodes::{is_picolet, is_ready};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use picolet_linux::client::is_refused;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// The node.
-    #[arg(value_parser = crate::setup::node_name)]
+    #[arg(value_parser = picolet_linux::node_name)]
     node: String,
     /// Which cluster, and who asks: an administrator. [default: ~/.kube/config]
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]

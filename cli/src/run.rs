@@ -1,16 +1,15 @@
-//! `picolet run`: the arguments of the nodes that [`crate::setup`] runs.
+//! `picolet run`: the arguments of the nodes that `picolet-linux` runs.
 
-use crate::clock::Source;
-use crate::discovery::KeyHash;
 use crate::logging;
-use crate::node::DEFAULT_TAINTS;
-use crate::options::Options;
-use crate::setup;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use picolet_kube::Quantity;
 use picolet_kube::selector::Taint;
 use picolet_kubelet::Capacity;
+use picolet_linux::DEFAULT_TAINTS;
+use picolet_linux::Options;
+use picolet_linux::clock::Source;
+use picolet_linux::discovery::KeyHash;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -185,7 +184,7 @@ impl Arguments {
 /// Runs them until the process is told to end.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     logging::start(arguments.log_format);
-    setup::run(arguments.options()?)
+    picolet_linux::run(arguments.options()?)
 }
 
 fn taints(text: &str) -> Result<Vec<Taint>> {
@@ -232,7 +231,13 @@ mod tests {
     fn options_are_the_library_defaults_when_no_flag_is_given() {
         let run = Run::try_parse_from(["run"]).expect("no flag is required");
         let options = run.arguments.options().expect("options");
-        assert_eq!(format!("{options:?}"), format!("{:?}", Options::default()));
+        let default = Options::default();
+        assert_eq!(options.taints, default.taints);
+        assert_eq!(options.config_namespace, default.config_namespace);
+        assert_eq!(
+            (options.port, options.count, options.clock),
+            (default.port, default.count, default.clock)
+        );
     }
 
     #[test]

@@ -5,9 +5,9 @@
 
 use super::objects::{EndpointSlice, Node, Service, ServiceCidr};
 use super::request::Asked;
-use crate::client::is_refused;
 use crate::cluster::{Client, with_rights_hint};
 use anyhow::{Result, ensure};
+use picolet_linux::client::is_refused;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -7,9 +7,9 @@
 //! node then registers anew, without the label. A ConfigMap outlives the Node, a node has no access to it, and the approver's account
 //! can create and read it, but neither change nor delete it.
 
-use crate::client::is_refused;
 use crate::cluster::{Client, Deletion, with_rights_hint};
 use anyhow::{Context, Result};
+use picolet_linux::client::is_refused;
 use serde::Deserialize;
 use serde_json::json;
 

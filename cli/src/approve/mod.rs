@@ -13,14 +13,14 @@ mod request;
 pub(crate) use machine::MachineRecords;
 pub(crate) use request::{Asked, subject};
 
-use crate::client::{Refused, is_refused, printable};
-use crate::clock;
 use crate::cluster::{Client, Object};
 use addresses::{Cidr, ClusterAddresses};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use objects::{Node, Request};
 use picolet_kube::Timestamp;
+use picolet_linux::client::{Refused, is_refused, printable};
+use picolet_linux::clock;
 use policy::Exceptions;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// The node. Without it, all nodes whose requests are in order.
-    #[arg(value_parser = crate::setup::node_name)]
+    #[arg(value_parser = picolet_linux::node_name)]
     node: Option<String>,
     /// Who approves: an administrator, or the account of deploy/approver.yaml. [default: ~/.kube/config, or in a pod its
     /// ServiceAccount]
@@ -128,7 +128,7 @@ fn csr_name(text: &str) -> Result<String, &'static str> {
 
 /// The name of a namespace (RFC 1123).
 pub(crate) fn namespace(text: &str) -> Result<String, &'static str> {
-    match crate::setup::node_name(text) {
+    match picolet_linux::node_name(text) {
         Ok(name) if !name.contains('.') => Ok(name),
         _ => Err("a namespace has at most 63 lower-case letters, digits and '-'"),
     }
@@ -436,7 +436,7 @@ impl<'a> Approver<'a> {
         };
         println!("{name}: {}", printable(&format!("{user} asks for {asked}")));
         // It becomes a part of paths.
-        if crate::setup::node_name(node).is_err() {
+        if picolet_linux::node_name(node).is_err() {
             return Ok(Err(format!("{user} is no node")));
         }
         let found: Option<Node> = self.client.find_as(&format!("/api/v1/nodes/{node}"))?;

@@ -6,9 +6,9 @@ mod tests;
 
 pub(crate) use object::Object;
 
-use crate::client::{self, REQUEST_TIMEOUT, Refused, is_refused};
 use crate::person::{self, Person};
 use anyhow::{Context, Result, anyhow, bail};
+use picolet_linux::client::{self, REQUEST_TIMEOUT, Refused, is_refused};
 use picolet_tls::x509::certificates_from_pem;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};

@@ -1,9 +1,9 @@
 //! What kubectl would print, of the objects that the demo's cluster has.
 
-use crate::clock;
 use crate::nodes::is_ready;
 use picolet_devcluster::host::DevCluster;
 use picolet_kube::Timestamp;
+use picolet_linux::clock;
 use serde_json::Value;
 
 /// Shows what a person types.

@@ -1,9 +1,9 @@
 //! A cluster of k3s as its administrator sees it.
 
-use crate::client;
 use crate::cluster::Client;
-use crate::k3s::{Cluster, full_token};
 use anyhow::{Context, Result, ensure};
+use picolet_linux::client;
+use picolet_linux::k3s::{Cluster, full_token};
 use picolet_tls::x509::certificates_from_pem;
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! Certificates and keys from files, matched before a board has to find out.
 
-use crate::certificate::Certificate;
-use crate::clock::{Source, WallClock};
-use crate::files;
 use anyhow::{Context, Result, bail, ensure};
-use picolet_tls::Time as _;
+use picolet_linux::certificate::Certificate;
+use picolet_linux::clock;
+use picolet_linux::files;
+use picolet_platform::UnixMicros;
 use picolet_tls::x509::{CertificateInfo, certificates_from_pem};
 use picolet_tls::{Connector, Identity, P256Key, SetupError};
 use std::net::{IpAddr, Ipv4Addr};
@@ -137,5 +137,5 @@ impl Material {
 }
 
 fn now() -> Option<u64> {
-    WallClock::new(Source::System).unix_seconds()
+    clock::system().map(UnixMicros::seconds)
 }

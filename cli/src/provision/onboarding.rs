@@ -4,13 +4,13 @@
 //! it but the board.
 
 use super::k3s_cluster;
-use crate::client::Refused;
-use crate::clock;
 use crate::cluster::{Client, Deletion};
-use crate::k3s::Cluster;
 use crate::person;
 use anyhow::{Context, Result, bail};
 use picolet_kube::Timestamp;
+use picolet_linux::client::Refused;
+use picolet_linux::clock;
+use picolet_linux::k3s::Cluster;
 use picolet_platform::UnixMicros;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! Where settings go: into a file, or over a board's serial line.
 
 use super::serial::Board;
-use crate::durable::{Draft, draft_of};
 use anyhow::{Context, Result, bail};
+use picolet_linux::durable::{Draft, draft_of};
 use picolet_store::layout::Layout;
 use picolet_store::settings::{CAPACITY, HEADER, SLOT, Settings};
 use picolet_store::uf2;

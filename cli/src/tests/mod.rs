@@ -1,11 +1,6 @@
-//! Nodes against the in-memory cluster: its faults one by one and at random, and what an agent takes of the heap.
+//! The command line as a whole, and an API server for the tests of commands.
 
-mod abuse;
 pub(crate) mod api;
-mod faults;
-mod heap;
-mod time;
-mod world;
 
 use clap::CommandFactory;
 

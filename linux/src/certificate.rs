@@ -21,7 +21,7 @@ const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 
 /// A certificate that was read and not judged yet.
-pub(crate) struct Certificate {
+pub struct Certificate {
     info: CertificateInfo,
     /// What it may be used for; empty where it does not say.
     purposes: Vec<ObjectIdentifier>,
@@ -34,7 +34,7 @@ impl Certificate {
     ///
     /// # Errors
     /// It is malformed.
-    pub(crate) fn read(der: &[u8]) -> Result<Self> {
+    pub fn read(der: &[u8]) -> Result<Self> {
         let info = CertificateInfo::from_der(der)?;
         let parsed = X509::from_der(der).context("malformed certificate")?;
         let fields = parsed.tbs_certificate();
@@ -52,12 +52,12 @@ impl Certificate {
     }
 
     /// The last second of its validity, in Unix seconds.
-    pub(crate) fn not_after(&self) -> u64 {
+    pub fn not_after(&self) -> u64 {
         self.info.not_after
     }
 
     /// Whether it is for `address`.
-    pub(crate) fn covers(&self, address: IpAddr) -> bool {
+    pub fn covers(&self, address: IpAddr) -> bool {
         self.info.ip_addresses.contains(&address)
     }
 
@@ -66,7 +66,7 @@ impl Certificate {
     ///
     /// # Errors
     /// Says what is wrong, and the remedy.
-    pub(crate) fn check_client(&self, node: &str, now: Option<u64>) -> Result<()> {
+    pub fn check_client(&self, node: &str, now: Option<u64>) -> Result<()> {
         let user = self.info.common_name.as_deref().unwrap_or_default();
         let groups = &self.info.organizations;
         if let Some(name) = user.strip_prefix(node_user("").as_str())
@@ -98,7 +98,7 @@ impl Certificate {
     ///
     /// # Errors
     /// Says what is wrong, and the remedy.
-    pub(crate) fn check_serving(&self, now: Option<u64>) -> Result<()> {
+    pub fn check_serving(&self, now: Option<u64>) -> Result<()> {
         self.check_use(SERVER_AUTH, "server authentication (serverAuth)")?;
         self.check_time(now)
     }

@@ -23,9 +23,11 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// A certificate chain and its key, PEM.
 #[derive(Clone)]
-pub(crate) struct KeyPair {
-    pub(crate) certificate: Vec<u8>,
-    pub(crate) key: Vec<u8>,
+pub struct KeyPair {
+    /// The certificate, with those above it.
+    pub certificate: Vec<u8>,
+    /// Its key, on P-256.
+    pub key: Vec<u8>,
 }
 
 impl KeyPair {

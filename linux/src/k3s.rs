@@ -18,13 +18,13 @@ const ANSWER: Duration = Duration::from_secs(15);
 const TOKEN_FILE: &str = "/var/lib/rancher/k3s/server/node-token";
 
 /// The authorities of a cluster, PEM.
-pub(crate) struct Cluster {
+pub struct Cluster {
     /// The token in full.
-    pub(crate) token: String,
+    pub token: String,
     /// Of the API server's certificate.
-    pub(crate) authority: Vec<u8>,
+    pub authority: Vec<u8>,
     /// Of those who call nodes.
-    pub(crate) clients: Vec<u8>,
+    pub clients: Vec<u8>,
 }
 
 /// The full form of a token, if it is one of k3s. The short form does not say which cluster it is for: `authority` (PEM) has to.
@@ -32,7 +32,7 @@ pub(crate) struct Cluster {
 ///
 /// # Errors
 /// It is a short one, and there is no authority; or it is malformed. The token is not shown.
-pub(crate) fn full_token(token: &str, authority: Option<&[u8]>, from_k3s: bool) -> Result<Option<String>> {
+pub fn full_token(token: &str, authority: Option<&[u8]>, from_k3s: bool) -> Result<Option<String>> {
     if is_k3s_token(token.as_bytes()) {
         return Ok(Some(token.to_owned()));
     }
@@ -87,7 +87,7 @@ pub(crate) fn matching(bundle: &[u8], token: &str) -> Result<Vec<u8>> {
 
 impl Cluster {
     /// Asks a server for what `token` (in full, given by `origin`) does not say. An `authority` or `clients` that is given is not asked for.
-    pub(crate) fn find(
+    pub fn find(
         server: &str,
         (token, origin): (String, &str),
         authority: Option<Vec<u8>>,

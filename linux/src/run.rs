@@ -30,7 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// # Errors
 /// The options are wrong or contradict each other, a file cannot be used, or a node fails for good. They are called by the flags of
 /// `picolet run`.
-pub(crate) fn run(options: Options) -> Result<()> {
+pub fn run(options: Options) -> Result<()> {
     let setup = Arc::new(Setup::new(options)?);
     let Some(discovered) = discovered(&setup)? else {
         return Ok(());
@@ -461,7 +461,7 @@ fn counted_name(name: &str, n: u32) -> Result<String> {
 ///
 /// # Errors
 /// It cannot be the name of a node; says what can.
-pub(crate) fn node_name(text: &str) -> Result<String, &'static str> {
+pub fn node_name(text: &str) -> Result<String, &'static str> {
     let label = |part: &str| {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
@@ -476,7 +476,7 @@ pub(crate) fn node_name(text: &str) -> Result<String, &'static str> {
 ///
 /// # Errors
 /// A line has another form, or a token is shorter than 16 characters.
-pub(crate) fn static_tokens(text: &str) -> Result<Vec<StaticToken>> {
+pub fn static_tokens(text: &str) -> Result<Vec<StaticToken>> {
     let lines = text
         .lines()
         .enumerate()

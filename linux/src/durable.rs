@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The name of the draft of `path`. A process that is killed while it writes leaves the draft behind.
-pub(crate) fn draft_of(path: &Path) -> PathBuf {
+pub fn draft_of(path: &Path) -> PathBuf {
     path.with_added_extension("new")
 }
 
@@ -14,7 +14,7 @@ pub(crate) fn draft_of(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The old file is still there.
-pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Draft::replace(path)?.publish(bytes)
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn remove_durably(path: &Path) -> io::Result<()> {
 }
 
 /// A new version of a file, in the same directory. Dropping it removes it.
-pub(crate) struct Draft {
+pub struct Draft {
     file: File,
     path: PathBuf,
     published: bool,
@@ -55,7 +55,7 @@ impl Draft {
     ///
     /// # Errors
     /// The directory does not exist or cannot be written to, or there is a file with the name of the draft.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    pub fn create(path: &Path) -> io::Result<Self> {
         let draft = draft_of(path);
         // A file or a link that somebody else puts there in between is not written to.
         let file = OpenOptions::new()
@@ -71,7 +71,7 @@ impl Draft {
     }
 
     /// Where the draft is.
-    pub(crate) fn draft_path(&self) -> PathBuf {
+    pub fn draft_path(&self) -> PathBuf {
         draft_of(&self.path)
     }
 
@@ -79,7 +79,7 @@ impl Draft {
     ///
     /// # Errors
     /// The old file is still there, unless only its directory could not be synced.
-    pub(crate) fn publish(mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn publish(mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.file.sync_all()?;
         fs::rename(self.draft_path(), &self.path)?;

@@ -76,7 +76,7 @@ impl Journal {
 }
 
 /// Hands the lines of `tracing` to the journals of the nodes that they name.
-pub(crate) struct Journals;
+pub struct Journals;
 
 impl<S: Subscriber> Layer<S> for Journals {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 
 /// How to reach an API server, and as whom. Certificates and keys are PEM.
 #[derive(Debug, Default)]
-pub(crate) struct Access {
+pub struct Access {
     /// `https://…`, or `http://…` in lab mode.
-    pub(crate) server: String,
-    pub(crate) certificate_authority: Vec<u8>,
-    pub(crate) client_certificate: Vec<u8>,
-    pub(crate) client_key: Vec<u8>,
+    pub server: String,
+    /// The CA of the API server's certificate; empty in lab mode.
+    pub certificate_authority: Vec<u8>,
+    /// The certificate of the node, with those above it; empty until a node has joined.
+    pub client_certificate: Vec<u8>,
+    /// Its key, on P-256.
+    pub client_key: Vec<u8>,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +76,7 @@ impl Config {
 }
 
 /// Cluster and user of a kubeconfig's current context. Paths in it start at the kubeconfig's folder.
-pub(crate) struct CurrentContext {
+pub struct CurrentContext {
     folder: PathBuf,
     cluster: Cluster,
     user: User,
@@ -81,7 +84,7 @@ pub(crate) struct CurrentContext {
 
 /// What a kubeconfig holds as base64, or names the file of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// The CA of the API server's certificate.
     CertificateAuthority,
     /// The certificate of the user.
@@ -92,7 +95,7 @@ pub(crate) enum Part {
 
 impl Part {
     /// Its key in the kubeconfig, which ends in `-data` for base64.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::CertificateAuthority => "certificate-authority",
             Self::ClientCertificate => "client-certificate",
@@ -106,7 +109,7 @@ impl CurrentContext {
     ///
     /// # Errors
     /// It cannot be read, is malformed, or has no current context.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
+    pub fn read(path: &Path) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
         Self::parse(&files::read_to_string(path)?, folder)
     }
@@ -127,7 +130,7 @@ impl CurrentContext {
     }
 
     /// The URL of the API server.
-    pub(crate) fn server(&self) -> &str {
+    pub fn server(&self) -> &str {
         &self.cluster.server
     }
 
@@ -136,7 +139,7 @@ impl CurrentContext {
     ///
     /// # Errors
     /// The file cannot be read, or the data is not base64.
-    pub(crate) fn pem(&self, part: Part, node: Option<&str>) -> Result<Option<Vec<u8>>> {
+    pub fn pem(&self, part: Part, node: Option<&str>) -> Result<Option<Vec<u8>>> {
         let (cluster, user) = (&self.cluster, &self.user);
         let (path, data) = match part {
             Part::CertificateAuthority => (
@@ -166,7 +169,7 @@ impl CurrentContext {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(crate) fn token(&self) -> Result<Option<String>> {
+    pub fn token(&self) -> Result<Option<String>> {
         let Some(path) = &self.user.token_file else {
             return Ok(self.user.token.clone());
         };

@@ -11,56 +11,56 @@ use std::path::PathBuf;
 /// The nodes to run. Each field is a flag of `picolet run`, which documents it, and the default is that of the flag.
 ///
 /// `{name}` in the paths of certificates and keys stands for the name of each node. Certificates and keys are PEM; keys are on P-256.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
+#[derive(Clone)]
+pub struct Options {
     /// `--kubeconfig`
-    pub(crate) kubeconfig: Option<PathBuf>,
+    pub kubeconfig: Option<PathBuf>,
     /// `--server`, `https://HOST:PORT`: the API servers, in the order in which they are tried.
-    pub(crate) servers: Vec<String>,
+    pub servers: Vec<String>,
     /// `--certificate-authority`
-    pub(crate) certificate_authority: Option<PathBuf>,
+    pub certificate_authority: Option<PathBuf>,
     /// `--discovery-token-ca-cert-hash`
-    pub(crate) discovery_hashes: Vec<KeyHash>,
+    pub discovery_hashes: Vec<KeyHash>,
     /// `--client-certificate`
-    pub(crate) client_certificate: Option<PathBuf>,
+    pub client_certificate: Option<PathBuf>,
     /// `--client-key`
-    pub(crate) client_key: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
     /// `--token`
-    pub(crate) token: Option<String>,
+    pub token: Option<String>,
     /// `--token-file`
-    pub(crate) token_file: Option<PathBuf>,
+    pub token_file: Option<PathBuf>,
     /// `--node-name` of the first node; the host's name unless it is given.
-    pub(crate) node_name: Option<String>,
+    pub node_name: Option<String>,
     /// `--node-ip` of the first node.
-    pub(crate) node_ip: Option<IpAddr>,
+    pub node_ip: Option<IpAddr>,
     /// `--port`
-    pub(crate) port: u16,
+    pub port: u16,
     /// `--hide-port`
-    pub(crate) hide_port: bool,
+    pub hide_port: bool,
     /// `--serving-certificate`
-    pub(crate) serving_certificate: Option<PathBuf>,
+    pub serving_certificate: Option<PathBuf>,
     /// `--serving-key`
-    pub(crate) serving_key: Option<PathBuf>,
+    pub serving_key: Option<PathBuf>,
     /// `--client-ca-file`
-    pub(crate) client_ca_file: Option<PathBuf>,
+    pub client_ca_file: Option<PathBuf>,
     /// `--static-token-file`
-    pub(crate) static_token_file: Option<PathBuf>,
+    pub static_token_file: Option<PathBuf>,
     /// `--anonymous-health`
-    pub(crate) anonymous_health: bool,
+    pub anonymous_health: bool,
     /// `--register-with-taints`
-    pub(crate) taints: Vec<Taint>,
+    pub taints: Vec<Taint>,
     /// `--capacity`
-    pub(crate) capacity: Capacity,
+    pub capacity: Capacity,
     /// `--state-dir`
-    pub(crate) state_directory: Option<PathBuf>,
+    pub state_directory: Option<PathBuf>,
     /// `--clock`
-    pub(crate) clock: Source,
+    pub clock: Source,
     /// `--config-namespace`
-    pub(crate) config_namespace: String,
+    pub config_namespace: String,
     /// `--lab-mode`
-    pub(crate) lab_mode: bool,
+    pub lab_mode: bool,
     /// `--count`
-    pub(crate) count: u32,
+    pub count: u32,
 }
 
 impl Default for Options {

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the time of day comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub enum Source {
     /// The operating system.
     System,
     /// The API server, as on a board that no time server answers.
@@ -68,7 +68,7 @@ impl WallClock {
 }
 
 /// The operating system's; `None` where it says that it is before 1970.
-pub(crate) fn system() -> Option<UnixMicros> {
+pub fn system() -> Option<UnixMicros> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     u64::try_from(since.as_micros()).ok().map(UnixMicros)
 }

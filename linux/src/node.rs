@@ -3,7 +3,7 @@
 use crate::clock::{Source, WallClock};
 use crate::journal::Journal;
 use crate::kubeconfig::Access;
-use crate::linux::Linux;
+use crate::machine::Linux;
 use crate::network::{Inbound, Server, Tokio};
 use crate::reload::{self, KeyPair, Origin, Watched, WatchedAuthority};
 use crate::state::NodeState;
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// All that makes a node.
-pub(crate) struct Node {
+pub struct Node {
     pub(crate) settings: Settings,
     /// How it reaches its API server.
     pub(crate) access: Access,
@@ -47,7 +47,7 @@ pub(crate) struct Node {
 }
 
 /// The taint that a node registers with unless others are given.
-pub(crate) const DEFAULT_TAINTS: &str = "picolet.dev/microcontroller=true:NoSchedule";
+pub const DEFAULT_TAINTS: &str = "picolet.dev/microcontroller=true:NoSchedule";
 
 /// The read-only port of lab mode, as the kubelet once had it.
 const READ_ONLY_PORT: u16 = 10255;
@@ -58,7 +58,7 @@ impl Node {
     ///
     /// # Errors
     /// The URL of the API server is malformed or not `https://`.
-    pub(crate) fn new(name: &str, access: Access, serving: KeyPair, listen: SocketAddr) -> Result<Self> {
+    pub fn new(name: &str, access: Access, serving: KeyPair, listen: SocketAddr) -> Result<Self> {
         Self::with_lab_mode(name, access, Some(serving), listen, false)
     }
 
@@ -102,7 +102,7 @@ impl Node {
     ///
     /// # Errors
     /// It cannot be run, or has forgotten who it is.
-    pub(crate) async fn run(mut self) -> Result<()> {
+    pub async fn run(mut self) -> Result<()> {
         let mut reason = ResetReason::PowerOn;
         let mut watched = self.watched()?;
         let mut clients = self

@@ -25,7 +25,7 @@ struct ClusterInfo {
 
 /// SHA-256 over the SubjectPublicKeyInfo of an authority's certificate, written as `sha256:` and 64 digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KeyHash([u8; 32]);
+pub struct KeyHash([u8; 32]);
 
 impl fmt::Display for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,10 +81,7 @@ pub(crate) fn matching(authority: &[u8], hashes: &[KeyHash]) -> Result<Vec<u8>> 
 ///
 /// # Errors
 /// When none does: what became of each.
-pub(crate) fn ask_in_turn<'a, T>(
-    servers: &'a [String],
-    mut ask: impl FnMut(&'a str) -> Result<T>,
-) -> Result<T> {
+pub fn ask_in_turn<'a, T>(servers: &'a [String], mut ask: impl FnMut(&'a str) -> Result<T>) -> Result<T> {
     let mut failures = Vec::new();
     for server in servers {
         match ask(server) {
@@ -103,7 +100,7 @@ pub(crate) fn ask_in_turn<'a, T>(
 }
 
 /// Asks the servers of a cluster for its authority (PEM), and believes it by one of the hashes.
-pub(crate) fn authority(servers: &[String], hashes: &[KeyHash]) -> Result<Vec<u8>> {
+pub fn authority(servers: &[String], hashes: &[KeyHash]) -> Result<Vec<u8>> {
     ask_in_turn(servers, |server| authority_of(server, hashes))
 }
 

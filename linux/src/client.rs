@@ -13,10 +13,10 @@ use ureq::http::{Method, Request, Response};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 /// How long a request may take unless it says otherwise.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A client of one API server. Its answers are limited to 10 MB.
-pub(crate) struct Client {
+pub struct Client {
     agent: Agent,
     server: String,
     authorization: Option<String>,
@@ -28,7 +28,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no CA in `authority`, or no key in `identity`.
-    pub(crate) fn new(server: &str, authority: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<Self> {
+    pub fn new(server: &str, authority: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<Self> {
         let client = match identity {
             Some((chain, key)) => {
                 let chain = certificates(chain);
@@ -48,7 +48,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no CA in `authority`.
-    pub(crate) fn anonymous(server: &str, authority: Option<&[u8]>) -> Result<Self> {
+    pub fn anonymous(server: &str, authority: Option<&[u8]>) -> Result<Self> {
         let tls = match authority {
             Some(pem) => TlsConfig::builder().root_certs(roots(pem)?),
             None => TlsConfig::builder().disable_verification(true),
@@ -57,7 +57,7 @@ impl Client {
     }
 
     /// The same with a credential, a value of `Authorization`.
-    pub(crate) fn authorized(mut self, authorization: String) -> Self {
+    pub fn authorized(mut self, authorization: String) -> Self {
         self.authorization = Some(authorization);
         self
     }
@@ -75,12 +75,12 @@ impl Client {
     }
 
     /// The URL of the API server, without a slash at its end.
-    pub(crate) fn server(&self) -> &str {
+    pub fn server(&self) -> &str {
         &self.server
     }
 
     /// Whether a proxy stands between, by the environment.
-    pub(crate) fn is_proxied(&self) -> bool {
+    pub fn is_proxied(&self) -> bool {
         self.agent.config().proxy().is_some()
     }
 
@@ -116,7 +116,7 @@ impl Client {
     ///
     /// # Errors
     /// The server does not answer within `limit`, or its answer is a [`Refused`].
-    pub(crate) fn request(
+    pub fn request(
         &self,
         method: Method,
         path: &str,
@@ -130,7 +130,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::request`].
-    pub(crate) fn text(&self, path: &str, limit: Duration) -> Result<String> {
+    pub fn text(&self, path: &str, limit: Duration) -> Result<String> {
         self.request(Method::GET, path, None, limit)
     }
 
@@ -147,7 +147,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::request`].
-    pub(crate) fn stream(&self, path: &str, limit: Duration) -> Result<impl BufRead + use<>> {
+    pub fn stream(&self, path: &str, limit: Duration) -> Result<impl BufRead + use<>> {
         let answer = self.send(Method::GET, path, None, limit)?;
         if answer.status() != 200 {
             success(answer)?;
@@ -177,7 +177,7 @@ fn private_key(pem: &[u8]) -> Result<PrivateKey<'static>> {
 }
 
 /// Makes text of others fit for a terminal: without control sequences.
-pub(crate) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let visible = |c: char| {
         if c.is_ascii_graphic() || c == ' ' {
             c
@@ -207,12 +207,12 @@ fn roots(pem: &[u8]) -> Result<RootCerts> {
 
 /// What the API server, or a node behind it, has against a request.
 #[derive(Debug)]
-pub(crate) struct Refused {
+pub struct Refused {
     /// The status of HTTP.
-    pub(crate) code: u16,
+    pub code: u16,
     message: String,
     /// Where a list that has expired goes on; empty without one.
-    pub(crate) r#continue: String,
+    pub r#continue: String,
 }
 
 impl fmt::Display for Refused {
@@ -224,7 +224,7 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 /// Whether the API server has answered with this status.
-pub(crate) fn is_refused(error: &anyhow::Error, code: u16) -> bool {
+pub fn is_refused(error: &anyhow::Error, code: u16) -> bool {
     error
         .downcast_ref::<Refused>()
         .is_some_and(|refused| refused.code == code)

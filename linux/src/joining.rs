@@ -8,49 +8,53 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// The variables that are read; those of k3s as its own agents read them.
-pub(crate) const TOKEN: &str = "PICOLET_TOKEN";
-pub(crate) const K3S_TOKEN: &str = "K3S_TOKEN";
-pub(crate) const K3S_URL: &str = "K3S_URL";
+/// The variables of tokens; that of k3s as its own agents read it.
+const TOKEN: &str = "PICOLET_TOKEN";
+const K3S_TOKEN: &str = "K3S_TOKEN";
+/// The variable that says where the API server is, as agents of k3s read it.
+pub const K3S_URL: &str = "K3S_URL";
 
 /// The longest file that may hold a token; k3s has tokens of a few hundred characters.
 const LONGEST: usize = 4096;
 
 /// A bootstrap token, or one of k3s.
-pub(crate) struct Token {
-    pub(crate) secret: String,
+pub struct Token {
+    /// The token itself, of at most a few hundred characters.
+    pub secret: String,
     /// The flag or the variable that it came from.
-    pub(crate) origin: String,
+    pub origin: String,
 }
 
 impl Token {
     /// Whether nothing but a token of k3s is meant.
-    pub(crate) fn is_of_k3s(&self) -> bool {
+    pub fn is_of_k3s(&self) -> bool {
         self.origin == K3S_TOKEN
     }
 }
 
 /// What was given on the command line.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Given<'a> {
+pub struct Given<'a> {
     /// `--token`
-    pub(crate) token: Option<&'a str>,
+    pub token: Option<&'a str>,
     /// `--token-file`
-    pub(crate) token_file: Option<&'a Path>,
+    pub token_file: Option<&'a Path>,
     /// `--server`
-    pub(crate) servers: &'a [String],
+    pub servers: &'a [String],
     /// `--kubeconfig` or `--client-certificate`, if one of them says already who the node is.
-    pub(crate) identity: Option<&'static str>,
+    pub identity: Option<&'static str>,
     /// Whether that flag says where the API server is, too.
-    pub(crate) names_server: bool,
+    pub names_server: bool,
 }
 
 /// What counts, and what a person should know of it.
-pub(crate) struct Joining {
-    pub(crate) token: Option<Token>,
-    pub(crate) servers: Vec<String>,
+pub struct Joining {
+    /// The token, unless none was given or a certificate says who the node is.
+    pub token: Option<Token>,
+    /// The URLs of the API servers, in order; not checked.
+    pub servers: Vec<String>,
     /// Variables that are ignored, and why.
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Joining {
@@ -58,7 +62,7 @@ impl Joining {
     ///
     /// # Errors
     /// The token's file cannot be read, or holds no token.
-    pub(crate) fn new(given: Given<'_>) -> Result<Self> {
+    pub fn new(given: Given<'_>) -> Result<Self> {
         Self::with(given, |name| std::env::var(name).ok())
     }
 
