@@ -41,6 +41,8 @@ pub struct Agent<H: Host> {
 
 impl<H: Host> Agent<H> {
     /// An agent that has not begun.
+    // In a frame of its own: where it is made it would be built in place, at addresses that are far from each other.
+    #[inline(never)]
     pub fn new(settings: Settings, machine: H::Machine, network: H::Network, runtime: H::Runtime) -> Self {
         let (machine, network, metrics) = (Rc::new(machine), Rc::new(network), Rc::<Metrics>::default());
         let time = Rc::new(Time::new(machine.clone(), settings.built));
