@@ -1,12 +1,14 @@
-//! The command line of picolet: a node as a Linux process, alone or by the thousand.
+//! The command line of picolet: nodes as parts of a Linux process, an administrator's commands, and settings of boards.
 //!
-//! Nothing of Kubernetes is decided here: this is the wiring of the agent in `crates/kubelet` to an operating system,
-//! and words for a person.
+//! The nodes themselves are `picolet-linux`. The emulated board, the in-memory cluster and the demo are the feature `lab`.
 
 mod approve;
 mod cluster;
+#[cfg(feature = "lab")]
 mod demo;
+#[cfg(feature = "lab")]
 mod devcluster;
+#[cfg(feature = "lab")]
 mod emulate;
 mod logging;
 mod nodes;
@@ -40,10 +42,13 @@ enum Verb {
     /// Take a picolet out of its cluster: drain it, delete its Node, its Lease and its certificate requests.
     Retire(retire::Arguments),
     /// Show the main job: an in-memory cluster, a node, and a ConfigMap that drives it.
+    #[cfg(feature = "lab")]
     Demo(demo::Arguments),
     /// Run a small in-memory Kubernetes API, for development and tests.
+    #[cfg(feature = "lab")]
     Devcluster(devcluster::Arguments),
     /// Run the image of a Pico W on this machine, until Ctrl-C.
+    #[cfg(feature = "lab")]
     Emulate(Box<emulate::Arguments>),
     /// Make the settings of a board: a file to drag onto it, or sent over its serial line.
     Provision(Box<provision::Arguments>),
@@ -60,8 +65,11 @@ fn main() -> ExitCode {
         Verb::Approve(arguments) => approve::run(&arguments),
         Verb::Nodes(arguments) => nodes::run(&arguments),
         Verb::Retire(arguments) => retire::run(&arguments),
+        #[cfg(feature = "lab")]
         Verb::Demo(arguments) => demo::run(&arguments),
+        #[cfg(feature = "lab")]
         Verb::Devcluster(arguments) => devcluster::run(arguments),
+        #[cfg(feature = "lab")]
         Verb::Emulate(arguments) => return emulate::run(&arguments),
         Verb::Provision(arguments) => provision::run(*arguments),
         Verb::Completions { shell } => {

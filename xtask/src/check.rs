@@ -27,6 +27,15 @@ const BOARD_PACKAGES: [&str; 6] = [
     "pico-2-w",
 ];
 
+/// What the feature `lab` of the command line adds, and what only tests may use.
+const LAB_PACKAGES: [&str; 5] = [
+    "picolet-controlplane",
+    "picolet-devcluster",
+    "picolet-emulator",
+    "picolet-image",
+    "picolet-testbed",
+];
+
 /// Workspaces beside this one, whose code is formatted by the same rules.
 const OTHER_WORKSPACES: [&str; 5] = [
     "boards",
@@ -56,6 +65,7 @@ pub(crate) fn run() -> Result<()> {
     }
     let clippy = ["clippy", "--workspace", "--all-targets"];
     checks.cargo("clippy", root, &[&clippy, deny.as_slice()].concat());
+    checks.without_lab(root);
     for target in THUMB_TARGETS {
         let target = ["--target", target];
         let clippy = ["clippy"].as_slice();
@@ -138,11 +148,44 @@ impl Checks {
         self.said.push(format!("{result} ({seconds} s) {what}{place}"));
     }
 
+    /// Vets the command line without its feature `lab`, and looks that it leaves out what the lab is made of.
+    fn without_lab(&mut self, root: &Path) {
+        let without = ["--package", "picolet", "--no-default-features"];
+        let clippy = [&["clippy"], without.as_slice(), &["--", "--deny=warnings"]].concat();
+        self.cargo("clippy without the lab", root, &clippy);
+        self.note("dependencies without the lab", || {
+            let tree = ["tree", "--edges=normal", "--prefix=none", "--format={p}"];
+            let output = cargo()
+                .args(tree)
+                .args(without)
+                .current_dir(root)
+                .output()
+                .context("cannot run cargo tree")?;
+            ensure!(
+                output.status.success(),
+                "cargo tree failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            let tree = String::from_utf8_lossy(&output.stdout);
+            let lab = of_lab(&tree);
+            ensure!(
+                lab.is_empty(),
+                "picolet depends on {} without its feature lab",
+                lab.join(", ")
+            );
+            Ok(())
+        });
+    }
+
     /// Looks for sibling modules that import each other, and for files that are too long.
     fn modules(&mut self, root: &Path) {
-        let what = "modules: imports and length";
+        self.note("modules: imports and length", || crate::modules::run(root));
+    }
+
+    /// Notes how a check of our own went.
+    fn note(&mut self, what: &str, check: impl FnOnce() -> Result<()>) {
         println!("check: {what}");
-        let result = crate::modules::run(root);
+        let result = check();
         if let Err(error) = &result {
             println!("{error:#}");
         }
@@ -180,6 +223,18 @@ impl Checks {
             );
         }
     }
+}
+
+/// The packages of the lab in what `cargo tree` says, a package with its version on each line.
+fn of_lab(tree: &str) -> Vec<&str> {
+    let mut found: Vec<&str> = tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| LAB_PACKAGES.contains(name))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// The core's crates that must build for the boards: all in `crates/`, but for those that cannot here.
@@ -242,4 +297,17 @@ fn rustup(arguments: &[&str]) -> Result<()> {
         .context("cannot run rustup")?;
     ensure!(status.success(), "`rustup {}` failed", arguments.join(" "));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_the_lab_are_found_when_the_command_line_depends_on_them() {
+        let tree = "picolet v0.1.0 (/p/cli)\npicolet-linux v0.1.0 (/p/linux)\npicolet-emulator v0.1.0 (/p/emulator)\n\
+                    picolet-devcluster v0.1.0 (/p/devcluster)\npicolet-emulator v0.1.0 (/p/emulator) (*)\n";
+        assert_eq!(of_lab(tree), ["picolet-devcluster", "picolet-emulator"]);
+        assert!(of_lab("picolet v0.1.0 (/p/cli)\npicolet-linux v0.1.0 (/p/linux)\n").is_empty());
+    }
 }
