@@ -9,7 +9,7 @@ use picolet_platform::Duration;
 /// kube-controller-manager).
 const LOST: Duration = Duration::from_secs(40);
 /// Less free heap than this is pressure …
-const LOW_MEMORY: u64 = 16 * 1024;
+pub(crate) const LOW_MEMORY: u64 = 16 * 1024;
 /// … if it lasts for so long …
 const LOW_FOR: Duration = Duration::from_secs(10);
 /// … until there is this much again.

@@ -6,6 +6,7 @@ use crate::host::Host;
 use crate::node::{ARCHITECTURE, OPERATING_SYSTEM, amounts};
 use crate::settings::VERSION;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write as _;
 use picolet_kube::Address;
 use picolet_kube::node::{
@@ -80,12 +81,11 @@ impl<H: Host> StatusController<'_, H> {
         let mut runtime = heapless::String::<48>::new();
         let _ = write!(runtime, "{}", self.runtime.version());
 
-        let mut words: heapless::Vec<_, 4> = heapless::Vec::new();
+        let mut words = Vec::with_capacity(self.reporters.len());
         for reporter in self.reporters {
             let mut message = String::new();
             if let Some(condition) = reporter.condition(&mut message) {
-                // There are fewer reporters than places.
-                let _ = words.push((condition, message));
+                words.push((condition, message));
             }
         }
 

@@ -1,5 +1,6 @@
 //! What a kubelet tells about itself: whether it is well, what runs on it, which machine it is, how it is set.
 
+use crate::health::LOW_MEMORY;
 use crate::host::Host;
 use crate::node::amounts;
 use crate::server::Server;
@@ -13,8 +14,6 @@ use picolet_platform::{Clock, Duration, Memory, Network, System};
 const HEARTBEAT_AGE: Duration = Duration::from_secs(60);
 /// Where the API server looks for a kubelet that reports no port of its own.
 const PORT: u16 = 10250;
-/// Less free heap than this is called MemoryPressure.
-const MEMORY_LOW: u64 = 16 * 1024;
 
 /// Whether the API server hears the node.
 #[derive(Clone, Copy)]
@@ -85,7 +84,7 @@ impl<H: Host> Server<'_, H> {
         }
         let connected = self.node.network.address().is_some();
         let heartbeat = self.heartbeat();
-        let memory = self.node.machine.heap().free() >= MEMORY_LOW;
+        let memory = self.node.machine.heap().free() >= LOW_MEMORY;
         let well = connected && matches!(heartbeat, Heartbeat::Fresh) && memory;
         Answer::json(format_args!(
             r#"{{"status":"{}","checks":{{"wifi":"{}","k8s_api":"{heartbeat}","memory":"{}","uptime":"{}s"}}}}"#,
