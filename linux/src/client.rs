@@ -230,12 +230,31 @@ pub fn is_refused(error: &anyhow::Error, code: u16) -> bool {
         .is_some_and(|refused| refused.code == code)
 }
 
+/// What became of each API server of a cluster, where none gave an answer.
+#[derive(Debug)]
+pub(crate) struct NoServer(pub(crate) Vec<anyhow::Error>);
+
+impl fmt::Display for NoServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no API server answers")?;
+        for (n, failure) in self.0.iter().enumerate() {
+            write!(f, "{} {failure:#}", if n == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NoServer {}
+
 /// Whether the same question may be answered another time: nobody did now, or refused to.
 pub(crate) fn may_heal(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<ureq::Error>() {
         Some(ureq::Error::BadUri(_) | ureq::Error::Http(_)) => false,
         Some(_) => true,
-        None => error.is::<Refused>(),
+        None => match error.downcast_ref::<NoServer>() {
+            Some(NoServer(failures)) => failures.iter().any(may_heal),
+            None => error.is::<Refused>(),
+        },
     }
 }
 

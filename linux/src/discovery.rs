@@ -4,7 +4,7 @@
 //! answers at an address can show any; the hash that `kubeadm token create --print-join-command` prints says which is
 //! right (`cmd/kubeadm/app/util/pubkeypin` of Kubernetes). Nothing is told to a server before.
 
-use crate::client::Client;
+use crate::client::{Client, NoServer};
 use crate::kubeconfig;
 use anyhow::{Context, Result, bail};
 use picolet_tls::x509::{certificates_from_pem, pem};
@@ -92,10 +92,7 @@ pub fn ask_in_turn<'a, T>(servers: &'a [String], mut ask: impl FnMut(&'a str) ->
     match failures.len() {
         0 => bail!("no API server: pass --server URL"),
         1 => Err(failures.remove(0)),
-        _ => {
-            let all: Vec<String> = failures.iter().map(|error| format!("{error:#}")).collect();
-            bail!("no API server answers: {}", all.join("; "))
-        }
+        _ => Err(NoServer(failures).into()),
     }
 }
 
@@ -122,6 +119,7 @@ fn authority_of(server: &str, hashes: &[KeyHash]) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::may_heal;
     use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
     #[test]
@@ -149,6 +147,17 @@ mod tests {
             servers.iter().all(|server| text.contains(server.as_str())),
             "{text}"
         );
+    }
+
+    #[test]
+    fn servers_are_asked_again_when_one_of_them_may_answer_later() {
+        // Nobody listens at the first port, and the second is no URL.
+        let servers = ["https://127.0.0.1:1", "https://a b"].map(String::from);
+        let none = authority(&servers, &[]).expect_err("nobody answers");
+        assert!(may_heal(&none), "{none:#}");
+        let wrong = ["https://a b", "https://c d"].map(String::from);
+        let none = authority(&wrong, &[]).expect_err("nobody can be asked");
+        assert!(!may_heal(&none), "{none:#}");
     }
 
     #[test]
