@@ -70,7 +70,7 @@ impl<H: Host> Agent<H> {
         let reporters: &[&dyn Reporter] = &[&*self.time, &self.devices, &identity];
         let status = self.status(&identity, reporters);
         let (lease, configuration, pods) = (self.lease(), self.configuration(), self.pods());
-        let (led, sender) = (self.led(), self.sender());
+        let (led, sender, served) = (self.led(), self.sender(), self.served());
         let cluster = async {
             apart(self.time.load()).await;
             self.client.learn_time().await;
@@ -86,7 +86,7 @@ impl<H: Host> Agent<H> {
         };
         let tasks: &mut [Task<'_>] = &mut [
             &mut pin!(cluster),
-            &mut pin!(server::run(self.served())),
+            &mut pin!(server::run(&served)),
             &mut pin!(sender.run()),
             &mut pin!(led.run()),
             &mut pin!(self.time.keep()),

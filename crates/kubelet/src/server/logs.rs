@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(200);
 impl<H: Host> Server<'_, H> {
     /// The node's own log.
     pub(super) fn own_log(&self, options: Options) -> Option<Answer<'_>> {
-        let mut reader = Reader::open(&self.node, options)?;
+        let mut reader = Reader::open(self.node, options)?;
         if options.follow && !options.previous {
             // Somebody who waits holds a connection; one is left for others.
             let most = self.node.settings.limits.connections.saturating_sub(1).max(1);
@@ -27,7 +27,7 @@ impl<H: Host> Server<'_, H> {
             answer.follow = Some(reader);
             return Some(answer);
         }
-        Some(Answer::pieces(TEXT, move |out| reader.piece(&self.node, out)))
+        Some(Answer::pieces(TEXT, move |out| reader.piece(self.node, out)))
     }
 
     /// Sends the lines of a log as they are written, until the caller goes or has as much as was asked for. Returns whether
@@ -55,7 +55,7 @@ impl<H: Host> Server<'_, H> {
         let mut out = head;
         loop {
             let mut lines = String::new();
-            while lines.len() < PIECE_BYTES && reader.piece(&self.node, &mut lines) {}
+            while lines.len() < PIECE_BYTES && reader.piece(self.node, &mut lines) {}
             let more = lines.len() >= PIECE_BYTES;
             if chunked {
                 frame(&mut lines, reader.is_full());

@@ -71,7 +71,6 @@ const NEXT_READ: usize = 512;
 const RESERVE_BYTES: u64 = 8 * 1024;
 
 /// What of a node the kubelet API shows and changes.
-#[derive(Clone, Copy)]
 pub(crate) struct ServedNode<'a, H: Host> {
     pub(crate) settings: &'a Settings,
     pub(crate) client: &'a Client<H>,
@@ -85,7 +84,7 @@ pub(crate) struct ServedNode<'a, H: Host> {
 }
 
 /// Serves for ever.
-pub(crate) async fn run<H: Host>(node: ServedNode<'_, H>) {
+pub(crate) async fn run<H: Host>(node: &ServedNode<'_, H>) {
     let server = Server::new(node);
     let mut workers: Vec<_> = server
         .slots
@@ -121,7 +120,7 @@ struct Requests {
 
 /// What the workers share.
 struct Server<'a, H: Host> {
-    node: ServedNode<'a, H>,
+    node: &'a ServedNode<'a, H>,
     slots: Box<[Slot]>,
     rate: Rate,
     reviews: Reviews,
@@ -278,7 +277,7 @@ fn is_pico<S>(head: &Head, connection: &Connection<S>) -> bool {
 }
 
 impl<'a, H: Host> Server<'a, H> {
-    fn new(node: ServedNode<'a, H>) -> Self {
+    fn new(node: &'a ServedNode<'a, H>) -> Self {
         let workers = node.settings.limits.connections.max(1) + 1;
         Self {
             node,
@@ -529,7 +528,7 @@ impl<'a, H: Host> Server<'a, H> {
         pico: bool,
     ) -> Option<Answer<'static>> {
         if let (None, Some(token)) = (&identity, token) {
-            match self.reviews.holder(&self.node, token).await {
+            match self.reviews.holder(self.node, token).await {
                 Ok(user) => *identity = user.map(Identity::User),
                 Err(error) => self.node.machine.log(
                     Level::Warn,
@@ -550,7 +549,7 @@ impl<'a, H: Host> Server<'a, H> {
         }
         let path = head.path(&connection.received);
         let (verb, subresources) = (auth::verb(head.method, path), auth::subresources(path));
-        match auth::authorize(&self.node, &self.reviews, identity, verb, route, subresources).await {
+        match auth::authorize(self.node, &self.reviews, identity, verb, route, subresources).await {
             Ok(true) => None,
             Ok(false) => Some(Answer::error(
                 pico,

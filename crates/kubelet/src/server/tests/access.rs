@@ -51,8 +51,9 @@ fn with_cluster<T>(
     settings.limits.requests_per_second = 1000;
     settings.limits.burst = 1000;
     let (agent, time) = agent(settings);
+    let served = agent.served();
     let node = join(
-        super::super::run(agent.served()),
+        super::super::run(&served),
         answer_requests(&agent.network, &answers),
     );
     time.run(node, test(&agent, &time, &asked))
@@ -186,8 +187,9 @@ fn with_user<T>(
     settings.limits.requests_per_second = 1000;
     settings.limits.burst = 1000;
     let (agent, time) = agent(settings);
+    let served = agent.served();
     let node = join(
-        super::super::run(agent.served()),
+        super::super::run(&served),
         answer_requests(&agent.network, &answers),
     );
     time.run(node, test(&agent, &asked))
@@ -281,8 +283,9 @@ fn token_of_four_kibibytes_is_accepted() {
         let mut settings = settings();
         settings.limits.head_bytes = head_bytes;
         let (agent, time) = agent(settings);
+        let served = agent.served();
         let node = join(
-            super::super::run(agent.served()),
+            super::super::run(&served),
             answer_requests(&agent.network, &answers),
         );
         let token = "t".repeat(4096);
@@ -393,8 +396,9 @@ fn a_review_waits_for_nobody() {
     let mut settings = settings();
     settings.limits.request_timeout = Duration::from_secs(5);
     let (agent, time) = agent(settings);
+    let served = agent.served();
     let node = join(
-        super::super::run(agent.served()),
+        super::super::run(&served),
         answer_requests(&agent.network, &answers),
     );
     let slow = async {

@@ -151,10 +151,8 @@ fn with_agent<T>(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(&Tes
     settings.limits.burst = 1000;
     change(&mut settings);
     let (agent, time) = agent(settings);
-    let node = join(
-        super::run(agent.served()),
-        answer_requests(&agent.network, &trusting),
-    );
+    let served = agent.served();
+    let node = join(super::run(&served), answer_requests(&agent.network, &trusting));
     time.run(node, test(&agent, &time))
 }
 
@@ -174,10 +172,11 @@ fn log(agent: &TestAgent) -> Vec<String> {
 #[test]
 fn the_futures_are_small() {
     let (agent, _) = agent(settings());
-    let server = super::Server::new(agent.served());
+    let served = agent.served();
+    let server = super::Server::new(&served);
     let slot = &server.slots[0];
     let worker = core::mem::size_of_val(&server.work(slot));
-    let all = core::mem::size_of_val(&super::run(agent.served()));
+    let all = core::mem::size_of_val(&super::run(&served));
     std::println!("a worker: {worker} bytes, the server beside them: {all} bytes");
     // On a 64-bit host; pointers and lengths are half of that on a board.
     assert!(
