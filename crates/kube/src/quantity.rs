@@ -67,8 +67,9 @@ impl Quantity {
     /// # Errors
     /// Says which part is wrong.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
-        let negative = text.starts_with('-');
-        let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let positive = text.strip_prefix("-");
+        let negative = positive.is_some();
+        let unsigned = positive.or_else(|| text.strip_prefix("+")).unwrap_or(text);
         let length = unsigned
             .bytes()
             .take_while(|b| b.is_ascii_digit() || *b == b'.')

@@ -143,7 +143,7 @@ impl UserBuilder {
     }
 
     fn extra_value(&mut self, value: Option<&str>) {
-        if !self.extra.ends_with('[') {
+        if !self.extra.ends_with("[") {
             self.extra.push(',');
         }
         quote(&mut self.extra, value.unwrap_or_default());

@@ -47,7 +47,7 @@ impl Sink for ServerVersion {
         match (field, collector.push(piece, last)) {
             (MINOR, Some(value)) => {
                 *minor = value
-                    .map(|value| value.trim_end_matches('+'))
+                    .map(|value| value.strip_suffix("+").unwrap_or(value))
                     .and_then(|value| integer(value, 10))
                     .and_then(|minor| u32::try_from(minor).ok());
             }

@@ -16,8 +16,8 @@ const PREFIX: &str = "K10";
 
 /// What in `token`, `K10<hash>::<credential>`, is told to the server; `None` where it is no token of k3s.
 pub fn credential(token: &str) -> Option<&str> {
-    let (_, credential) = token.strip_prefix(PREFIX)?.split_once("::")?;
-    Some(credential)
+    let (_, rest) = token.strip_prefix(PREFIX)?.split_once(':')?;
+    rest.strip_prefix(":")
 }
 
 /// The value of `Authorization` that `token` stands for: one of k3s, or a bootstrap token.

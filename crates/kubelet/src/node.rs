@@ -59,6 +59,11 @@ pub(crate) trait Reporter {
 /// Resources of the node and how much it has of each.
 pub(crate) type Amounts = [(&'static str, Quantity); 7];
 
+/// How many pods the node takes.
+pub(crate) fn pod_capacity(settings: &Settings) -> Quantity {
+    settings.capacity.pods.unwrap_or(Quantity::new(8))
+}
+
 /// What the node has, or what of it pods may have.
 pub(crate) fn amounts(settings: &Settings, machine: &impl Platform, allocatable: bool) -> Amounts {
     let hardware = machine.machine();
@@ -87,7 +92,7 @@ pub(crate) fn amounts(settings: &Settings, machine: &impl Platform, allocatable:
                 .ephemeral_storage
                 .unwrap_or(bytes(hardware.storage_bytes)),
         ),
-        ("pods", capacity.pods.unwrap_or(Quantity::new(8))),
+        ("pods", pod_capacity(settings)),
         (
             "picolet.dev/gpio",
             Quantity::new(machine.pins().iter().count() as i64),

@@ -64,11 +64,11 @@ impl<H: Host> StatusController<'_, H> {
         let capacity = amounts(self.settings, self.machine, false);
         let allocatable = amounts(self.settings, self.machine, true);
         let address = self.network.address();
-        let mut address_text = heapless::String::<48>::new();
+        let mut address_text = String::new();
         if let Some(address) = address {
             let _ = write!(address_text, "{}", Address(address));
         }
-        let mut wifi_text = heapless::String::<48>::new();
+        let mut wifi_text = String::new();
         let signal = self.network.rssi_dbm();
         if let Some(dbm) = signal {
             // In steps of 5 dB: a signal never stands still.
@@ -78,9 +78,6 @@ impl<H: Host> StatusController<'_, H> {
                 Integer(i64::from(i32::from(dbm).div_euclid(5) * 5))
             );
         }
-        let mut runtime = heapless::String::<48>::new();
-        let _ = write!(runtime, "{}", self.runtime.version());
-
         let mut words = Vec::with_capacity(self.reporters.len());
         for reporter in self.reporters {
             let mut message = String::new();
@@ -174,7 +171,7 @@ impl<H: Host> StatusController<'_, H> {
                 boot_id: machine.boot_id,
                 kernel_version: machine.kernel_version,
                 os_image: machine.os_image,
-                container_runtime_version: &runtime,
+                container_runtime_version: self.runtime.version(),
                 kubelet_version: VERSION,
                 operating_system: OPERATING_SYSTEM,
                 architecture: ARCHITECTURE,

@@ -43,22 +43,24 @@ pub(super) struct Circumstances<'a> {
     pub(super) used: &'a dyn Fn(&str) -> Quantity,
 }
 
-/// The reasons for resources that are known in advance. An Event's reason is a word of the program's own.
-const OUT_OF: [(&str, &str); 13] = [
-    ("cpu", "OutOfcpu"),
-    ("memory", "OutOfmemory"),
-    ("ephemeral-storage", "OutOfephemeral-storage"),
-    ("pods", "OutOfpods"),
-    ("picolet.dev/gpio", "OutOfpicolet.dev/gpio"),
-    ("picolet.dev/led", "OutOfpicolet.dev/led"),
-    ("picolet.dev/adc", "OutOfpicolet.dev/adc"),
+/// What the reasons begin with for resources that are known in advance. The resource follows.
+const PREFIX: &str = "OutOf";
+/// Those reasons. An Event's reason is a word of the program's own.
+const OUT_OF: [&str; 13] = [
+    "OutOfcpu",
+    "OutOfmemory",
+    "OutOfephemeral-storage",
+    "OutOfpods",
+    "OutOfpicolet.dev/gpio",
+    "OutOfpicolet.dev/led",
+    "OutOfpicolet.dev/adc",
     // The sizes of pages that processors have: besides those above the API server lets a pod ask for nothing else.
-    ("hugepages-64Ki", "OutOfhugepages-64Ki"),
-    ("hugepages-2Mi", "OutOfhugepages-2Mi"),
-    ("hugepages-32Mi", "OutOfhugepages-32Mi"),
-    ("hugepages-512Mi", "OutOfhugepages-512Mi"),
-    ("hugepages-1Gi", "OutOfhugepages-1Gi"),
-    ("hugepages-16Gi", "OutOfhugepages-16Gi"),
+    "OutOfhugepages-64Ki",
+    "OutOfhugepages-2Mi",
+    "OutOfhugepages-32Mi",
+    "OutOfhugepages-512Mi",
+    "OutOfhugepages-1Gi",
+    "OutOfhugepages-16Gi",
 ];
 /// For sizes that no processor has: upstream's word where it counts them (`recordAdmissionRejection`).
 const OUT_OF_OTHERS: &str = "OutOfExtendedResources";
@@ -139,9 +141,11 @@ fn resources(pod: &Pod, here: &Circumstances<'_>) -> Result<(), Refusal> {
             return Ok(());
         }
         let [requested, used, capacity] = [requested, used, capacity].map(Integer);
-        let known = OUT_OF.iter().find(|(name, _)| *name == resource);
+        let known = OUT_OF
+            .iter()
+            .find(|reason| reason.strip_prefix(PREFIX) == Some(resource));
         refuse(
-            known.map_or(OUT_OF_OTHERS, |(_, reason)| reason),
+            known.unwrap_or(&OUT_OF_OTHERS),
             format!(
                 "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
             ),

@@ -23,11 +23,12 @@ use crate::apart::{Task, together};
 use crate::client::{Client, Store, Wanted};
 use crate::events::Recorder;
 use crate::host::Host;
-use crate::node::{NodeRef, OPERATING_SYSTEM, amounts};
+use crate::node::{NodeRef, OPERATING_SYSTEM, amounts, pod_capacity};
 use crate::settings::Settings;
 use crate::signal::Signal;
 use crate::time::Time;
 use alloc::boxed::Box;
+use alloc::string::String;
 use core::cell::RefCell;
 use core::fmt::{self, Write as _};
 use core::pin::pin;
@@ -132,22 +133,14 @@ impl<H: Host> PodController<'_, H> {
 
     /// Tells the table what may have changed about the node.
     fn settle(&self) {
-        let mut host_ip = heapless::String::new();
+        let mut host_ip = String::new();
         if let Some(address) = self.network.address() {
-            // The longest address fits.
             let _ = write!(host_ip, "{}", Address(address));
         }
         let version = self.runtime.version();
         let scheme = version.split_once(':').map_or(version, |(name, _)| name);
-        let amounts = amounts(self.settings, self.machine, true);
-        let pods = amounts
-            .iter()
-            .find(|(name, _)| *name == "pods")
-            .map_or(0, |(_, amount)| amount.value());
-        self.pods
-            .table
-            .borrow_mut()
-            .settle(host_ip, scheme, usize::try_from(pods).unwrap_or(0));
+        let capacity = usize::try_from(pod_capacity(self.settings).value()).unwrap_or(0);
+        self.pods.table.borrow_mut().settle(host_ip, scheme, capacity);
     }
 
     /// Looks at every pod whenever something may have happened.

@@ -156,7 +156,7 @@ pub(crate) struct Pods {
     evicted: Vec<u64>,
     /// How many pods the node may run.
     capacity: usize,
-    host_ip: heapless::String<48>,
+    host_ip: String,
     scheme: &'static str,
     now: Option<Moment>,
     /// How many pods were let in since the start, and how many were refused.
@@ -235,7 +235,7 @@ impl Pods {
     }
 
     /// Says what is told with every status: the address of the node, and the runtime's name.
-    pub(super) fn settle(&mut self, host_ip: heapless::String<48>, scheme: &'static str, capacity: usize) {
+    pub(super) fn settle(&mut self, host_ip: String, scheme: &'static str, capacity: usize) {
         self.host_ip = host_ip;
         self.scheme = scheme;
         self.capacity = capacity;

@@ -111,7 +111,7 @@ const COMMANDS: [&str; 4] = ["/exec", "/attach", "/portForward", "/run"];
 /// Whether `path` is `prefix` or lies below it.
 fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("/"))
 }
 
 /// The subresources of `nodes` that `path` belongs to, the narrowest first.

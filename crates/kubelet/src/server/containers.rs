@@ -7,11 +7,14 @@ use crate::server::kubelet::query_value;
 use crate::server::log_reader::Options;
 use crate::server::response::{Answer, Quoted};
 use crate::server::routes::Route;
+use alloc::string::String;
 use picolet_kube::pod::Pod;
 use picolet_kube::{Timestamp, integer};
 
 /// Answers `/{namespace}/{pod}[/{uid}][/{container}]` below one of the paths that lead into a container. `find` looks for
 /// the pod, `read` reads its log: `None` of a pod that has none, and `None` in it where there was no container before.
+// In a frame of its own, as most that a server answers is.
+#[inline(never)]
 pub(super) fn answer<'p, 's>(
     route: Route,
     parameters: &str,
@@ -152,23 +155,22 @@ fn log_options(query: &str) -> Result<Options, (u16, &'static str)> {
     })
 }
 
-/// A time out of a query: its colons and its plus may be written as `%3A` and `%2B`. What is longer than a time is none.
-fn decoded(text: &str) -> heapless::String<40> {
-    let mut out = heapless::String::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let code = rest.strip_prefix('%').and_then(|code| code.get(..2));
-        let (character, length) = match code {
-            Some("3A" | "3a") => (':', 3),
-            Some("2B" | "2b") => ('+', 3),
-            _ => (first, first.len_utf8()),
+/// A time out of a query: its colons and its plus may be written as `%3A` and `%2B`. What is longer than a time is none, nor is
+/// what is not ASCII.
+fn decoded(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text.as_bytes();
+    while out.len() <= 40 {
+        let (byte, tail) = match rest {
+            [] => return out,
+            [b'%', b'3', b'A' | b'a', tail @ ..] => (b':', tail),
+            [b'%', b'2', b'B' | b'b', tail @ ..] => (b'+', tail),
+            [byte, tail @ ..] => (*byte, tail),
         };
-        if out.push(character).is_err() {
-            return heapless::String::new();
-        }
-        rest = &rest[length..];
+        out.push(byte.into());
+        rest = tail;
     }
-    out
+    String::new()
 }
 
 #[cfg(test)]

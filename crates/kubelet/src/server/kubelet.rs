@@ -2,7 +2,7 @@
 
 use crate::health::LOW_MEMORY;
 use crate::host::Host;
-use crate::node::amounts;
+use crate::node::pod_capacity;
 use crate::server::Server;
 use crate::server::response::{Answer, JSON, Quoted};
 use alloc::string::String;
@@ -57,7 +57,7 @@ fn pod_list<'a>(mut write_nth: impl FnMut(usize, &mut Writer<'_>) -> bool + 'a) 
         let more = write_nth(next, &mut Writer::new(out));
         next += 1;
         if !more {
-            if out.ends_with(',') {
+            if out.ends_with(",") {
                 out.pop();
             }
             out.push_str("]}");
@@ -143,8 +143,6 @@ impl<H: Host> Server<'_, H> {
             w.end();
         }
         w.end();
-        let amounts = amounts(settings, self.node.machine, false);
-        let pods = amounts.iter().find(|(resource, _)| *resource == "pods");
         Answer::json(format_args!(
             concat!(
                 r#"{{"kubeletconfig":{{"kind":"KubeletConfiguration","apiVersion":"kubelet.config.k8s.io/v1beta1","#,
@@ -157,7 +155,7 @@ impl<H: Host> Server<'_, H> {
             ),
             u32::from(settings.reported_port.unwrap_or(PORT)),
             taints,
-            pods.map_or(0, |(_, pods)| pods.value()),
+            pod_capacity(settings).value(),
         ))
     }
 }

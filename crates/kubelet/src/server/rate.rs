@@ -3,7 +3,7 @@
 use crate::settings::Limits;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 use picolet_platform::Duration;
 
 /// Peers that are remembered. When there are more, the one that was quiet longest is forgotten: its bucket was the
@@ -11,7 +11,8 @@ use picolet_platform::Duration;
 const PEERS: usize = 16;
 
 struct Bucket {
-    peer: IpAddr,
+    /// See [`who`].
+    peer: u64,
     /// Thousandths of a request that may be made at once.
     milli: u32,
     /// When it was filled last.
@@ -29,31 +30,23 @@ impl Rate {
     ///
     /// # Errors
     /// The seconds until there is one.
+    #[inline(never)]
     pub(super) fn take(&self, peer: IpAddr, now: Duration, limits: &Limits) -> Result<(), u32> {
         let peer = who(peer);
         let full = limits.burst.max(1).saturating_mul(1000);
         let per_second = limits.requests_per_second.max(1);
         let mut buckets = self.buckets.borrow_mut();
-        let (mut known, mut oldest) = (None, (now, 0));
-        for (index, bucket) in buckets.iter().enumerate() {
-            if bucket.peer == peer {
-                known = Some(index);
+        if !buckets.iter().any(|bucket| bucket.peer == peer) {
+            let oldest = buckets.iter().enumerate().min_by_key(|(_, bucket)| bucket.at);
+            if let Some((oldest, _)) = oldest.filter(|_| buckets.len() >= PEERS) {
+                buckets.swap_remove(oldest);
             }
-            if bucket.at < oldest.0 {
-                oldest = (bucket.at, index);
-            }
-        }
-        let index = known.unwrap_or_else(|| {
             let milli = full;
-            let bucket = Bucket { peer, milli, at: now };
-            if buckets.len() < PEERS {
-                buckets.push(bucket);
-                return buckets.len() - 1;
-            }
-            buckets[oldest.1] = bucket;
-            oldest.1
-        });
-        let bucket = &mut buckets[index];
+            buckets.push(Bucket { peer, milli, at: now });
+        }
+        let Some(bucket) = buckets.iter_mut().find(|bucket| bucket.peer == peer) else {
+            return Ok(()); // it was put there
+        };
         let passed = now.saturating_sub(bucket.at).as_millis();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
         bucket.milli = bucket
@@ -69,15 +62,12 @@ impl Rate {
     }
 }
 
-/// Whom an address belongs to: with IPv6 a network of 64 bits, since one host may use any address in it.
-fn who(peer: IpAddr) -> IpAddr {
+/// Whom an address belongs to: with IPv6 a network of 64 bits, since one host may use any address in it. No network in use
+/// begins with 32 bits of zero, so none looks like an IPv4 address.
+fn who(peer: IpAddr) -> u64 {
     match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            let mut octets = address.octets();
-            octets[8..].fill(0);
-            IpAddr::V6(Ipv6Addr::from_octets(octets))
-        }
-        v4 => v4,
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
     }
 }
 

@@ -107,14 +107,14 @@ pub(super) struct Found<'a> {
 
 /// Finds where `path` leads. A slash at its end changes nothing.
 pub(super) fn find(method: Method, path: &str) -> Found<'_> {
-    let path = path.strip_suffix('/').unwrap_or(path);
+    let path = path.strip_suffix("/").unwrap_or(path);
     for entry in &TABLE {
         let Some(parameters) = path.strip_prefix(entry.path) else {
             continue;
         };
         let (least, most) = entry.parameters;
         let count = parameters.bytes().filter(|byte| *byte == b'/').count();
-        let whole = parameters.is_empty() || parameters.starts_with('/');
+        let whole = parameters.is_empty() || parameters.starts_with("/");
         if !whole || !(least..=most).contains(&count) {
             continue;
         }
