@@ -42,7 +42,7 @@ pub(super) fn answer<'p, 's>(
         }
     }
     let options = match log_options(query) {
-        Err((code, message)) if logs => return Answer::text(code, &message),
+        Err((code, message)) if logs => return Answer::text(*code, message),
         options => options.unwrap_or_default(),
     };
     let streams = ["input", "output", "error"];
@@ -109,9 +109,9 @@ pub(super) fn answer<'p, 's>(
 
 /// The options of a request for logs, or what is wrong with them, which a kubelet looks at before it looks for the pod
 /// (`getContainerLogs`; `ValidatePodLogOptions` in `pkg/apis/core/v1/validation/validation.go`).
-fn log_options(query: &str) -> Result<Options, (u16, &'static str)> {
-    const UNREADABLE: (u16, &str) = (400, r#"{"message": "Unable to decode query."}"#);
-    const INVALID: (u16, &str) = (422, r#"{"message": "Invalid request."}"#);
+fn log_options(query: &str) -> Result<Options, &'static (u16, &'static str)> {
+    const UNREADABLE: &(u16, &str) = &(400, r#"{"message": "Unable to decode query."}"#);
+    const INVALID: &(u16, &str) = &(422, r#"{"message": "Invalid request."}"#);
     let number = |key: &str| match query_value(query, key) {
         None => Ok(None),
         Some(text) => integer(text, 10).map(Some).ok_or(UNREADABLE),
@@ -143,7 +143,8 @@ fn log_options(query: &str) -> Result<Options, (u16, &'static str)> {
     let flag = |key: &str| {
         query_value(query, key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     };
-    let whole = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+    // As much as nothing on this device has.
+    let whole = |number: Option<i64>| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
     Ok(Options {
         follow: flag("follow"),
         previous: flag("previous"),
@@ -407,7 +408,7 @@ mod tests {
             "sinceTime=%C3%BC&tailLines=-1",
             "sinceTime=2026-11-22T12:00:00.00000000000000000000000000000000Z",
         ] {
-            assert_eq!(log_options(query), Err(unreadable), "{query}");
+            assert_eq!(log_options(query), Err(&unreadable), "{query}");
         }
         for query in [
             "tailLines=-1",
@@ -421,7 +422,7 @@ mod tests {
             "stream=",
             "stream=Stdout&tailLines=3",
         ] {
-            assert_eq!(log_options(query), Err(invalid), "{query}");
+            assert_eq!(log_options(query), Err(&invalid), "{query}");
         }
     }
 }

@@ -17,10 +17,10 @@ pub(super) struct Options {
     pub(super) previous: bool,
     pub(super) timestamps: bool,
     /// So many lines, the last.
-    pub(super) tail: Option<u64>,
+    pub(super) tail: Option<u32>,
     /// So many bytes, the first.
-    pub(super) limit: Option<u64>,
-    pub(super) since_seconds: Option<u64>,
+    pub(super) limit: Option<u32>,
+    pub(super) since_seconds: Option<u32>,
     pub(super) since_time: Option<Timestamp>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Reader {
     since: Timestamp,
     timestamps: bool,
     /// Bytes that may still be sent.
-    left: Option<u64>,
+    left: Option<u32>,
     /// The last line of a run that ended, in its milliseconds, and the time at which it did.
     last: Option<(u32, Timestamp)>,
 }
@@ -60,9 +60,8 @@ impl Reader {
             return None;
         }
         let (now, up) = moment(node);
-        let seconds = options.since_seconds.unwrap_or(0).saturating_mul(1000);
         let since = match options.since_seconds {
-            Some(_) => before(now, seconds),
+            Some(seconds) => before(now, u64::from(seconds) * 1000),
             None => options.since_time.unwrap_or_default(),
         };
         let mut reader = Self {
@@ -83,7 +82,7 @@ impl Reader {
             reader.cursor = cursor;
         }
         if let Some(tail) = options.tail {
-            let mut lines = 0_u64;
+            let mut lines = 0_u32;
             while reader.next_wanted(node, &mut line).is_some() {
                 lines += 1;
             }
@@ -146,7 +145,7 @@ impl Reader {
             let room = usize::try_from(*left).unwrap_or(usize::MAX);
             let whole = out.len() - start;
             out.truncate(out.floor_char_boundary(start.saturating_add(room)));
-            *left = left.saturating_sub(whole as u64);
+            *left = left.saturating_sub(u32::try_from(whole).unwrap_or(u32::MAX));
         }
         true
     }
