@@ -13,7 +13,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
-use embassy_sync::mutex::Mutex;
+use embassy_sync::mutex::{Mutex, MutexGuard};
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::review::{Access, SubjectAccessReview, TokenReview, USER_BYTES, User, write_token_review};
 use picolet_platform::{Clock, Duration};
@@ -35,11 +35,11 @@ const USERS: usize = 2 * USER_BYTES;
 /// Half of a SHA-256: whoever wants the answer to another question has to find a second one with the same.
 type Key = [u8; 16];
 
-fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> Key {
+fn key(parts: &[&str]) -> Key {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u32).to_le_bytes());
-        hash.update(part);
+        hash.update(part.as_bytes());
     }
     let mut key = Key::default();
     key.copy_from_slice(&hash.finalize()[..16]);
@@ -132,6 +132,26 @@ impl Default for Reviews {
 }
 
 impl Reviews {
+    /// The answer, if it is known, or becomes known while others ask.
+    ///
+    /// # Errors
+    /// The turn to ask.
+    async fn look_up(
+        &self,
+        kept: &Kept,
+        key: &Key,
+        clock: &impl Clock,
+    ) -> Result<Option<Rc<User>>, MutexGuard<'_, NoopRawMutex, ()>> {
+        let mut turn = None;
+        loop {
+            match (kept.get(key, clock.uptime()), turn) {
+                (Some(known), _) => return Ok(known),
+                (None, Some(turn)) => return Err(turn),
+                (None, None) => turn = Some(self.asking.lock().await),
+            }
+        }
+    }
+
     /// Who holds `token`; `None` is nobody.
     ///
     /// # Errors
@@ -141,14 +161,11 @@ impl Reviews {
         node: &ServedNode<'_, H>,
         token: &str,
     ) -> Result<Option<Rc<User>>, ApiError> {
-        let key = key(["token", token]);
-        if let Some(known) = self.tokens.get(&key, node.machine.uptime()) {
-            return Ok(known);
-        }
-        let _one = self.asking.lock().await;
-        if let Some(known) = self.tokens.get(&key, node.machine.uptime()) {
-            return Ok(known);
-        }
+        let key = key(&["token", token]);
+        let _one = match self.look_up(&self.tokens, &key, node.machine).await {
+            Ok(known) => return Ok(known),
+            Err(one) => one,
+        };
         let mut body = Zeroizing::new(String::with_capacity(128 + token.len()));
         write_token_review(&mut body, token);
         let mut review = TokenReview::default();
@@ -177,14 +194,11 @@ impl Reviews {
         subresource: &str,
     ) -> Result<bool, ApiError> {
         let attributes = user.attributes().unwrap_or_default();
-        let key = key(["access", user.name(), attributes, verb, subresource]);
-        if let Some(known) = self.accesses.get(&key, node.machine.uptime()) {
-            return Ok(known.is_some());
-        }
-        let _one = self.asking.lock().await;
-        if let Some(known) = self.accesses.get(&key, node.machine.uptime()) {
-            return Ok(known.is_some());
-        }
+        let key = key(&["access", user.name(), attributes, verb, subresource]);
+        let _one = match self.look_up(&self.accesses, &key, node.machine).await {
+            Ok(known) => return Ok(known.is_some()),
+            Err(one) => one,
+        };
         let mut body = String::with_capacity(384 + attributes.len());
         let access = Access {
             user,
@@ -224,16 +238,16 @@ mod tests {
     #[test]
     fn an_answer_ends() {
         let kept = Kept::new(2);
-        kept.put(key(["a"]), Some(user("a")), LATER);
+        kept.put(key(&["a"]), Some(user("a")), LATER);
         assert_eq!(
-            kept.get(&key(["a"]), LATER - Duration::from_micros(1)),
+            kept.get(&key(&["a"]), LATER - Duration::from_micros(1)),
             Some(Some(user("a")))
         );
-        assert_eq!(kept.get(&key(["a"]), LATER), None);
-        kept.put(key(["a"]), None, LATER * 3);
-        kept.put(key(["a"]), Some(user("b")), LATER * 2);
+        assert_eq!(kept.get(&key(&["a"]), LATER), None);
+        kept.put(key(&["a"]), None, LATER * 3);
+        kept.put(key(&["a"]), Some(user("b")), LATER * 2);
         assert_eq!(
-            kept.get(&key(["a"]), LATER),
+            kept.get(&key(&["a"]), LATER),
             Some(Some(user("b"))),
             "the latest counts"
         );
@@ -244,27 +258,27 @@ mod tests {
     fn made_up_tokens_push_nobody_out() {
         let kept = Kept::new(4);
         for n in 0..3 {
-            kept.put(key(["good", &format!("{n}")]), Some(user("good")), LATER);
+            kept.put(key(&["good", &format!("{n}")]), Some(user("good")), LATER);
         }
         for n in 0..1000 {
-            kept.put(key(["bad", &format!("{n}")]), None, LATER * 2);
+            kept.put(key(&["bad", &format!("{n}")]), None, LATER * 2);
             assert!(kept.entries.borrow().len() <= 4);
         }
         for n in 0..3 {
             assert!(
-                kept.get(&key(["good", &format!("{n}")]), Duration::ZERO)
+                kept.get(&key(&["good", &format!("{n}")]), Duration::ZERO)
                     .is_some(),
                 "{n}"
             );
         }
-        assert_eq!(kept.get(&key(["bad", "999"]), Duration::ZERO), Some(None));
+        assert_eq!(kept.get(&key(&["bad", "999"]), Duration::ZERO), Some(None));
     }
 
     #[test]
     fn no_two_questions_are_one() {
-        assert_ne!(key(["ab", "c"]), key(["a", "bc"]));
-        assert_ne!(key(["a"]), key(["a", ""]));
-        assert_ne!(key(["token", "x"]), key(["access", "x"]));
+        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
+        assert_ne!(key(&["a"]), key(&["a", ""]));
+        assert_ne!(key(&["token", "x"]), key(&["access", "x"]));
     }
 
     #[test]
@@ -273,10 +287,10 @@ mod tests {
         let group = "g".repeat(1200);
         for n in 0..16_u8 {
             let user = Rc::new(User::new(&format!("{n}"), [&*group, &*group]));
-            kept.put(key([&*format!("{n}")]), Some(user), LATER * u32::from(n + 1));
+            kept.put(key(&[&*format!("{n}")]), Some(user), LATER * u32::from(n + 1));
             let bytes: usize = kept.entries.borrow().iter().map(Entry::bytes).sum();
             assert!(bytes <= USERS, "{bytes}");
-            let latest = kept.get(&key([&*format!("{n}")]), Duration::ZERO);
+            let latest = kept.get(&key(&[&*format!("{n}")]), Duration::ZERO);
             assert!(latest.flatten().is_some(), "the latest is kept: {n}");
         }
         assert_eq!(kept.entries.borrow().len(), 3, "and as many before it as fit");
