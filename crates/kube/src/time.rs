@@ -71,7 +71,7 @@ impl Timestamp {
                 number(&bytes[17..19])?,
             ),
         )?;
-        let (micros, zone) = match rest.strip_prefix('.') {
+        let (micros, zone) = match rest.strip_prefix(".") {
             None => (0, rest),
             Some(fraction) => {
                 let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
@@ -79,11 +79,13 @@ impl Timestamp {
                 if digits == 0 {
                     return None;
                 }
-                let micros = fraction
-                    .bytes()
-                    .chain(core::iter::repeat(b'0'))
-                    .take(6)
-                    .fold(0, |n, b| n * 10 + u32::from(b - b'0'));
+                let digit = |at: usize| {
+                    fraction
+                        .as_bytes()
+                        .get(at)
+                        .map_or(0, |digit| u32::from(digit - b'0'))
+                };
+                let micros = (0..6).fold(0, |micros, at| micros * 10 + digit(at));
                 (micros, zone)
             }
         };

@@ -13,6 +13,7 @@ pub struct HeapFigures {
 
 impl HeapFigures {
     /// What is left.
+    #[inline(never)]
     pub const fn free(&self) -> u64 {
         self.total.saturating_sub(self.used)
     }

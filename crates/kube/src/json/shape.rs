@@ -285,6 +285,7 @@ struct Walker {
 }
 
 impl Walker {
+    #[inline(never)]
     fn token(&mut self, token: Token<'_>, sink: &mut dyn Sink) {
         match token {
             Token::BeginObject | Token::BeginArray => self.begin(token == Token::BeginObject, sink),

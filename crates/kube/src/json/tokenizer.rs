@@ -269,6 +269,7 @@ impl Tokenizer {
         Ok(())
     }
 
+    #[inline(never)]
     fn end_literal(&mut self, on: &mut dyn FnMut(Token<'_>, bool)) -> Result<(), JsonError> {
         let literal = core::str::from_utf8(&self.buffer).map_err(|_| JsonError::BadLiteral)?;
         if !matches!(literal, "true" | "false" | "null") && !is_number(literal.as_bytes()) {

@@ -427,6 +427,7 @@ impl PodReader {
 }
 
 /// Takes a field of a container's status.
+#[inline(never)]
 fn status_value(status: &mut KnownStatus, older_end: bool, field: Field, value: Option<&str>) {
     let time = || value.and_then(Timestamp::parse);
     match (field, &mut status.ended) {

@@ -6,6 +6,7 @@
 
 use super::IdentityController;
 use super::failure::Failure;
+use crate::apart::apart;
 use crate::backoff::Backoff;
 use crate::client::Wanted;
 use crate::host::Host;
@@ -222,7 +223,7 @@ impl<H: Host> IdentityController<'_, H> {
             if !may_be_sent {
                 self.send(purpose, address, pending, &name).await?;
             }
-            match self.wait(purpose, &name, address, until).await {
+            match apart(self.wait(purpose, &name, address, until)).await {
                 Err(Failure::Gone) if may_be_sent => may_be_sent = false,
                 signed => return decoded(signed?),
             }

@@ -110,6 +110,7 @@ impl<H: Host> PodController<'_, H> {
     }
 
     /// Makes the pod that stands for the node.
+    #[inline(never)]
     pub(crate) fn stand_for(&self) {
         let reset = own::Reset {
             reason: self.machine.reset_reason(),

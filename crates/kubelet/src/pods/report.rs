@@ -143,6 +143,7 @@ struct Texts {
     message: String,
 }
 
+#[inline(never)]
 fn texts(pod: &Pod, worker: &Worker, index: usize, run: &Run, scheme: &str) -> Texts {
     let id: ContainerId<'_> = worker.id(pod, index);
     let began = run.last.is_some() || matches!(run.state, State::Running(_));
