@@ -21,6 +21,9 @@ impl Data for Count {
     fn piece(&mut self, piece: &[u8], _: bool) {
         self.0 += piece.len();
     }
+    fn binary(&mut self, key: &str) {
+        self.0 += key.len();
+    }
     fn reset(&mut self) {
         self.0 = 0;
     }

@@ -70,10 +70,11 @@ impl Entry {
         self.is_over() || self.has_ended()
     }
 
-    /// Whether it ended, and the API server knows, or refuses to hear of it.
+    /// Whether it ended, and the API server knows, or refuses to hear of it. One that is to be deleted has to be taken out yet.
     fn has_ended(&self) -> bool {
-        let is_known = self.pod.metadata.deletion_timestamp.is_none() && self.report.is_taken(&self.worker);
-        self.worker.is_done() && !self.worker.is_running() && (is_known || self.report.is_refused())
+        let ended = self.worker.is_done() && !self.worker.is_running();
+        let is_settled = self.report.is_taken(&self.worker) || self.report.is_refused();
+        ended && is_settled && self.pod.metadata.deletion_timestamp.is_none()
     }
 
     /// Whether it counts against what the node has.

@@ -111,3 +111,22 @@ fn conditions_keep_their_times_and_are_set_right() {
     let after = world.api["u"].conditions;
     assert_eq!((after[1], after[2]), (since[1], Some((false, now))));
 }
+
+#[test]
+fn deleted_pod_keeps_its_place_when_its_status_was_refused() {
+    let mut world = World::new();
+    world.refuse(Some((403, "not yours")));
+    for n in 0..13 {
+        world.put(pod(&std::format!("u{n}"), Always, 0, 1));
+        world.pass(3);
+    }
+    world.runtime.end("u0_a_0", 0);
+    world.settle();
+    world.refuse(None);
+    // The others are deleted before the API server has been told of the first, and there are more than places.
+    for n in 0..13 {
+        world.delete(&std::format!("u{n}"), 30);
+    }
+    world.pass(200);
+    assert!(world.api.is_empty(), "{:?}", world.sent);
+}
