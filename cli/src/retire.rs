@@ -76,6 +76,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         match deletion.with_context(|| format!("cannot delete {what}"))? {
             Deletion::Absent => return Ok(()),
             Deletion::Done => println!("{what} deleted"),
+            // A request that waits to be deleted holds up nothing, and whoever made it may never let it go.
+            Deletion::Pending if path.starts_with(REQUESTS) => {
+                println!("{what} is deleted once its finalizers are removed");
+            }
             Deletion::Pending => pending.push((what, path)),
         }
         deleted += 1;
@@ -119,13 +123,27 @@ fn await_deletion(client: &Client, what: &str, path: &str, limit: Duration) -> R
         if Instant::now() >= deadline {
             bail!(
                 "{what} is deleted only once its finalizers are removed, by those who set them: {}",
-                object["metadata"]["finalizers"]
+                finalizers(&object)
             );
         }
         std::thread::sleep(PAUSE);
     }
     println!("{what} deleted");
     Ok(())
+}
+
+/// The finalizers of an object, the first of many.
+fn finalizers(object: &Value) -> String {
+    const SHOWN: usize = 3;
+    let all = object["metadata"]["finalizers"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
+    let shown: Vec<_> = all.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = match all.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    shown.join(", ") + &more
 }
 
 /// Tells the node to forget who it is. Returns whether it does.
@@ -326,8 +344,16 @@ mod tests {
     }
 
     #[test]
+    fn few_finalizers_of_many_are_shown() {
+        let many: Vec<_> = (0..60_000).map(|n| format!("x/{n}")).collect();
+        let shown = finalizers(&json!({"metadata": {"finalizers": many}}));
+        assert_eq!(shown, "\"x/0\", \"x/1\", \"x/2\" and 59997 more");
+        assert_eq!(finalizers(&json!({})), "");
+    }
+
+    #[test]
     fn node_is_awaited_while_it_has_finalizers() {
-        for (limit, expected) in [(9, Ok(())), (0, Err("[\"example.org/hold\"]"))] {
+        for (limit, expected) in [(9, Ok(())), (0, Err("\"example.org/hold\""))] {
             let looks = AtomicUsize::new(0);
             let client = serve(move |method, _| {
                 let node =
