@@ -17,12 +17,6 @@ use syn::{Attribute, Expr, Ident, ImplItem, Item, ItemMod, ItemUse, Lit, Meta, U
 /// Lines that a file may have.
 const LONGEST: usize = 700;
 
-/// Folders of crates whose modules are still being untied.
-const TIED: [&str; 1] = ["boards/shared"];
-
-/// Files that are still being split.
-const LONG: [&str; 0] = [];
-
 /// Checks the sources of a repository and prints what is wrong with them.
 ///
 /// # Errors
@@ -45,19 +39,14 @@ pub(crate) fn run(repository: &Path) -> Result<()> {
 pub(crate) fn check(repository: &Path) -> Result<Vec<String>> {
     let files = sources(repository)?;
     let mut wrong = Vec::new();
-    for file in files
-        .iter()
-        .filter(|file| !LONG.iter().any(|long| file.ends_with(long)))
-    {
+    for file in &files {
         let lines = read(file)?.lines().count();
         if lines > LONGEST {
             wrong.push(format!("{}: {lines} lines, at most {LONGEST}", file.display()));
         }
     }
     for root in files.iter().filter(|file| is_root(file)) {
-        if !TIED.iter().any(|tied| root.starts_with(repository.join(tied))) {
-            wrong.extend(Crate::read(root)?.cycles());
-        }
+        wrong.extend(Crate::read(root)?.cycles());
     }
     let prefix = format!("{}/", repository.display());
     Ok(wrong.iter().map(|line| line.replace(&prefix, "")).collect())

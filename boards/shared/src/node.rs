@@ -2,14 +2,14 @@
 
 use crate::flash::DeviceRecords;
 use crate::machine::{Board, Identity};
-use crate::network::api::{Api, PORT};
+use crate::network::api::{Api, LIMITS, PORT};
 use crate::pins::Bank;
 use crate::{clock, log, memory};
 use embassy_executor::Spawner;
 use embassy_time::{Duration, Timer};
 use picolet_kube::Timestamp;
 use picolet_kube::selector::Taint;
-use picolet_kubelet::{Agent, Capacity, Join, Limits, StaticToken};
+use picolet_kubelet::{Agent, Capacity, Join, StaticToken};
 use picolet_platform::Level;
 use picolet_runtime::NoRuntime;
 use picolet_store::settings::Settings;
@@ -18,15 +18,6 @@ use static_cell::StaticCell;
 
 /// Where nothing is said.
 const DEFAULT_TAINT: &str = "picolet.dev/microcontroller=true:NoSchedule";
-
-/// What callers of the kubelet API may use up on a board.
-pub(crate) const LIMITS: Limits = Limits {
-    connections: 2,
-    // A bearer token of 4 KiB, and 2 KiB of other fields.
-    head_bytes: 6144,
-    body_bytes: 1024,
-    ..Limits::DEFAULT
-};
 
 /// The node of a board.
 pub(crate) type Node = Agent<(Board, Api, NoRuntime)>;

@@ -2,7 +2,6 @@
 
 use super::socket::{Connection, Direction, SEND, resolve};
 use super::{address, condition};
-use crate::node::LIMITS;
 use crate::{clock, log};
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
@@ -14,6 +13,7 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
 use picolet_kube::Address;
+use picolet_kubelet::Limits;
 use picolet_platform::{
     AcceptError, Accepted, Addresses, Credential, DialError, Dialled, Dialler, Endpoint, Endpoints,
     Identities, Level, Lifetime, Network, NetworkFigures, Purpose, Undated,
@@ -44,6 +44,14 @@ const READ_ONLY_PORT: u16 = 10255;
 /// The longest record that a client may send in a handshake: a ClientHello of Go has 1500 bytes, a chain of three certificates
 /// with RSA keys of 4096 bits 5,500.
 const HANDSHAKE_RECORD: usize = 6144;
+/// What callers of the kubelet API may use up on a board.
+pub(crate) const LIMITS: Limits = Limits {
+    connections: 2,
+    // A bearer token of 4 KiB, and 2 KiB of other fields.
+    head_bytes: 6144,
+    body_bytes: 1024,
+    ..Limits::DEFAULT
+};
 /// The longest record that a client may send afterwards: many put a whole request into one.
 const REQUEST_RECORD: usize = LIMITS.head_bytes + LIMITS.body_bytes + RECORD_OVERHEAD;
 
