@@ -1,7 +1,7 @@
 //! The device: its pins, its LED and its memory cells, and who owns which of them.
 //!
-//! A ConfigMap owns what it sets as long as it is in force ([`layers`]); of the rest a command may take what it wants, until
-//! a ConfigMap does. A change is planned for the whole device ([`plan`]), and applied whole or not at all. Nothing is polled,
+//! A ConfigMap owns what it sets as long as it is in force (`layers`); of the rest a command may take what it wants, until
+//! a ConfigMap does. A change is planned for the whole device (`plan`), and applied whole or not at all. Nothing is polled,
 //! and nothing of it outlives a reboot.
 
 mod controller;

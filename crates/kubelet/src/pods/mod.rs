@@ -6,7 +6,7 @@
 //! kubelet does by default), and one talks to the API server. So a pod costs some hundred bytes, and not a task with a
 //! stack of its own.
 //!
-//! It never runs a container itself: that is the [`Runtime`](picolet_runtime::Runtime)'s.
+//! It never runs a container itself: that is the [`Runtime`]'s.
 
 mod admission;
 mod own;
