@@ -5,7 +5,7 @@
 //! stack, DHCP, the time servers. The thread's runs everything else: TLS and the node. A signature takes the thread a
 //! hundred milliseconds, in which the network goes on.
 //!
-//! Sockets are used from the thread without another copy of their bytes: see [`network::socket`].
+//! Sockets are used from the thread without another copy of their bytes: see `network::socket`.
 //!
 //! Nothing here decides anything about Kubernetes: that is `picolet-kubelet`'s.
 #![no_std]
