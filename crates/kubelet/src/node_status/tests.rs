@@ -100,3 +100,14 @@ fn node_warns_once_when_the_api_server_is_older() {
         assert_eq!(asked, 1, "{minor}");
     }
 }
+
+#[test]
+fn node_is_excluded_from_external_load_balancers() {
+    let sent = sent_to("36");
+    let (_, created) = sent
+        .iter()
+        .find(|(path, _)| path == "/api/v1/nodes")
+        .expect("it is registered");
+    let label = r#""node.kubernetes.io/exclude-from-external-load-balancers":"""#;
+    assert!(created.contains(label), "{created}");
+}

@@ -637,3 +637,18 @@ fn the_processor_is_never_idle_to_the_last_digit() {
         },
     );
 }
+
+#[test]
+fn metrics_of_containers_and_probes_are_empty_and_not_missing() {
+    with_caller(async |_, caller| {
+        for path in ["/metrics/cadvisor", "/metrics/probes"] {
+            let reply = caller.get(path).await;
+            assert_eq!((reply.code, &*reply.body), (200, ""), "{path}");
+            assert!(
+                reply.head.contains("Content-Type: text/plain; version=0.0.4"),
+                "{path}: {}",
+                reply.head
+            );
+        }
+    });
+}
