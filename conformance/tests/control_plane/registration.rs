@@ -20,6 +20,7 @@ pub(crate) const CASES: &[Entry] = &[
     beside("taints_and_capacity_by_flags", taints_and_capacity_by_flags)
         .only_linux("a board has the capacity that it has"),
     beside("adopts_an_existing_node", adopts_an_existing_node),
+    beside("takes_back_a_stale_status", takes_back_a_stale_status),
 ];
 
 /// What the nodes of this case are.
@@ -311,6 +312,46 @@ fn adopts_an_existing_node(case: &Case<'_>) -> Result<()> {
     ensure!(
         labels["node.kubernetes.io/instance-type"] == instance_type(case),
         "the own label was not reconciled: {labels}"
+    );
+    Ok(())
+}
+
+fn takes_back_a_stale_status(case: &Case<'_>) -> Result<()> {
+    let hidden: &[&str] = if case.on_board() { &[] } else { &["--hide-port"] };
+    let node = case.node().arguments(hidden.iter().copied()).start_ready()?;
+    let own = node.object()?["status"]["addresses"].clone();
+    // What a run with other settings has left, and what another controller reports.
+    let patch = r#"{"status": {
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+        "addresses": [{"type": "ExternalIP", "address": "203.0.113.9"}],
+        "conditions": [
+            {"type": "CertificatesValid", "status": "False", "reason": "Old", "message": ""},
+            {"type": "example.org/Foreign", "status": "True", "reason": "Theirs", "message": ""}]}}"#;
+    case.kubectl().run([
+        "patch",
+        "node",
+        node.name(),
+        "--subresource=status",
+        "--patch",
+        patch,
+    ])?;
+    until(Duration::from_secs(25), "the old condition is deleted", || {
+        Ok(node.condition("CertificatesValid")?.is_none().then_some(()))
+    })?;
+    let status = node.object()?["status"].clone();
+    ensure!(
+        status["addresses"] == own,
+        "the old address stays: {}",
+        status["addresses"]
+    );
+    let port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+        .as_u64()
+        .unwrap_or(0);
+    ensure!(hidden.is_empty() || port == 0, "the port stays: {port}");
+    ensure!(
+        node.condition("example.org/Foreign")?.is_some(),
+        "another controller's condition was taken: {}",
+        status["conditions"]
     );
     Ok(())
 }
