@@ -123,8 +123,6 @@ pub(crate) struct Tokio {
     servers: Vec<Server>,
     /// Which of them is in use, and at which address.
     endpoints: Endpoints,
-    /// Whether the server in use was asked for the time last. If the time is asked again, that server's was not believed.
-    asked: Cell<bool>,
     connector: RefCell<Option<Connector>>,
     /// What the connector is made of.
     authorities: Vec<Vec<u8>>,
@@ -156,7 +154,6 @@ impl Tokio {
             node: node.to_owned(),
             servers,
             endpoints: Endpoints::default(),
-            asked: Cell::default(),
             connector: RefCell::new(connector),
             authorities: authorities.to_vec(),
             clock,
@@ -261,8 +258,8 @@ impl Tokio {
         Ok((stream, validity.into()))
     }
 
-    async fn dial_any(&self, dated: bool) -> Result<(Endpoint, (Outbound, Lifetime)), DialError> {
-        self.endpoints.dial(&Attempts { network: self, dated }).await
+    fn attempts(&self, dated: bool) -> Attempts<'_> {
+        Attempts { network: self, dated }
     }
 }
 
@@ -358,8 +355,7 @@ impl Network for Tokio {
     }
 
     async fn dial(&self) -> Result<Dialled<Outbound>, DialError> {
-        let (endpoint, (stream, validity)) = self.dial_any(true).await?;
-        self.asked.set(false);
+        let (endpoint, (stream, validity)) = self.endpoints.dial(&self.attempts(true)).await?;
         Ok(Dialled {
             stream,
             endpoint,
@@ -371,10 +367,7 @@ impl Network for Tokio {
         if self.clock.is_system() {
             return Err(DialError::Dated);
         }
-        if self.asked.replace(true) {
-            self.endpoints.pass_over(self.endpoints.used());
-        }
-        let (_, (stream, validity)) = self.dial_any(false).await?;
+        let (stream, validity) = self.endpoints.dial_undated(&self.attempts(false)).await?;
         Ok(Undated { stream, validity })
     }
 

@@ -104,6 +104,8 @@ pub trait Dialler {
 pub struct Endpoints {
     used: Cell<Endpoint>,
     next: Cell<Endpoint>,
+    /// Whether the endpoint in use was asked for the time last. If the time is asked again, that server's was not believed.
+    asked: Cell<bool>,
 }
 
 impl Endpoints {
@@ -125,6 +127,23 @@ impl Endpoints {
     /// # Errors
     /// Of the last attempt.
     pub async fn dial<D: Dialler>(&self, dialler: &D) -> Result<(Endpoint, D::Connection), DialError> {
+        let dialled = self.dial_any(dialler).await?;
+        self.asked.set(false);
+        Ok(dialled)
+    }
+
+    /// The same to ask for the time. Asked twice in a row, it begins behind the endpoint whose time was not believed.
+    ///
+    /// # Errors
+    /// Of the last attempt.
+    pub async fn dial_undated<D: Dialler>(&self, dialler: &D) -> Result<D::Connection, DialError> {
+        if self.asked.replace(true) {
+            self.pass_over(self.used());
+        }
+        Ok(self.dial_any(dialler).await?.1)
+    }
+
+    async fn dial_any<D: Dialler>(&self, dialler: &D) -> Result<(Endpoint, D::Connection), DialError> {
         let servers = dialler.servers();
         let (mut last, mut left) = (DialError::Connect, 0);
         for _ in 0..ATTEMPTS {
@@ -246,6 +265,21 @@ mod tests {
 
     const fn at(server: u8, address: u8) -> Endpoint {
         Endpoint { server, address }
+    }
+
+    #[test]
+    fn another_server_is_asked_for_the_time_when_the_one_before_was_not_believed() {
+        let servers = Servers::new(&[&[Peer::Good], &[Peer::Good]]);
+        let endpoints = Endpoints::default();
+        let ask = || {
+            let asked = pin!(endpoints.dial_undated(&servers)).poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(asked, Poll::Ready(Ok(())));
+            endpoints.used()
+        };
+        assert_eq!([ask(), ask(), ask()], [at(0, 0), at(1, 0), at(0, 0)]);
+        // Its time was believed: it is in use, and asked first again.
+        assert_eq!(dial(&endpoints, &servers), Some(Ok(at(0, 0))));
+        assert_eq!(ask(), at(0, 0));
     }
 
     #[test]

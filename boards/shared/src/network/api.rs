@@ -105,8 +105,6 @@ pub(crate) struct Api {
     settings: Settings<'static>,
     /// Which of the servers is in use, and at which address.
     endpoints: Endpoints,
-    /// Whether the server in use was asked for the time last. If the time is asked again, that server's was not believed.
-    asked: Cell<bool>,
     /// What counts for connections from now on: with the settings' certificates, or those that the node got for itself.
     connector: RefCell<Option<Connector>>,
     acceptor: RefCell<Option<Acceptor>>,
@@ -165,7 +163,6 @@ impl Api {
         Ok(Self {
             settings,
             endpoints: Endpoints::default(),
-            asked: Cell::default(),
             connector: RefCell::new(connector),
             acceptor: RefCell::new(acceptor),
             keyrings: Keyrings::default(),
@@ -233,8 +230,8 @@ impl Api {
         Ok((Stream::secure(stream), validity.into()))
     }
 
-    async fn dial_any(&self, dated: bool) -> Result<(Endpoint, (Stream, Lifetime)), DialError> {
-        self.endpoints.dial(&Attempts { api: self, dated }).await
+    fn attempts(&self, dated: bool) -> Attempts<'_> {
+        Attempts { api: self, dated }
     }
 
     fn server(&self, index: u8) -> Option<Server<'static>> {
@@ -324,8 +321,7 @@ impl Network for Api {
     async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
         let _one = self.dialling.lock().await;
         connected().await?;
-        let (endpoint, (stream, validity)) = self.dial_any(true).await?;
-        self.asked.set(false);
+        let (endpoint, (stream, validity)) = self.endpoints.dial(&self.attempts(true)).await?;
         Ok(Dialled {
             stream,
             endpoint,
@@ -339,10 +335,7 @@ impl Network for Api {
         if clock::now().is_none() && with_timeout(TIME_SERVERS, dated()).await.is_ok() {
             return Err(DialError::Dated);
         }
-        if self.asked.replace(true) {
-            self.endpoints.pass_over(self.endpoints.used());
-        }
-        let (_, (stream, validity)) = self.dial_any(false).await?;
+        let (stream, validity) = self.endpoints.dial_undated(&self.attempts(false)).await?;
         Ok(Undated { stream, validity })
     }
 
