@@ -4,37 +4,55 @@ use crate::network::Server;
 use anyhow::{Context, Result, bail};
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
 
-/// The address of the `n`-th node, by what `--node-ip` says. Without it, it is the one by which this machine reaches the
-/// first server that it knows a way to.
+/// The ways from this machine to the API servers. Finding them resolves names, so it is done once for all nodes.
+pub(crate) struct Routes {
+    /// The address by which this machine reaches the first server that it knows a way to.
+    from: Option<IpAddr>,
+    /// The first server that is not on this machine.
+    remote: Option<String>,
+}
+
+impl Routes {
+    pub(crate) fn find(servers: &[Server]) -> Self {
+        let ways: Vec<_> = servers.iter().map(towards).collect();
+        let is_remote = |way: &Option<IpAddr>| way.is_none_or(|from| !from.is_loopback());
+        let remote = servers.iter().zip(&ways).find(|(_, way)| is_remote(way));
+        Self {
+            remote: remote.map(|(server, _)| server.authority.clone()),
+            from: ways.into_iter().flatten().next(),
+        }
+    }
+}
+
+/// The address of the `n`-th node, by what `--node-ip` says, and without it by the ways to the servers.
 ///
 /// # Errors
 /// `--node-ip` is an address that nobody can reach, or too few follow it.
-pub(crate) fn of_node(given: Option<IpAddr>, servers: &[Server], n: u32) -> Result<IpAddr> {
+pub(crate) fn of_node<'a>(
+    given: Option<IpAddr>,
+    n: u32,
+    routes: impl FnOnce() -> &'a Routes,
+) -> Result<IpAddr> {
     let first = match given {
         Some(address) if address.is_unspecified() || address.is_multicast() => bail!(
             "--node-ip {address}: nobody can reach a node there; give an address of this machine, or leave the flag out"
         ),
         Some(address) => address,
-        None => servers
-            .iter()
-            .find_map(towards)
-            .unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        None => routes().from.unwrap_or(Ipv4Addr::LOCALHOST.into()),
     };
     counted(first, n).context("--node-ip: there are not enough addresses behind it")
 }
 
 /// What is wrong with `address` as that of a node, for those who gave it.
-pub(crate) fn warning(address: IpAddr, servers: &[Server]) -> Option<String> {
-    let remote = servers
-        .iter()
-        .find(|server| towards(server).is_none_or(|from| !from.is_loopback()))?;
-    address.is_loopback().then(|| {
-        format!(
-            "the API server at {} cannot reach the kubelet API at {address}, so kubectl logs and exec of this node fail; \
-             give --node-ip an address of this machine",
-            remote.authority
-        )
-    })
+pub(crate) fn warning<'a>(address: IpAddr, routes: impl FnOnce() -> &'a Routes) -> Option<String> {
+    if !address.is_loopback() {
+        return None;
+    }
+    let remote = routes().remote.as_ref()?;
+    Some(format!(
+        "the API server at {remote} cannot reach the kubelet API at {address}, so kubectl logs and exec of this node fail; \
+         give --node-ip an address of this machine"
+    ))
 }
 
 /// The address from which this machine sends to that server. Nothing is sent.
@@ -65,8 +83,8 @@ fn counted(first: IpAddr, n: u32) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn server(url: &str) -> Vec<Server> {
-        vec![Server::parse(url, false).expect("a URL")]
+    fn routes(url: &str) -> Routes {
+        Routes::find(&[Server::parse(url, false).expect("a URL")])
     }
 
     fn address(text: &str) -> IpAddr {
@@ -83,28 +101,28 @@ mod tests {
 
     #[test]
     fn node_has_the_address_that_reaches_the_server_when_none_is_given() {
-        let local = server("https://127.0.0.1:6443");
+        let local = routes("https://127.0.0.1:6443");
         assert_eq!(
-            of_node(None, &local, 0).expect("an address"),
+            of_node(None, 0, || &local).expect("an address"),
             address("127.0.0.1")
         );
-        assert_eq!(warning(address("127.0.0.1"), &local), None);
+        assert_eq!(warning(address("127.0.0.1"), || &local), None);
         // TEST-NET-1 (RFC 5737): no packet is sent, and without a route there is none to choose.
-        let remote = server("https://192.0.2.1:6443");
-        let chosen = of_node(None, &remote, 0).expect("an address");
+        let remote = routes("https://192.0.2.1:6443");
+        let chosen = of_node(None, 0, || &remote).expect("an address");
         assert!(!chosen.is_unspecified());
-        let said = warning(address("127.0.0.1"), &remote).expect("a warning");
+        let said = warning(address("127.0.0.1"), || &remote).expect("a warning");
         assert!(
             said.contains("192.0.2.1:6443") && said.contains("--node-ip"),
             "{said}"
         );
-        assert_eq!(warning(address("192.0.2.20"), &remote), None);
+        assert_eq!(warning(address("192.0.2.20"), || &remote), None);
     }
 
     #[test]
     fn address_is_refused_when_nobody_can_reach_it() {
         for unreachable in ["0.0.0.0", "::", "224.0.0.1"] {
-            let refused = of_node(Some(address(unreachable)), &server("https://192.0.2.1"), 0);
+            let refused = of_node(Some(address(unreachable)), 0, || unreachable!("it is not needed"));
             let said = refused.expect_err("refused").to_string();
             assert!(said.contains("--node-ip"), "{said}");
         }

@@ -10,7 +10,7 @@ use crate::k3s;
 use crate::kubeconfig::{self, Access};
 use crate::network::Server;
 use crate::node::{Node, built};
-use crate::node_ip;
+use crate::node_ip::{self, Routes};
 use crate::options::Options;
 use crate::patience::until_it_heals;
 use crate::reload::{KeyPair, Origin};
@@ -21,7 +21,7 @@ use picolet_platform::Purpose;
 use picolet_tls::Time as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs nodes on threads of their own until the process is interrupted or terminated. Beside the options, the environment says how they join:
@@ -125,6 +125,7 @@ struct Setup {
     servers: Vec<String>,
     token: Option<Token>,
     state: Option<Arc<StateDirectory>>,
+    routes: OnceLock<Routes>,
 }
 
 impl Setup {
@@ -180,6 +181,7 @@ impl Setup {
             servers,
             token,
             state,
+            routes: OnceLock::new(),
         })
     }
 
@@ -312,8 +314,10 @@ impl Setup {
         for url in std::iter::once(&access.server).chain(&more_servers) {
             servers.push(Server::parse(url, self.options.lab_mode)?);
         }
-        let address = node_ip::of_node(self.options.node_ip, &servers, n)?;
-        if let Some(warning) = node_ip::warning(address, &servers) {
+        // They are the same for all nodes of the process.
+        let routes = || self.routes.get_or_init(|| Routes::find(&servers));
+        let address = node_ip::of_node(self.options.node_ip, n, routes)?;
+        if let Some(warning) = node_ip::warning(address, routes) {
             tracing::warn!(node = &*name, "{warning}");
         }
         let client_origin = self.options.client_origin(of_node);
