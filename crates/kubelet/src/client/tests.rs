@@ -1,6 +1,6 @@
 //! The client against an API server that does what a test says.
 
-use crate::testing::{End, TestAgent, agent, settings};
+use crate::testing::{TestAgent, agent, request, settings};
 use core::cell::{Cell, RefCell};
 use embassy_futures::join::{join, join3};
 use embassy_futures::select::select;
@@ -69,7 +69,7 @@ impl<'a> Server<'a> {
         loop {
             let mut end = self.agent.network.served().await;
             self.connections.set(self.connections.get() + 1);
-            while let Some((line, body)) = request(&mut end).await {
+            while let Ok(Some((line, body))) = request(&mut end).await {
                 let reply = (self.reply)(&line, &body);
                 let at = self.agent.machine.uptime();
                 self.came.borrow_mut().push(Came { line, body, at });
@@ -114,25 +114,6 @@ impl<'a> Server<'a> {
     fn count(&self, begin: &str) -> usize {
         let came = self.came.borrow();
         came.iter().filter(|came| came.line.starts_with(begin)).count()
-    }
-}
-
-/// The method and the target of the next request, and its body.
-async fn request(end: &mut End) -> Option<(String, String)> {
-    let mut text = String::new();
-    loop {
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("Content-Length: "));
-            if body.len() >= length.map_or(0, |length| length.parse().expect("a length")) {
-                let line = head.split(" HTTP/").next().expect("a request line");
-                return Some((line.into(), body.into()));
-            }
-        }
-        let mut piece = [0; 512];
-        let read = end.read(&mut piece).await.ok().filter(|read| *read > 0)?;
-        text += core::str::from_utf8(&piece[..read]).expect("ASCII");
     }
 }
 

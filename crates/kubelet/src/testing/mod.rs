@@ -10,7 +10,7 @@ mod time;
 mod wires;
 
 pub(crate) use machine::Machine;
-pub(crate) use server::answer_requests;
+pub(crate) use server::{answer_requests, request};
 pub(crate) use services::{Services, TestHost};
 pub(crate) use time::{ClusterClock, Time};
 pub(crate) use wires::{End, Wires};
