@@ -165,15 +165,16 @@ impl<H: Host> Client<H> {
                 }
                 End::Failed(ApiError::Status(status), version) if matches!(status.code, 401 | 403) => {
                     place = version;
-                    match core::mem::replace(&mut told, status.code) == status.code {
-                        true => {}
-                        false if status.code == 403 => refused(&status),
-                        false => self.machine.log(
+                    let is_news = core::mem::replace(&mut told, status.code) != status.code;
+                    if is_news && status.code == 403 {
+                        refused(&status);
+                    } else if is_news {
+                        self.machine.log(
                             Level::Warn,
                             format_args!(
                                 "{resource} is not watched: the API server does not accept the node's certificate (HTTP 401)"
                             ),
-                        ),
+                        );
                     }
                     patience.wait(&*self.machine).await;
                 }
