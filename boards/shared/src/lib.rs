@@ -51,7 +51,7 @@ pub struct Model {
     pub mcu: &'static str,
     /// Its RAM in bytes.
     pub memory_bytes: u64,
-    /// Of that, what is kept for pods: what the node offers must not change with what its heap holds at the moment.
+    /// Bytes of it that are reserved for pods. Constant, since allocatable memory must not follow the free heap.
     pub pod_memory_bytes: u64,
 }
 
