@@ -12,7 +12,6 @@ mod devcluster;
 mod emulate;
 mod logging;
 mod nodes;
-mod person;
 mod provision;
 mod retire;
 mod run;

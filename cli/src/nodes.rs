@@ -3,7 +3,7 @@
 //! Numbers are the board's own, asked for through the API server. Of a board that does not answer, what it reported
 //! last is shown, and that it is so is said.
 
-use crate::cluster::{Client, Object};
+use crate::cluster::{Client, ClusterArguments, Object};
 use anyhow::{Result, bail};
 use clap::Args;
 use picolet_kube::Timestamp;
@@ -14,7 +14,6 @@ use picolet_platform::UnixMicros;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// List the picolets of a cluster: version, signal, certificates, last reset.
@@ -24,9 +23,8 @@ pub(crate) struct Arguments {
     /// Only this one.
     #[arg(value_parser = picolet_linux::node_name)]
     node: Option<String>,
-    /// Which cluster, and who asks: somebody who may list nodes and read nodes/proxy. [default: ~/.kube/config]
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
 }
 
 const EXAMPLES: &str = "\
@@ -80,7 +78,7 @@ pub(crate) fn is_ready(node: &Value) -> bool {
 
 /// Prints the table.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+    let client = Client::connect(&arguments.cluster)?;
     let nodes = match &arguments.node {
         Some(name) => match client.find(&format!("/api/v1/nodes/{name}"))? {
             Some(node) if is_picolet(&node) => vec![node],

@@ -12,6 +12,7 @@ mod questions;
 mod serial;
 mod target;
 
+use crate::cluster::{ClusterArguments, Environment};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 use material::{Material, read};
@@ -80,14 +81,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HOST")]
     ntp: Vec<String>,
 
-    /// Prepare the cluster of this kubeconfig for the board, as its administrator: apply the rights of deploy/bootstrap.yaml and
-    /// deploy/rbac.yaml, make a bootstrap token that expires, and take server and authority from it. A cluster of k3s is recognised:
-    /// the token is one of k3s's then, and nobody has to approve the board.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["certificate_authority", "discovery_token_ca_cert_hash", "token",
-        "token_file", "client_certificate", "serving_certificate"])]
+    /// Prepare this cluster for the board, as its administrator: apply the rights of deploy/bootstrap.yaml and deploy/rbac.yaml,
+    /// create a bootstrap token that expires, and take server and CA from the kubeconfig. In a cluster of k3s the token is one of
+    /// k3s, and no approval is needed. Without it $KUBECONFIG is read where no other option says how the board joins.
+    #[arg(long, value_name = "FILE", conflicts_with_all = JOINING)]
     kubeconfig: Option<PathBuf>,
-    /// For how long the token made with --kubeconfig can be used, as 30m, 12h or 2d.
-    #[arg(long, value_name = "TIME", default_value = "1h", requires = "kubeconfig", value_parser = onboarding::lifetime)]
+    /// Context of the kubeconfig [default: its current context]
+    #[arg(long, value_name = "NAME", conflicts_with_all = JOINING)]
+    context: Option<String>,
+    /// Lifetime of the token that is created with a kubeconfig: 30m, 12h or 2d
+    #[arg(long, value_name = "TIME", default_value = "1h", conflicts_with_all = JOINING, value_parser = onboarding::lifetime)]
     token_ttl: u64,
     /// The API server. May repeat: the next is tried when one fails. [default: the kubeconfig's; without one, env: K3S_URL]
     #[arg(long, value_name = "URL")]
@@ -156,6 +159,16 @@ pub(crate) struct Arguments {
     #[arg(long)]
     free_uart: bool,
 }
+
+/// The options that say how a board joins without a kubeconfig.
+const JOINING: [&str; 6] = [
+    "certificate_authority",
+    "discovery_token_ca_cert_hash",
+    "token",
+    "token_file",
+    "client_certificate",
+    "serving_certificate",
+];
 
 const EXAMPLES: &str = "\
 Examples:
@@ -257,6 +270,23 @@ impl Arguments {
         }
     }
 
+    /// The kubeconfig to prepare the cluster with: that of `--kubeconfig`, or that of the environment where neither an option nor
+    /// `token`, which was found in a variable, says how the board joins.
+    fn kubeconfig(&self, token: Option<&Token>) -> Option<ClusterArguments> {
+        let is_given = self.kubeconfig.is_some() || self.context.is_some();
+        let joins_otherwise = token.is_some()
+            || self.certificate_authority.is_some()
+            || !self.discovery_token_ca_cert_hash.is_empty()
+            || self.client_certificate.is_some()
+            || self.serving_certificate.is_some()
+            || self.lab_mode;
+        let is_wanted = is_given || !joins_otherwise && Environment::of_process().names_kubeconfig();
+        is_wanted.then(|| ClusterArguments {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+        })
+    }
+
     fn cluster(&self) -> Result<Cluster> {
         let flag = Field::CertificateAuthority.flag();
         let by_hand = self.client_certificate.as_ref().map(|_| "--client-certificate");
@@ -274,8 +304,9 @@ impl Arguments {
         for warning in warnings {
             eprintln!("note: {warning}");
         }
-        if servers.is_empty() && self.kubeconfig.is_none() {
-            bail!("--server is missing: pass it, or set {K3S_URL}, or take it from a --kubeconfig");
+        let kubeconfig = self.kubeconfig(token.as_ref());
+        if servers.is_empty() && kubeconfig.is_none() {
+            bail!("--server is missing: pass it or --kubeconfig, or set {K3S_URL} or KUBECONFIG");
         }
         if let Some(Token { origin, .. }) = token.as_ref().filter(|_| self.serving_certificate.is_some()) {
             bail!(
@@ -283,14 +314,23 @@ impl Arguments {
                  issued, too"
             );
         }
-        if let Some(path) = &self.kubeconfig {
+        if let Some(kubeconfig) = &kubeconfig {
             let namespace = self.config_namespace.as_deref().unwrap_or("default");
-            let onboarding = Onboarding::new(path, &self.node_name, namespace, self.token_ttl)?;
+            let onboarding = Onboarding::new(kubeconfig, &self.node_name, namespace, self.token_ttl)?;
             let servers = match servers.is_empty() {
                 true => vec![onboarding.server_for_board()?],
                 false => servers,
             };
-            let place = format!("--kubeconfig {}", path.display());
+            let place = match &self.kubeconfig {
+                Some(path) => format!("--kubeconfig {}", path.display()),
+                None => {
+                    eprintln!(
+                        "note: the board joins the cluster of KUBECONFIG, at {}",
+                        servers[0]
+                    );
+                    "KUBECONFIG".to_owned()
+                }
+            };
             // What is in a file is read where it is put.
             let clients = self.client_ca_file.as_ref().map(|_| Vec::new());
             let (token, clients) = match onboarding.k3s_cluster(&servers[0], clients)? {

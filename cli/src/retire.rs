@@ -4,13 +4,12 @@
 //! certificates; where it cannot be reached, the last lines say what to do at the board.
 
 use crate::approve::{self, Asked, MachineRecords, REQUESTS, subject};
-use crate::cluster::{Client, Deletion, Object};
+use crate::cluster::{Client, ClusterArguments, Deletion, Object};
 use crate::nodes::{is_picolet, is_ready};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use picolet_linux::client::is_refused;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Take a picolet out of its cluster: drain it, have it forget who it is, delete its Node, its Lease, its certificate requests and the
@@ -21,9 +20,8 @@ pub(crate) struct Arguments {
     /// The node.
     #[arg(value_parser = picolet_linux::node_name)]
     node: String,
-    /// Which cluster, and who asks: an administrator. [default: ~/.kube/config]
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// Go on where kubectl drain stops: end pods that no controller starts again elsewhere, and do not wait any longer for
     /// pods than --timeout.
     #[arg(long)]
@@ -54,7 +52,7 @@ const RESTART: Duration = Duration::from_secs(3);
 
 /// Drains and deletes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+    let client = Client::connect(&arguments.cluster)?;
     let name = &arguments.node;
     let path = format!("/api/v1/nodes/{name}");
     let node = client.find(&path)?;

@@ -136,6 +136,37 @@ fn token_is_created_for_settings_that_are_written() {
 }
 
 #[test]
+fn cluster_is_that_of_the_variable_when_no_option_says_how_the_board_joins() {
+    let api = Api::start();
+    let command = || {
+        let mut command = api.picolet("provision");
+        command
+            .env("KUBECONFIG", api.path("admin.conf"))
+            .args(["--ssid=attic", "--passphrase-file=wifi", "--node-name=pico-1"])
+            .args([
+                "--board=pico-w",
+                "--server=https://192.0.2.1:6443",
+                "--output=s.uf2",
+            ]);
+        command
+    };
+    let mut process = api.spawn(command());
+    let (status, said) = (process.wait(), process.log());
+    assert!(status.success(), "{said}");
+    assert!(said.contains("the cluster of KUBECONFIG"), "{said}");
+    assert_eq!(api.tokens().len(), 1);
+    // With a token from elsewhere it is not asked for one.
+    let mut joins = command();
+    joins.args([
+        "--token=abcdef.0123456789abcdef",
+        "--certificate-authority=ca.crt",
+    ]);
+    let mut process = api.spawn(joins);
+    assert!(process.wait().success(), "{}", process.log());
+    assert_eq!(api.tokens().len(), 1);
+}
+
+#[test]
 fn no_token_is_created_when_the_settings_cannot_be_delivered() {
     let api = Api::start();
     api.put("no-line", "");

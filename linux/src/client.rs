@@ -1,16 +1,20 @@
 //! HTTPS requests to an API server from outside an agent: a cluster is discovered with them before its CA is known, and administered.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use picolet_tls::P256Key;
 use picolet_tls::x509;
+use rustls::InconsistentKeys;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
-use ureq::Agent;
+use ureq::http::header::{HeaderName, HeaderValue};
 use ureq::http::{Method, Request, Response};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::{Agent, Proxy};
 
 /// How long a request may take unless it says otherwise.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -19,7 +23,8 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Client {
     agent: Agent,
     server: String,
-    authorization: Option<String>,
+    /// Fields of each request: who sends it, and as whom.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Client {
@@ -27,12 +32,13 @@ impl Client {
     /// `identity` (PEM), if there is one.
     ///
     /// # Errors
-    /// There is no CA in `authority`, or no key in `identity`.
+    /// There is no CA in `authority`, no key in `identity`, or one that does not belong to its certificate.
     pub fn new(server: &str, authority: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<Self> {
         let client = match identity {
             Some((chain, key)) => {
                 let chain = certificates(chain);
                 let key = private_key(key).context("client-key")?;
+                check_pair(&chain, &key)?;
                 Some(ClientCert::new_with_certs(&chain, key))
             }
             None => None,
@@ -56,21 +62,42 @@ impl Client {
         Ok(Self::with(server, tls.build()))
     }
 
-    /// The same with a credential, a value of `Authorization`.
-    pub fn authorized(mut self, authorization: String) -> Self {
-        self.authorization = Some(authorization);
-        self
+    /// Sends this field with each request. A sensitive one is left out of logs.
+    ///
+    /// # Errors
+    /// The name or the value is not one of HTTP.
+    pub fn with_header(mut self, name: &str, value: &str, is_sensitive: bool) -> Result<Self> {
+        let name = HeaderName::try_from(name).with_context(|| format!("{name}: not the name of a header"))?;
+        let mut parsed =
+            HeaderValue::try_from(value).with_context(|| format!("{name}: not the value of a header"))?;
+        parsed.set_sensitive(is_sensitive);
+        self.headers.push((name, parsed));
+        Ok(self)
+    }
+
+    /// Sends this credential, a value of `Authorization`, with each request.
+    ///
+    /// # Errors
+    /// It is not the value of a header.
+    pub fn authorized(self, authorization: &str) -> Result<Self> {
+        self.with_header("authorization", authorization, true)
+    }
+
+    /// Sends all requests through the proxy at `url`, in place of that of the environment.
+    ///
+    /// # Errors
+    /// The URL is malformed, or of a kind that is not supported.
+    pub fn with_proxy(mut self, url: &str) -> Result<Self> {
+        let proxy = Proxy::new(url).with_context(|| format!("proxy-url {url}"))?;
+        self.agent = agent(self.agent.config().tls_config().clone(), Some(proxy));
+        Ok(self)
     }
 
     fn with(server: &str, tls: TlsConfig) -> Self {
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .timeout_global(Some(REQUEST_TIMEOUT));
         Self {
-            agent: config.build().into(),
+            agent: agent(tls, Proxy::try_from_env()),
             server: server.trim_end_matches('/').to_owned(),
-            authorization: None,
+            headers: Vec::new(),
         }
     }
 
@@ -94,8 +121,8 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.server));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
         }
         let limit = Some(limit);
         let answer = match body {
@@ -154,6 +181,32 @@ impl Client {
             bail!("the API server does not let itself be watched");
         }
         Ok(BufReader::new(answer.into_body().into_reader()))
+    }
+}
+
+fn agent(tls: TlsConfig, proxy: Option<Proxy>) -> Agent {
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .proxy(proxy)
+        .http_status_as_error(false)
+        .timeout_global(Some(REQUEST_TIMEOUT));
+    config.build().into()
+}
+
+/// Checks that `key` belongs to the first certificate of `chain`, and that both can be used: ureq panics where they cannot.
+fn check_pair(chain: &[Certificate<'static>], key: &PrivateKey<'static>) -> Result<()> {
+    ensure!(!chain.is_empty(), "client-certificate: not a certificate in PEM");
+    let chain = chain.iter().map(|one| CertificateDer::from(one.der().to_vec()));
+    let der = PrivateKeyDer::try_from(key.der().to_vec()).map_err(|what| anyhow!("client-key: {what}"))?;
+    let provider = rustls::crypto::ring::default_provider();
+    match CertifiedKey::from_der(chain.collect(), der, &provider) {
+        Ok(_) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            bail!("client-key: it does not belong to client-certificate")
+        }
+        Err(error) => Err(anyhow!(error).context(
+            "client-certificate and client-key cannot be used (keys are P-256, P-384, Ed25519, or RSA of 2,048 to 8,192 bits)",
+        )),
     }
 }
 

@@ -133,7 +133,7 @@ fn vouching(text: String, place: &str) -> Result<Vec<u8>> {
 
 /// Asks who vouches for those who call nodes. The server proves first to be of that authority.
 fn client_authority(server: &str, authority: &[u8], token: &str) -> Result<Vec<u8>> {
-    let client = Client::anonymous(server, Some(authority))?.authorized(authorization(token));
+    let client = Client::anonymous(server, Some(authority))?.authorized(&authorization(token))?;
     let answer = client.text("/v1-k3s/client-ca.crt", ANSWER);
     let text = answer.map_err(|error| match (is_refused(&error, 401), is_refused(&error, 403)) {
         (true, _) => error.context(format!(

@@ -1,100 +1,41 @@
-//! Reads what a node needs out of a kubeconfig: server, authority, certificate and key.
+//! Kubeconfigs: files are merged, a context is selected, and its cluster and user are read, by the rules of client-go
+//! (`tools/clientcmd`). Each field is honoured or refused by its name.
 
 use crate::files;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use kube_client::config::{AuthInfo, Kubeconfig};
+pub use kube_client::config::{Cluster, ExecConfig, ExecInteractiveMode};
+use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
 
-/// How to reach an API server, and as whom. Certificates and keys are PEM.
+/// API server and credentials of a node. Certificates and keys are PEM.
 #[derive(Debug, Default)]
 pub struct Access {
     /// `https://…`, or `http://…` in lab mode.
     pub server: String,
-    /// The CA of the API server's certificate; empty in lab mode.
+    /// CA of the API server's certificate; empty in lab mode.
     pub certificate_authority: Vec<u8>,
-    /// The certificate of the node, with those above it; empty until a node has joined.
+    /// Certificate chain of the node; empty until it has joined.
     pub client_certificate: Vec<u8>,
     /// Its key, on P-256.
     pub client_key: Vec<u8>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Config {
-    #[serde(default)]
-    clusters: Vec<Named<Cluster>>,
-    #[serde(default)]
-    users: Vec<Named<User>>,
-    #[serde(default)]
-    contexts: Vec<Named<ContextEntry>>,
-    #[serde(default)]
-    current_context: String,
-}
-
-/// `{name: x, cluster: {…}}`, and so for users and contexts.
-#[derive(Deserialize)]
-struct Named<T> {
-    name: String,
-    #[serde(alias = "cluster", alias = "user", alias = "context")]
-    entry: T,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Cluster {
-    server: String,
-    certificate_authority: Option<PathBuf>,
-    certificate_authority_data: Option<String>,
-    #[serde(default)]
-    insecure_skip_tls_verify: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct User {
-    client_certificate: Option<PathBuf>,
-    client_certificate_data: Option<String>,
-    client_key: Option<PathBuf>,
-    client_key_data: Option<String>,
-    token: Option<String>,
-    #[serde(rename = "tokenFile")]
-    token_file: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct ContextEntry {
-    cluster: String,
-    user: String,
-}
-
-impl Config {
-    fn parse(text: &str) -> Result<Self> {
-        serde_yaml_ng::from_str(text).context("this is no kubeconfig")
-    }
-}
-
-/// Cluster and user of a kubeconfig's current context. Paths in it start at the kubeconfig's folder.
-pub struct CurrentContext {
-    folder: PathBuf,
-    cluster: Cluster,
-    user: User,
-}
-
-/// What a kubeconfig holds as base64, or names the file of.
+/// A certificate or key that a kubeconfig holds as base64, or names a file of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The CA of the API server's certificate.
+    /// CA of the API server's certificate.
     CertificateAuthority,
-    /// The certificate of the user.
+    /// Certificate of the user.
     ClientCertificate,
-    /// Its key.
+    /// Key of the user.
     ClientKey,
 }
 
 impl Part {
-    /// Its key in the kubeconfig, which ends in `-data` for base64.
+    /// Its key in the kubeconfig. That of the inline form ends in `-data`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CertificateAuthority => "certificate-authority",
@@ -104,138 +45,280 @@ impl Part {
     }
 }
 
-impl CurrentContext {
-    /// Reads the kubeconfig at `path`.
+/// User to act as (`as`, `as-uid`, `as-groups`, `as-user-extra`).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Impersonation {
+    /// Name of the user.
+    pub user: String,
+    /// UID of the user.
+    pub uid: Option<String>,
+    /// Groups of the user.
+    pub groups: Vec<String>,
+    /// Further attributes: key and value, one pair for each value.
+    pub extra: Vec<(String, String)>,
+}
+
+/// Cluster and user of one context.
+pub struct ResolvedContext {
+    cluster: Cluster,
+    user: AuthInfo,
+}
+
+impl ResolvedContext {
+    /// Merges the kubeconfigs at `paths` and selects `context`, or else their current context. Where two files set the same value, the
+    /// first one counts. Relative paths in a file start at its directory.
     ///
     /// # Errors
-    /// It cannot be read, is malformed, or has no current context.
-    pub fn read(path: &Path) -> Result<Self> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&files::read_to_string(path)?, folder)
+    /// A file is unreadable or malformed, or the context, its cluster or its user is missing.
+    pub fn load<P: AsRef<Path>>(paths: &[P], context: Option<&str>) -> Result<Self> {
+        let mut merged = Kubeconfig::default();
+        for path in paths {
+            let path = path.as_ref();
+            let text = files::read_to_string(path).with_context(|| path.display().to_string())?;
+            let read = Kubeconfig::from_yaml(&text);
+            let mut read = read.with_context(|| format!("{}: not a kubeconfig", path.display()))?;
+            resolve_paths(&mut read, path.parent().unwrap_or(Path::new("")));
+            // An empty name is none, so that a later file can set it (client-go merges so).
+            read.current_context = read.current_context.filter(|name| !name.is_empty());
+            merged = merged.merge(read)?;
+        }
+        Self::select(merged, context)
     }
 
-    fn parse(text: &str, folder: &Path) -> Result<Self> {
-        let Config {
-            clusters,
-            users,
-            contexts,
-            current_context,
-        } = Config::parse(text)?;
-        let context = find(contexts, &current_context, "context", "current-context")?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            cluster: find(clusters, &context.cluster, "cluster", "the context")?,
-            user: find(users, &context.user, "user", "the context")?,
-        })
-    }
-
-    /// The URL of the API server.
-    pub fn server(&self) -> &str {
-        &self.cluster.server
-    }
-
-    /// One of its certificates or keys, PEM; `None` where it has neither the key nor its `-data`. `{name}` in a path stands for `node`,
-    /// if one is given.
-    ///
-    /// # Errors
-    /// The file cannot be read, or the data is not base64.
-    pub fn pem(&self, part: Part, node: Option<&str>) -> Result<Option<Vec<u8>>> {
-        let (cluster, user) = (&self.cluster, &self.user);
-        let (path, data) = match part {
-            Part::CertificateAuthority => (
-                &cluster.certificate_authority,
-                &cluster.certificate_authority_data,
-            ),
-            Part::ClientCertificate => (&user.client_certificate, &user.client_certificate_data),
-            Part::ClientKey => (&user.client_key, &user.client_key_data),
+    fn select(config: Kubeconfig, context: Option<&str>) -> Result<Self> {
+        let by = if context.is_some() {
+            "--context"
+        } else {
+            "current-context"
         };
-        match (path, data) {
-            (_, Some(data)) => decode(part.as_str(), data).map(Some),
-            (Some(path), None) => {
-                let path = match node {
-                    Some(node) => PathBuf::from(path.to_string_lossy().replace("{name}", node)),
-                    None => path.clone(),
-                };
-                let path = self.folder.join(path);
-                let read = files::read(&path);
-                read.map(Some)
-                    .with_context(|| format!("{}: {}", part.as_str(), path.display()))
+        let current = config.current_context.as_deref();
+        let name = context
+            .or(current)
+            .context("no current-context: set it with kubectl config use-context NAME, or pass --context")?;
+        let entry = config.contexts.into_iter().find(|entry| entry.name == name);
+        let entry = entry
+            .and_then(|entry| entry.context)
+            .with_context(|| format!("{by}: there is no context \"{name}\""))?;
+        let cluster = config
+            .clusters
+            .into_iter()
+            .find(|named| named.name == entry.cluster)
+            .and_then(|named| named.cluster)
+            .with_context(|| format!("context \"{name}\": there is no cluster \"{}\"", entry.cluster))?;
+        let user = entry.user.unwrap_or_default();
+        let user = config
+            .auth_infos
+            .into_iter()
+            .find(|named| named.name == user)
+            .and_then(|named| named.auth_info)
+            .with_context(|| format!("context \"{name}\": there is no user \"{user}\""))?;
+        let resolved = Self { cluster, user };
+        resolved.refuse_unsupported()?;
+        Ok(resolved)
+    }
+
+    /// Refuses fields that change what a request means and that no part of picolet honours.
+    fn refuse_unsupported(&self) -> Result<()> {
+        let (cluster, user) = (&self.cluster, &self.user);
+        if cluster.insecure_skip_tls_verify == Some(true) {
+            bail!(
+                "insecure-skip-tls-verify: the API server is always verified; set certificate-authority instead"
+            );
+        }
+        if cluster.tls_server_name.is_some() {
+            bail!(
+                "tls-server-name: not supported; set server to a name or address that the certificate covers"
+            );
+        }
+        if user.username.is_some() || user.password.is_some() {
+            bail!("username and password: API servers no longer take them; use a certificate or a token");
+        }
+        if user.auth_provider.is_some() {
+            bail!("auth-provider: removed from Kubernetes; use exec, a certificate or a token");
+        }
+        Ok(())
+    }
+
+    /// URL of the API server.
+    ///
+    /// # Errors
+    /// The cluster has none.
+    pub fn server(&self) -> Result<&str> {
+        let server = self.cluster.server.as_deref();
+        server
+            .filter(|server| !server.is_empty())
+            .context("server is missing in the cluster")
+    }
+
+    /// Proxy for all requests, as a URL.
+    pub fn proxy(&self) -> Option<&str> {
+        self.cluster.proxy_url.as_deref().filter(|url| !url.is_empty())
+    }
+
+    /// Credential plugin, and the cluster that it may be told of.
+    pub fn plugin(&self) -> Option<(&ExecConfig, &Cluster)> {
+        self.user.exec.as_ref().map(|exec| (exec, &self.cluster))
+    }
+
+    /// User to act as, if any.
+    ///
+    /// # Errors
+    /// There are attributes of a user without its name.
+    pub fn impersonation(&self) -> Result<Option<Impersonation>> {
+        let user = &self.user;
+        let groups = user.impersonate_groups.clone().unwrap_or_default();
+        let extra = user.impersonate_user_extra.iter().flatten();
+        let extra: Vec<_> = extra
+            .flat_map(|(key, values)| values.iter().map(|value| (key.clone(), value.clone())))
+            .collect();
+        match &user.impersonate {
+            Some(name) => Ok(Some(Impersonation {
+                user: name.clone(),
+                uid: user.impersonate_uid.clone(),
+                groups,
+                extra,
+            })),
+            None if user.impersonate_uid.is_some() || !groups.is_empty() || !extra.is_empty() => {
+                bail!("as-uid, as-groups and as-user-extra need as, the name of the user")
             }
-            (None, None) => Ok(None),
+            None => Ok(None),
         }
     }
 
-    /// The bearer token of the user. That of `tokenFile`, which may be replaced at any time, precedes `token`, as in client-go.
+    /// A certificate or key, PEM; `None` where it is neither inline nor a file. `{name}` in a path stands for `node`, if given.
     ///
     /// # Errors
-    /// The file cannot be read.
-    pub fn token(&self) -> Result<Option<String>> {
-        let Some(path) = &self.user.token_file else {
-            return Ok(self.user.token.clone());
+    /// The file is unreadable, or the inline form is not base64.
+    pub fn pem(&self, part: Part, node: Option<&str>) -> Result<Option<Vec<u8>>> {
+        let (cluster, user) = (&self.cluster, &self.user);
+        let key_data = user.client_key_data.as_ref().map(|data| data.expose_secret());
+        let (path, data) = match part {
+            Part::CertificateAuthority => (
+                &cluster.certificate_authority,
+                cluster.certificate_authority_data.as_deref(),
+            ),
+            Part::ClientCertificate => (&user.client_certificate, user.client_certificate_data.as_deref()),
+            Part::ClientKey => (&user.client_key, key_data),
         };
-        let path = self.folder.join(path);
-        let token = files::read_to_string(&path).with_context(|| path.display().to_string())?;
-        Ok(Some(token.trim().to_owned()))
+        let name = part.as_str();
+        match (path, data.filter(|data| !data.is_empty())) {
+            (_, Some(data)) => decode(name, data).map(Some),
+            (Some(path), None) if !path.is_empty() => {
+                let path = match node {
+                    Some(node) => PathBuf::from(path.replace("{name}", node)),
+                    None => PathBuf::from(path),
+                };
+                let read = files::read(&path);
+                read.map(Some)
+                    .with_context(|| format!("{name}: {}", path.display()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Bearer token of the user. That of `tokenFile`, which may be replaced at any time, precedes `token`, as in client-go.
+    ///
+    /// # Errors
+    /// The file is unreadable.
+    pub fn token(&self) -> Result<Option<String>> {
+        if let Some(path) = self.user.token_file.as_deref().filter(|path| !path.is_empty()) {
+            let token =
+                files::read_to_string(Path::new(path)).with_context(|| format!("tokenFile: {path}"))?;
+            return Ok(Some(token.trim().to_owned()));
+        }
+        let token = self.user.token.as_ref().map(|token| token.expose_secret());
+        Ok(token.filter(|token| !token.is_empty()).map(str::to_owned))
     }
 }
 
-/// Reads the current context of the kubeconfig at `path`. `{name}` in the paths of certificates stands for `node`.
+/// Reads the credentials of `node` from the kubeconfig at `path`. `{name}` in the paths of certificates stands for `node`.
 pub(crate) fn read(path: &Path, node: &str) -> Result<Access> {
-    CurrentContext::read(path)
+    ResolvedContext::load(&[path], None)
         .and_then(|context| access(&context, node))
         .with_context(|| format!("--kubeconfig {}", path.display()))
 }
 
-fn access(context: &CurrentContext, node: &str) -> Result<Access> {
-    if context.cluster.insecure_skip_tls_verify {
-        bail!(
-            "insecure-skip-tls-verify: a picolet always verifies its API server; give certificate-authority instead"
-        );
+fn access(context: &ResolvedContext, node: &str) -> Result<Access> {
+    for (field, is_set) in [
+        ("proxy-url", context.proxy().is_some()),
+        ("exec", context.plugin().is_some()),
+        ("as", context.impersonation()?.is_some()),
+    ] {
+        if is_set {
+            bail!(
+                "{field}: a node does not support it; it calls its API server directly, with its own certificate"
+            );
+        }
     }
-    let is_plain = context.server().starts_with("http://");
+    let server = context.server()?;
+    let is_plain = server.starts_with("http://");
     let part = |part: Part| {
         if is_plain {
             return Ok(Vec::new());
         }
-        let what = part.as_str();
+        let name = part.as_str();
         context.pem(part, Some(node))?.ok_or_else(|| match part {
             Part::ClientCertificate | Part::ClientKey if context.user.token.is_some() => anyhow!(
-                "the user has a token and no {what}: a node shows a certificate for CN=system:node:{node}, O=system:nodes"
+                "the user has a token and no {name}: a node needs a certificate for CN=system:node:{node}, O=system:nodes"
             ),
-            _ => anyhow!("there is neither {what} nor {what}-data"),
+            _ => anyhow!("neither {name} nor {name}-data is set"),
         })
     };
     Ok(Access {
         certificate_authority: part(Part::CertificateAuthority)?,
         client_certificate: part(Part::ClientCertificate)?,
         client_key: part(Part::ClientKey)?,
-        server: context.server().to_owned(),
+        server: server.to_owned(),
     })
 }
 
-/// The authority of the first cluster in a kubeconfig that names no user, such as that of `cluster-info`.
+/// CA of the first cluster in a kubeconfig that names no user, such as that of `cluster-info`.
 pub(crate) fn first_authority(text: &str) -> Result<Vec<u8>> {
-    let config = Config::parse(text)?;
-    let cluster = config.clusters.first().context("it has no cluster")?;
-    let data = cluster.entry.certificate_authority_data.as_deref();
+    let config = Kubeconfig::from_yaml(text).context("not a kubeconfig")?;
+    let cluster = config.clusters.into_iter().next().and_then(|named| named.cluster);
+    let data = cluster.context("it has no cluster")?.certificate_authority_data;
     decode(
         "certificate-authority",
-        data.context("its cluster has no certificate-authority-data")?,
+        &data.context("its cluster has no certificate-authority-data")?,
     )
 }
 
-/// What stands in a kubeconfig itself as base64.
-fn decode(what: &str, data: &str) -> Result<Vec<u8>> {
-    STANDARD
-        .decode(data.trim())
-        .map_err(|error| anyhow!("{what}-data is no base64: {error}"))
+/// Has relative paths start at `folder`. (`Kubeconfig::read_from` does so too, for files of any size that can be read twice.)
+fn resolve_paths(config: &mut Kubeconfig, folder: &Path) {
+    let resolve = |path: &mut Option<String>| {
+        if let Some(path) = path.as_mut().filter(|path| !path.is_empty()) {
+            *path = folder.join(&*path).to_string_lossy().into_owned();
+        }
+    };
+    for cluster in config
+        .clusters
+        .iter_mut()
+        .filter_map(|named| named.cluster.as_mut())
+    {
+        resolve(&mut cluster.certificate_authority);
+    }
+    for user in config
+        .auth_infos
+        .iter_mut()
+        .filter_map(|named| named.auth_info.as_mut())
+    {
+        resolve(&mut user.client_certificate);
+        resolve(&mut user.client_key);
+        resolve(&mut user.token_file);
+        // A bare name is looked for in PATH.
+        if let Some(exec) = &mut user.exec
+            && exec.command.as_ref().is_some_and(|command| command.contains('/'))
+        {
+            resolve(&mut exec.command);
+        }
+    }
 }
 
-fn find<T>(list: Vec<Named<T>>, name: &str, kind: &str, by: &str) -> Result<T> {
-    let found = list.into_iter().find(|named| named.name == name);
-    found
-        .map(|named| named.entry)
-        .ok_or_else(|| anyhow!("{by} names the {kind} \"{name}\", which is not there"))
+/// Decodes the inline form of `name`.
+fn decode(name: &str, data: &str) -> Result<Vec<u8>> {
+    STANDARD
+        .decode(data.trim())
+        .map_err(|error| anyhow!("{name}-data is not base64: {error}"))
 }
 
 #[cfg(test)]
@@ -251,13 +334,14 @@ contexts: [{name: c, context: {cluster: k, user: u}}]
 current-context: c
 ";
 
-    fn parse(text: &str, folder: &Path, node: &str) -> Result<Access> {
-        access(&CurrentContext::parse(text, folder)?, node)
+    fn parse(text: &str, node: &str) -> Result<Access> {
+        let config = Kubeconfig::from_yaml(text).context("not a kubeconfig")?;
+        access(&ResolvedContext::select(config, None)?, node)
     }
 
     #[test]
-    fn data_inside() {
-        let access = parse(GOOD, Path::new("/nowhere"), "pico").expect("a kubeconfig");
+    fn inline_data_is_read() {
+        let access = parse(GOOD, "pico").expect("a kubeconfig");
         assert_eq!(access.server, "https://127.0.0.1:6443");
         assert_eq!(access.certificate_authority, b"CA");
         assert_eq!(
@@ -267,31 +351,92 @@ current-context: c
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn error_names_the_field_when_a_kubeconfig_cannot_be_used() {
         for (from, to, words) in [
             (
                 "current-context: c",
                 "current-context: d",
-                "current-context names the context \"d\"",
+                "current-context: there is no context \"d\"",
             ),
-            ("cluster: k", "cluster: x", "the context names the cluster \"x\""),
-            ("client-key-data: S0VZ", "token: t", "a node shows a certificate"),
+            ("current-context: c", "", "no current-context"),
+            (
+                "cluster: k",
+                "cluster: x",
+                "context \"c\": there is no cluster \"x\"",
+            ),
+            ("user: u", "user: x", "context \"c\": there is no user \"x\""),
+            ("client-key-data: S0VZ", "token: t", "a node needs a certificate"),
             (
                 "certificate-authority-data: Q0E=",
                 "x: y",
                 "neither certificate-authority nor certificate-authority-data",
             ),
-            ("Q0E=", "'?'", "certificate-authority-data is no base64"),
-            ("clusters: [", "clusters: [[", "this is no kubeconfig"),
+            ("Q0E=", "'?'", "certificate-authority-data is not base64"),
             (
-                "certificate-authority-data: Q0E=",
-                "insecure-skip-tls-verify: true",
-                "always verifies",
+                "server: 'https://127.0.0.1:6443'",
+                "server: ''",
+                "server is missing",
             ),
+            ("clusters: [", "clusters: [[", "not a kubeconfig"),
+            (
+                "Q0E=",
+                "Q0E=, insecure-skip-tls-verify: true",
+                "insecure-skip-tls-verify",
+            ),
+            ("Q0E=", "Q0E=, tls-server-name: x", "tls-server-name"),
+            ("Q0E=", "Q0E=, proxy-url: 'http://192.0.2.1'", "proxy-url"),
+            ("S0VZ", "S0VZ, username: x", "username and password"),
+            ("S0VZ", "S0VZ, auth-provider: {name: gcp}", "auth-provider"),
+            ("S0VZ", "S0VZ, exec: {command: aws}", "exec: a node does not"),
+            ("S0VZ", "S0VZ, as: root", "as: a node does not"),
+            ("S0VZ", "S0VZ, as-groups: [x]", "need as"),
         ] {
-            let error = parse(&GOOD.replacen(from, to, 1), Path::new("/nowhere"), "pico").expect_err(words);
+            let error = parse(&GOOD.replacen(from, to, 1), "pico").expect_err(words);
             let text = format!("{error:#}");
             assert!(text.contains(words), "{text}");
         }
+    }
+
+    #[test]
+    fn first_file_counts_when_two_set_the_same_value() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("sub")).expect("a directory");
+        let first = "
+current-context: ''
+clusters: [{name: k, cluster: {server: 'https://192.0.2.1', certificate-authority: ca.crt}}]
+contexts: [{name: other, context: {cluster: k, user: u}}]
+";
+        std::fs::write(path("sub/first"), first).expect("a file");
+        std::fs::write(path("sub/ca.crt"), "FIRST").expect("a file");
+        std::fs::write(path("second"), GOOD).expect("a file");
+        let paths = [path("sub/first"), path("second")];
+        for context in [None, Some("other"), Some("c")] {
+            let merged = ResolvedContext::load(&paths, context).expect("a context");
+            assert_eq!(merged.server().expect("a server"), "https://192.0.2.1");
+            let authority = merged.pem(Part::CertificateAuthority, None).expect("a CA");
+            assert_eq!(authority.as_deref(), Some(&b"FIRST"[..]));
+        }
+        let missing = ResolvedContext::load(&paths, Some("x"))
+            .err()
+            .expect("no such context");
+        assert_eq!(missing.to_string(), "--context: there is no context \"x\"");
+    }
+
+    #[test]
+    fn impersonated_user_has_all_its_attributes() {
+        let text = GOOD.replace(
+            "S0VZ",
+            "S0VZ, as: jane, as-uid: '7', as-groups: [a, b], as-user-extra: {scopes: [x]}",
+        );
+        let config = Kubeconfig::from_yaml(&text).expect("a kubeconfig");
+        let context = ResolvedContext::select(config, None).expect("a context");
+        let expected = Impersonation {
+            user: "jane".into(),
+            uid: Some("7".into()),
+            groups: vec!["a".into(), "b".into()],
+            extra: vec![("scopes".into(), "x".into())],
+        };
+        assert_eq!(context.impersonation().expect("a user"), Some(expected));
     }
 }

@@ -13,7 +13,7 @@ mod request;
 pub(crate) use machine::MachineRecords;
 pub(crate) use request::{Asked, subject};
 
-use crate::cluster::{Client, Object};
+use crate::cluster::{Client, ClusterArguments, Object};
 use addresses::{Cidr, ClusterAddresses};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -27,7 +27,6 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::io::{BufRead, IsTerminal, Read};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Approve the certificates that picolets ask for to serve `kubectl logs` and metrics.
@@ -37,10 +36,8 @@ pub(crate) struct Arguments {
     /// The node. Without it, all nodes whose requests are in order.
     #[arg(value_parser = picolet_linux::node_name)]
     node: Option<String>,
-    /// Who approves: an administrator, or the account of deploy/approver.yaml. [default: ~/.kube/config, or in a pod its
-    /// ServiceAccount]
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// Go on, and approve what is asked for from now on, renewals too, until Ctrl-C.
     #[arg(long)]
     watch: bool,
@@ -145,7 +142,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Decides about the request that `--csr` names.
 fn approve_one(arguments: &Arguments, name: &str) -> Result<()> {
-    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+    let client = Client::connect(&arguments.cluster)?;
     let request: Option<Box<RawValue>> = client.find_as(&format!("{REQUESTS}/{name}"))?;
     let request = request
         .with_context(|| format!("--csr {name}: there is no such request; kubectl get csr lists them"))?;
@@ -164,7 +161,7 @@ fn approve_pending(arguments: &Arguments) -> Result<()> {
     let mut wait = None;
     loop {
         // Each time: the token of a ServiceAccount is replaced while it is in use.
-        let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+        let client = Client::connect(&arguments.cluster)?;
         let (tally, _) = Approver::new(&client, arguments).consider_pending()?;
         let node = match &arguments.node {
             Some(node) if tally.is_empty() => node,
@@ -224,7 +221,7 @@ fn approve_for_ever(arguments: &Arguments) -> Result<()> {
 
 /// Approves what is there and what comes while one watch lasts. `begun` once the API server has answered.
 fn watch(arguments: &Arguments, begun: &mut bool) -> Result<()> {
-    let client = Client::from_kubeconfig(arguments.kubeconfig.as_deref())?;
+    let client = Client::connect(&arguments.cluster)?;
     let mut approver = Approver::new(&client, arguments);
     let (_, version) = approver.consider_pending()?;
     *begun = true;

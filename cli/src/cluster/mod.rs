@@ -1,13 +1,16 @@
-//! A person's way to a cluster: the kubeconfig's server, and whom it says that they are.
+//! An administrator's connection to a cluster.
 
+mod access;
 mod object;
+mod plugin;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use access::{ClusterArguments, Environment};
 pub(crate) use object::Object;
 
-use crate::person::{self, Person};
-use anyhow::{Context, Result, anyhow, bail};
+use access::Access;
+use anyhow::{Context, Result, anyhow};
 use picolet_linux::client::{self, REQUEST_TIMEOUT, Refused, is_refused};
 use picolet_tls::x509::certificates_from_pem;
 use rustls::pki_types::ServerName;
@@ -19,7 +22,6 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::io::BufRead;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::http::Method;
@@ -27,7 +29,7 @@ use ureq::http::Method;
 /// Objects in one page of a list, at most.
 const PAGE: u32 = 250;
 
-/// A connection to an API server, as a person.
+/// A connection to an API server, as an administrator.
 pub(crate) struct Client {
     http: client::Client,
     /// The CA of the API server, PEM; empty where it is not verified.
@@ -51,26 +53,42 @@ struct PageMetadata {
 }
 
 impl Client {
-    /// The current context of `path`, or of `~/.kube/config`, or in a pod its ServiceAccount.
-    pub(crate) fn from_kubeconfig(path: Option<&Path>) -> Result<Self> {
-        let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
-        let service = person::SERVICE.map(|name| std::env::var(name).ok());
-        let account = Path::new(person::SERVICE_ACCOUNT);
-        Self::new(person(path, home.as_deref(), service, account)?)
+    /// Connects as the flags and the environment say.
+    ///
+    /// # Errors
+    /// There are no credentials, or they cannot be used.
+    pub(crate) fn connect(arguments: &ClusterArguments) -> Result<Self> {
+        Self::new(arguments.resolve(&Environment::of_process())?)
     }
 
-    fn new(person: Person) -> Result<Self> {
-        let identity = person
-            .client_certificate
-            .as_deref()
-            .zip(person.client_key.as_deref());
-        let mut http = client::Client::new(&person.server, &person.certificate_authority, identity)?;
-        if let Some(token) = person.token {
-            http = http.authorized(format!("Bearer {token}"));
+    fn new(access: Access) -> Result<Self> {
+        let identity = access.client_certificate.as_ref();
+        let identity = identity.map(|(chain, key)| (&chain[..], &key[..]));
+        let mut http = client::Client::new(&access.server, &access.certificate_authority, identity)?;
+        if let Some(url) = &access.proxy {
+            http = http.with_proxy(url)?;
+        }
+        if let Some(token) = access.token {
+            http = http
+                .authorized(&format!("Bearer {token}"))
+                .context("the user's token")?;
+        }
+        if let Some(user) = access.impersonation {
+            http = http.with_header("Impersonate-User", &user.user, false)?;
+            if let Some(uid) = &user.uid {
+                http = http.with_header("Impersonate-Uid", uid, false)?;
+            }
+            for group in &user.groups {
+                http = http.with_header("Impersonate-Group", group, false)?;
+            }
+            for (key, value) in &user.extra {
+                let name = format!("Impersonate-Extra-{}", escape(key, is_header_byte));
+                http = http.with_header(&name, value, false)?;
+            }
         }
         Ok(Self {
             http,
-            authority: person.certificate_authority,
+            authority: access.certificate_authority,
         })
     }
 
@@ -81,6 +99,16 @@ impl Client {
             http: client::Client::anonymous(server, None)?,
             authority: Vec::new(),
         })
+    }
+
+    /// The URL of the API server.
+    pub(crate) fn server(&self) -> &str {
+        self.http.server()
+    }
+
+    /// The CA of the API server, PEM.
+    pub(crate) fn authority(&self) -> &[u8] {
+        &self.authority
     }
 
     /// The host and the port of the API server, and whether it is called without TLS.
@@ -292,24 +320,6 @@ pub(crate) fn with_rights_hint<T>(result: Result<T>, what: impl fmt::Display) ->
     })
 }
 
-/// Who asks: the one in the kubeconfig `path`, or without one in that of the `home` directory, or in a pod, which has a
-/// `service` to call, its `account`.
-fn person(
-    path: Option<&Path>,
-    home: Option<&Path>,
-    service: [Option<String>; 2],
-    account: &Path,
-) -> Result<Person> {
-    match (path, home, service) {
-        // One that was named and does not exist is a mistake. Nobody else is to act in its place.
-        (Some(path), ..) => person::read(path),
-        (None, Some(home), _) if home.exists() => person::read(home),
-        (None, _, [Some(host), Some(port)]) => person::in_cluster(account, &host, &port),
-        (None, Some(home), _) => person::read(home),
-        (None, None, _) => bail!("--kubeconfig says which cluster: there is no home directory to look in"),
-    }
-}
-
 /// Where an API server is.
 pub(crate) struct Endpoint {
     /// A DNS name, or an address without brackets.
@@ -333,11 +343,24 @@ fn connect(addresses: impl Iterator<Item = SocketAddr>) -> Result<TcpStream> {
 
 /// The parameter of a list that goes on at `token`.
 fn continue_at(token: &str) -> String {
-    let mut text = "&continue=".to_owned();
-    for byte in token.bytes() {
-        let _ = write!(text, "%{byte:02X}");
+    format!("&continue={}", escape(token, |_| false))
+}
+
+/// Whether a byte stands in the name of a header (RFC 9110, section 5.6.2), and is not what escapes others.
+fn is_header_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$&'*+-.^_`|~".contains(&byte)
+}
+
+/// Escapes with `%` all bytes but those that are `safe`.
+fn escape(text: &str, safe: fn(u8) -> bool) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match safe(byte) {
+            true => escaped.push(byte.into()),
+            false => drop(write!(escaped, "%{byte:02X}")),
+        }
     }
-    text
+    escaped
 }
 
 /// Whether an answer was longer than the 10 MB that are read of one.

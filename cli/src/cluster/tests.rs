@@ -5,24 +5,6 @@ use std::io::{BufReader, Write as _};
 use std::net::TcpListener;
 
 #[test]
-fn person_is_never_another_one_than_the_kubeconfig_names() {
-    let folder = tempfile::tempdir().expect("a directory");
-    let account = folder.path();
-    for (name, text) in [("ca.crt", "CA"), ("token", "t")] {
-        std::fs::write(account.join(name), text).expect("a file");
-    }
-    let missing = account.join("missing");
-    let in_pod = || [Some("192.0.2.1".to_owned()), Some("443".to_owned())];
-    let found = person(None, Some(&missing), in_pod(), account).expect("the account");
-    assert_eq!(found.token.as_deref(), Some("t"));
-    let error = person(Some(&missing), None, in_pod(), account)
-        .err()
-        .expect("no such file");
-    assert!(format!("{error:#}").contains("missing"), "{error:#}");
-    assert!(person(None, Some(&missing), [None, None], account).is_err());
-}
-
-#[test]
 fn certificate_of_the_api_server_needs_a_direct_connection() {
     let client = Client::anonymous("https://127.0.0.1:1").expect("a client");
     for hinted in [false, true] {

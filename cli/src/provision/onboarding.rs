@@ -4,8 +4,7 @@
 //! it but the board.
 
 use super::k3s_cluster;
-use crate::cluster::{Client, Deletion};
-use crate::person;
+use crate::cluster::{Client, ClusterArguments, Deletion};
 use anyhow::{Context, Result, bail};
 use picolet_kube::Timestamp;
 use picolet_linux::client::Refused;
@@ -15,7 +14,7 @@ use picolet_platform::UnixMicros;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The rights: to join, and to read the configuration. On k3s whoever has a token may join.
@@ -27,8 +26,6 @@ const GROUP: &str = "system:bootstrappers:picolet";
 /// What is going to be done.
 pub(super) struct Onboarding {
     client: Arc<Client>,
-    server: String,
-    authority: Vec<u8>,
     node: String,
     namespace: String,
     token: String,
@@ -94,9 +91,13 @@ pub(super) fn lifetime(text: &str) -> Result<u64, &'static str> {
 }
 
 impl Onboarding {
-    pub(super) fn new(path: &Path, node: &str, namespace: &str, lifetime: u64) -> Result<Self> {
-        let person = person::read(path)?;
-        let client = Arc::new(Client::from_kubeconfig(Some(path))?);
+    pub(super) fn new(
+        cluster: &ClusterArguments,
+        node: &str,
+        namespace: &str,
+        lifetime: u64,
+    ) -> Result<Self> {
+        let client = Arc::new(Client::connect(cluster)?);
         let now = clock::system().map_or(0, UnixMicros::seconds);
         Ok(Self {
             is_k3s: k3s_cluster::is_k3s(&client)?,
@@ -105,8 +106,6 @@ impl Onboarding {
                 path: Arc::default(),
             },
             client,
-            server: person.server,
-            authority: person.certificate_authority,
             node: node.to_owned(),
             namespace: namespace.to_owned(),
             token: token()?,
@@ -116,7 +115,7 @@ impl Onboarding {
 
     /// The authority of the cluster, in PEM.
     pub(super) fn authority(&self) -> &[u8] {
-        &self.authority
+        self.client.authority()
     }
 
     /// What the board joins with.
@@ -130,19 +129,19 @@ impl Onboarding {
         if !self.is_k3s {
             return Ok(None);
         }
-        k3s_cluster::find(&self.client, server, &self.authority, &self.token, clients).map(Some)
+        k3s_cluster::find(&self.client, server, self.authority(), &self.token, clients).map(Some)
     }
 
     /// The server as the board can reach it.
     pub(super) fn server_for_board(&self) -> Result<String> {
-        if is_this_machine(&self.server) {
+        if is_this_machine(self.client.server()) {
             bail!(
                 "--server: the kubeconfig's is {}, which to a board is the board itself; give the address of the API server \
                  in its network, which has to be in the server's certificate",
-                self.server
+                self.client.server()
             );
         }
-        Ok(self.server.clone())
+        Ok(self.client.server().to_owned())
     }
 
     /// Does it, and says so. Until [`Onboarding::keep_token`] the token is taken back when this is dropped, or when the program
