@@ -189,6 +189,8 @@ fn agent(tls: TlsConfig, proxy: Option<Proxy>) -> Agent {
         .tls_config(tls)
         .proxy(proxy)
         .http_status_as_error(false)
+        // What is behind the API server, such as a stolen node, must not send an administrator's requests elsewhere.
+        .max_redirects(0)
         .timeout_global(Some(REQUEST_TIMEOUT));
     config.build().into()
 }

@@ -14,6 +14,24 @@ fn certificate_of_the_api_server_needs_a_direct_connection() {
     }
 }
 
+#[test]
+fn redirect_is_not_followed_when_a_node_behind_the_api_server_sends_it() {
+    let (url, server) = serve(|path| match path {
+        "/api/v1/nodes/pico-1/proxy/metrics" => {
+            "REDIRECT /api/v1/namespaces/shop/services/web/proxy/stop".into()
+        }
+        _ => String::new(),
+    });
+    let client = Client::anonymous(&url).expect("a client");
+    let answer = client.text("/api/v1/nodes/pico-1/proxy/metrics", REQUEST_TIMEOUT);
+    assert!(is_refused(&answer.expect_err("a redirect"), 302));
+    client.get("/end").expect_err("the end");
+    assert_eq!(
+        server.join().expect("paths"),
+        ["/api/v1/nodes/pico-1/proxy/metrics"]
+    );
+}
+
 /// Answers requests as an API server, by their paths, until one is for `/end`.
 fn serve(answer: fn(&str) -> String) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -33,9 +51,10 @@ fn serve(answer: fn(&str) -> String) -> (String, std::thread::JoinHandle<Vec<Str
                 break;
             }
             let body = answer(&path);
-            let status = match body.contains("\"code\": 410") {
-                true => "410 Gone",
-                false => "200 OK",
+            let status = match body.strip_prefix("REDIRECT ") {
+                Some(location) => format!("302 Found\r\nLocation: {location}"),
+                None if body.contains("\"code\": 410") => "410 Gone".into(),
+                None => "200 OK".into(),
             };
             let head = format!(
                 "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
