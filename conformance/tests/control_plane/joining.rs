@@ -289,6 +289,7 @@ fn narrow_rights(case: &Case<'_>) -> Result<()> {
         kubectl.run(what.chain([who.as_str()])).is_ok()
     };
     for allowed in [
+        "get certificatesigningrequests",
         "list certificatesigningrequests",
         "watch certificatesigningrequests",
         "update certificatesigningrequests --subresource=approval",
