@@ -148,8 +148,8 @@ impl ClusterAddresses {
     pub(crate) fn add_service(&mut self, service: &Service) {
         let owner = format!("service {}", service.full_name()).into();
         service.hosts().for_each(|host| self.add_host(host, &owner));
-        // Pods of every namespace find it by that name too.
-        self.add_host(&service.short_name(), &owner);
+        let names = service.short_names();
+        names.iter().for_each(|name| self.add_host(name, &owner));
     }
 
     pub(crate) fn add_service_cidr(&mut self, cidr: &ServiceCidr) {

@@ -241,9 +241,10 @@ impl Service {
         format!("{}/{}", self.metadata.namespace, self.metadata.name)
     }
 
-    /// `name.namespace`, a name of the Service in pods.
-    pub(crate) fn short_name(&self) -> String {
-        format!("{}.{}", self.metadata.name, self.metadata.namespace)
+    /// The name of the Service in pods of its own namespace, and `name.namespace`, which those of every namespace find it by.
+    pub(crate) fn short_names(&self) -> [String; 2] {
+        let Metadata { name, namespace } = &self.metadata;
+        [name.clone(), format!("{name}.{namespace}")]
     }
 
     /// Every address and host name that leads to the Service.

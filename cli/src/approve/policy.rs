@@ -30,6 +30,10 @@ pub(crate) fn check(
     if asked.has_other_names || asked.dns_names.is_empty() && asked.addresses.is_empty() {
         return Err("it asks for names of a kind that no node has, or for none".into());
     }
+    // The remedy below is a command that a person may copy into a shell.
+    if let Some(name) = asked.dns_names.iter().find(|name| !is_dns_name(name)) {
+        return Err(format!("it asks for {name:?}, which is no DNS name"));
+    }
     let (mut reasons, mut flags) = (Vec::new(), String::new());
     for name in asked.dns_names.difference(&exceptions.names) {
         if let Err(why) = check_name(name, node, cluster) {
@@ -97,11 +101,27 @@ fn check_requester(asked: &Asked, request: &Value, node: &Node) -> Result<(), St
     Ok(())
 }
 
+/// Whether a name has the characters of one, wildcards included.
+fn is_dns_name(name: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte);
+    !name.is_empty() && name.bytes().all(valid)
+}
+
+/// Whether resolvers take a name for an IPv4 address: its last label is a number (WHATWG URL, "ends in a number"), as in 127.1.
+fn is_address(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let (digits, is_digit): (_, fn(&u8) -> bool) = match last.strip_prefix("0x") {
+        Some(digits) => (digits, u8::is_ascii_hexdigit),
+        None => (last, u8::is_ascii_digit),
+    };
+    digits.as_bytes().iter().all(is_digit)
+}
+
 fn check_name(name: &str, node: &Node, cluster: &ClusterAddresses) -> Result<(), String> {
     if name != node.name() {
         return Err(format!("the name {name} is not that of the node"));
     }
-    if name.parse::<IpAddr>().is_ok() {
+    if is_address(name) {
         return Err(format!("the name {name} is an address"));
     }
     if let Some(what) = cluster_name(name) {

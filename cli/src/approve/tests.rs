@@ -212,6 +212,11 @@ fn policy_refuses_the_name_of_a_node_when_it_means_something_else() {
         ("lb.example.org", "a name of service shop/web"),
         ("db.example.org", "a name of service shop/web"),
         ("web.shop", "a name of service shop/web"),
+        ("web", "a name of service shop/web"),
+        ("127.1", "is an address"),
+        ("2130706433", "is an address"),
+        ("0x7f000001", "is an address"),
+        ("pico.0x1", "is an address"),
     ] {
         let user = format!("system:node:{name}");
         let mut request = request(&user, NODES, &[name], &["192.0.2.15"]);
@@ -569,6 +574,27 @@ fn remedy_names_the_flags_for_all_that_is_refused() {
     let refused = judge(&request, node()).expect_err("refused");
     let flags = "picolet approve --csr csr --allow-name pico-1.example.org --allow-address 203.0.113.7";
     assert!(refused.contains(flags), "{refused}");
+}
+
+#[test]
+fn remedy_is_not_given_when_a_name_has_characters_of_a_shell() {
+    for name in [
+        "x; touch y",
+        "$(touch y)",
+        "`touch y`",
+        "x --csr y",
+        "x\ny",
+        "'x'",
+        "x|y",
+        "",
+    ] {
+        let refused = judge(&request(USER, NODES, &["pico-1", name], &["192.0.2.15"]), node());
+        let refused = refused.expect_err(name);
+        assert!(
+            refused.contains("no DNS name") && !refused.contains("--allow"),
+            "{refused}"
+        );
+    }
 }
 
 #[test]
