@@ -18,7 +18,10 @@ use core::fmt;
 use critical_section::Mutex;
 use embedded_io_async::{Read, Write};
 use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{ClientSessionStore, ResolvesClientCert, Resumption, UnbufferedClientConnection};
+use rustls::client::{
+    ClientSessionStore, ResolvesClientCert, Resumption, UnbufferedClientConnection, verify_server_name,
+};
+use rustls::server::ParsedCertificate;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -79,10 +82,32 @@ impl Connector {
     /// As [`Connector::connect`], but the stream is not dropped.
     pub async fn shake<S: Read + Write>(&self, name: &str, stream: &mut S) -> Result<Handshake, TlsError> {
         let handshake = shake(self.config.clone(), name, stream).await?;
-        if !handshake.resumed() {
-            self.servers.note_proof();
+        match handshake.peer() {
+            Some(certificate) if handshake.resumed() => self.check_resumed(certificate, name)?,
+            _ => self.servers.note_proof(),
         }
         Ok(handshake)
+    }
+
+    /// Checks the certificate that a server showed when the session began that it has resumed: rustls does not. Otherwise whoever
+    /// stole the key of a certificate could go on with it after its end, from session to session. The ticket is used up, so that the
+    /// next handshake is a full one.
+    #[inline(never)]
+    fn check_resumed(&self, certificate: &[u8], name: &str) -> Result<(), TlsError> {
+        let name = ServerName::try_from(name).map_err(|_| TlsError::ServerName)?;
+        verify_server_name(
+            &ParsedCertificate::try_from(&CertificateDer::from(certificate))?,
+            &name,
+        )?;
+        let now = self.config.time_provider.current_time();
+        let now = now.ok_or(TlsError::TimeUnknown)?.as_secs();
+        let not_after = Validity::of(certificate)
+            .ok_or(TlsError::BadCertificate)?
+            .not_after;
+        match now <= not_after {
+            true => Ok(()),
+            false => Err(TlsError::Expired { not_after, now }),
+        }
     }
 
     /// When the chain of the server is valid with which hands were shaken last. A handshake that resumes a session verifies

@@ -35,6 +35,11 @@ impl Handshake {
         self.resumed
     }
 
+    /// The certificate that the peer showed, in this handshake or in the one of the session that is resumed.
+    pub(crate) fn peer(&self) -> Option<&[u8]> {
+        self.peer.as_deref()
+    }
+
     /// Takes records with payloads of up to `limit` bytes from now on.
     pub(crate) fn set_record_limit(&mut self, limit: usize) {
         self.records.set_limit(limit.min(LONGEST));

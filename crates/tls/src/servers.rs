@@ -43,7 +43,7 @@ impl Validity {
         (self.not_before..=self.not_after).contains(&unix_seconds)
     }
 
-    fn of(certificate: &[u8]) -> Option<Self> {
+    pub(crate) fn of(certificate: &[u8]) -> Option<Self> {
         let CertificateInfo {
             not_before,
             not_after,

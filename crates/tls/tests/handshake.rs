@@ -9,6 +9,7 @@ use embedded_io_async::{Read, Write};
 use picolet_tls::x509::certificates_from_pem;
 use picolet_tls::{Acceptor, Alert, Clients, Connector, Identity, SetupError, TlsError, TlsStream};
 use rcgen::ExtendedKeyUsagePurpose;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 type Outcome = Result<TlsStream<End>, TlsError>;
 
@@ -470,4 +471,55 @@ fn resumes_with_our_own_server_and_keeps_who_the_client_is() {
     // The ticket is the connector's, not the server's.
     let other = Connector::new(&roots, Some(&authority.identity(&Leaf::client())), now).unwrap();
     assert!(!shake(&other, "api.test", &mine).0.unwrap().resumed());
+}
+
+#[test]
+fn session_is_not_resumed_when_the_certificate_of_its_server_has_expired() {
+    static TIME: AtomicU64 = AtomicU64::new(NOW);
+    let clock = || Some(TIME.load(Ordering::Relaxed));
+    let authority = Authority::new();
+    let roots = authority.roots();
+    let connector = Connector::new(&roots, None, clock).unwrap();
+    // Valid for a day from now on.
+    let acceptor = Acceptor::new(&authority.identity(&Leaf::server()), Clients::Anonymous, clock)
+        .unwrap()
+        .with_tickets();
+    let end = NOW + DAY;
+    for (time, expected) in [
+        (end - 9, Some(false)),
+        (end, Some(true)),
+        (end + 1, None),
+        (end + 2, None),
+    ] {
+        TIME.store(time, Ordering::Relaxed);
+        let (near, far) = shake(&connector, "api.test", &acceptor);
+        assert_eq!(near.as_ref().ok().map(TlsStream::resumed), expected, "{time}");
+        let Ok(mut near) = near else { continue };
+        block_on(async {
+            let mut far = far.unwrap();
+            far.write_all(b"x").await.unwrap();
+            far.flush().await.unwrap();
+            assert_eq!(read(&mut near).await.unwrap(), b"x");
+        });
+    }
+}
+
+#[test]
+fn session_is_not_resumed_with_a_server_of_another_name() {
+    let authority = Authority::new();
+    let roots = authority.roots();
+    let connector = Connector::new(&roots, None, now).unwrap();
+    let acceptor = Acceptor::new(&authority.identity(&Leaf::server()), Clients::Anonymous, now)
+        .unwrap()
+        .with_tickets();
+    // A server is not told which address it is called by.
+    let (near, far) = shake(&connector, "10.0.2.2", &acceptor);
+    block_on(async {
+        let (mut near, mut far) = (near.unwrap(), far.unwrap());
+        far.write_all(b"x").await.unwrap();
+        far.flush().await.unwrap();
+        assert_eq!(read(&mut near).await.unwrap(), b"x");
+    });
+    let (near, _) = shake(&connector, "10.0.2.3", &acceptor);
+    assert_eq!(near.map(|_| ()), Err(TlsError::WrongName));
 }
