@@ -2,19 +2,21 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use picolet_kubelet::Limits;
-use picolet_kubelet::server::http::Head;
+use picolet_http::{RequestHead, RequestLimits};
 use picolet_kubelet::server::pico::Command;
 
 fuzz_target!(|data: &[u8]| {
-    let limits = Limits::default();
+    let limits = RequestLimits {
+        head_bytes: 16 * 1024,
+        body_bytes: 4096,
+    };
     let _ = Command::parse(data, "pico-1");
-    let Ok(Some(head)) = Head::parse(data, &limits) else {
+    let Ok(Some(head)) = RequestHead::parse(data, limits) else {
         return;
     };
     assert!(head.length <= data.len() && head.length <= limits.head_bytes);
     // A head is the same whatever follows it, and there is none before it has ended.
-    let alone = Head::parse(&data[..head.length], &limits)
+    let alone = RequestHead::parse(&data[..head.length], limits)
         .ok()
         .flatten()
         .expect("the same head");
@@ -23,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         (head.length, head.body, head.error)
     );
     assert!(!matches!(
-        Head::parse(&data[..head.length - 1], &limits),
+        RequestHead::parse(&data[..head.length - 1], limits),
         Ok(Some(_))
     ));
     let (path, query, token) = (head.path(data), head.query(data), head.token(data));

@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use picolet_http::ResponseReader;
 use picolet_kube::config_map::{ConfigMap, Data};
 use picolet_kube::envelope::{Each, Envelope, Event, Object, Single};
-use picolet_kube::http;
 use picolet_kube::lease::Lease;
 use picolet_kube::node::Node;
 use picolet_kube::pod::PodReader;
@@ -60,7 +60,7 @@ fuzz_target!(|data: &[u8]| {
     let _ = node.feed(data);
     let mut lease = Single::<Lease>::default();
     let _ = lease.feed(data);
-    if let Ok((taken, Some((_, mut body)))) = http::HeadReader::default().take(data) {
+    if let Ok((taken, Some((_, mut body)))) = ResponseReader::default().take(data, &mut |_, _| {}) {
         let mut rest = &data[taken..];
         while let Ok((taken @ 1.., _)) = body.take(rest) {
             rest = &rest[taken..];

@@ -377,8 +377,8 @@ mod tests {
         for (name, owner) in [
             ("core::panicking::panic_bounds_check", Some("core")),
             (
-                "<picolet_kube::http::Body as core::fmt::Debug>::fmt",
-                Some("picolet_kube"),
+                "<picolet_http::Body as core::fmt::Debug>::fmt",
+                Some("picolet_http"),
             ),
             (
                 "<&mut dyn picolet_tls::Read as core::fmt::Debug>::fmt",

@@ -1,5 +1,5 @@
 //! Kubernetes on the wire, sans-IO: the few types that a node sends and reads, the requests that carry them, lists and
-//! watches, and the HTTP/1.1 around it.
+//! watches.
 //!
 //! It is written for a device with 264 KB of memory. What comes in is decoded as a stream: a type says by a table
 //! ([`json::Shape`]) which of its fields it keeps, and everything else is read past, whatever its size. What goes out is
@@ -18,7 +18,6 @@ pub mod config_map;
 mod duration;
 pub mod envelope;
 pub mod event;
-pub mod http;
 pub mod json;
 pub mod lease;
 pub mod metadata;

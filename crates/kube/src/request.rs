@@ -1,9 +1,9 @@
 //! Requests to the API server: which path, which query, which head.
 
-use crate::http::Method;
 use crate::lease;
 use alloc::string::String;
 use core::fmt::{self, Write as _};
+use picolet_http::Method;
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use picolet_http::RequestLimits;
 use picolet_kube::selector::Taint;
 use picolet_kube::{Quantity, Timestamp};
 use picolet_platform::Duration;
@@ -111,6 +112,14 @@ impl Limits {
         requests_per_second: 20,
         burst: 40,
     };
+
+    /// The limits for one request.
+    pub(crate) const fn request(&self) -> RequestLimits {
+        RequestLimits {
+            head_bytes: self.head_bytes,
+            body_bytes: self.body_bytes,
+        }
+    }
 }
 
 impl Default for Limits {

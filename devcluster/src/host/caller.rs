@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use embedded_io_adapters::tokio_1::FromTokio;
 use embedded_io_async::{Read, Write};
-use picolet_kube::http;
+use picolet_http::{Body, ResponseHead, ResponseReader};
 use picolet_tls::Connector;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
@@ -25,14 +25,14 @@ pub async fn get_from_kubelet(connector: &Connector, address: SocketAddr, path: 
     stream.flush().await?;
     let mut received = Vec::new();
     let mut buffer = [0; 1024];
-    let mut head_reader = http::HeadReader::default();
-    let mut whole: Option<(http::ResponseHead, http::Body)> = None;
+    let mut head_reader = ResponseReader::default();
+    let mut whole: Option<(ResponseHead, Body)> = None;
     let mut text = Vec::new();
     loop {
         let read = stream.read(&mut buffer).await?;
         received.extend_from_slice(&buffer[..read]);
         if whole.is_none() {
-            let (taken, head) = head_reader.take(&received)?;
+            let (taken, head) = head_reader.take(&received, &mut |_, _| {})?;
             received.drain(..taken);
             whole = head;
         }

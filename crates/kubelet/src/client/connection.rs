@@ -7,9 +7,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use embedded_io_async::{Read, Write};
-use picolet_kube::http::{Body, HeadReader, ResponseHead};
+use picolet_http::{Body, ResponseReader};
 use picolet_kube::request::{Request, write_head};
 use picolet_kube::status::{Status, StatusDecoder};
+use picolet_kube::{Timestamp, integer};
 use picolet_platform::{Endpoint, Lifetime};
 use zeroize::Zeroizing;
 
@@ -17,6 +18,27 @@ use zeroize::Zeroizing;
 const READ_BYTES: usize = 512;
 
 const USER_AGENT: &str = concat!("picolet/", env!("CARGO_PKG_VERSION"));
+
+/// What the head of a response says to the client.
+#[derive(Default)]
+pub(crate) struct ResponseInfo {
+    /// The status code.
+    pub(super) status: u16,
+    /// `Retry-After` in seconds.
+    pub(super) retry_after: Option<u32>,
+    /// `Date`, the server's clock.
+    pub(super) date: Option<Timestamp>,
+}
+
+impl ResponseInfo {
+    fn field(&mut self, name: &str, value: &str) {
+        if name.eq_ignore_ascii_case("retry-after") {
+            self.retry_after = integer(value, 10).and_then(|seconds| u32::try_from(seconds).ok());
+        } else if name.eq_ignore_ascii_case("date") {
+            self.date = Timestamp::parse_http_date(value);
+        }
+    }
+}
 
 /// A connection to the API server on which one request is answered at a time.
 pub(crate) struct Connection<S> {
@@ -59,7 +81,7 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Sends a request and reads the head of its answer. The answer to the one before must have been read whole.
-    pub(crate) async fn send(&mut self, request: &Request<'_>) -> Result<ResponseHead, ApiError> {
+    pub(crate) async fn send(&mut self, request: &Request<'_>) -> Result<ResponseInfo, ApiError> {
         (self.answered, self.requests) = (false, self.requests.saturating_add(1));
         self.close = true; // until the answer says otherwise: whoever gives up here leaves the connection unusable
         let mut wiped = Zeroizing::new(String::with_capacity(256));
@@ -76,16 +98,20 @@ impl<S: Read + Write> Connection<S> {
         self.stream.flush().await.map_err(|_| ApiError::Io)?;
         drop(wiped);
         self.body = None;
-        let mut reader = Box::<HeadReader>::default();
+        let mut reader = Box::<ResponseReader>::default();
+        let mut info = ResponseInfo::default();
         loop {
             let (taken, head) = reader
-                .take(&self.received[self.consumed..])
+                .take(&self.received[self.consumed..], &mut |name, value| {
+                    info.field(name, value)
+                })
                 .map_err(|_| ApiError::Http)?;
             self.consumed += taken;
             if let Some((head, body)) = head {
                 self.close = head.close;
                 self.body = Some(body);
-                return Ok(head);
+                info.status = head.status;
+                return Ok(info);
             }
             self.receive().await?;
         }

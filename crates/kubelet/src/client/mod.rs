@@ -39,12 +39,11 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use class::Class;
-use connection::refusal;
+use connection::{ResponseInfo, refusal};
 use core::cell::Cell;
 use embassy_futures::select::{Either, select};
 use embedded_io_async::{Read, Write};
 use picolet_kube::envelope::Object;
-use picolet_kube::http::ResponseHead;
 use picolet_kube::json::{Code, Decoder, Sink};
 use picolet_kube::request::{Request, Resource, Verb};
 use picolet_kube::status::Status;
@@ -133,7 +132,7 @@ impl<H: Host> Client<H> {
         by: Option<Duration>,
         begun: Option<&Cell<u32>>,
         reader: &mut dyn Reader,
-    ) -> Result<(ResponseHead, Option<Box<Status>>), ApiError> {
+    ) -> Result<(ResponseInfo, Option<Box<Status>>), ApiError> {
         let result = self.exchanged(connection, request, by, begun, reader).await;
         let useless = match &result {
             Ok((head, _)) if head.status < 500 => {
@@ -165,7 +164,7 @@ impl<H: Host> Client<H> {
         by: Option<Duration>,
         begun: Option<&Cell<u32>>,
         reader: &mut dyn Reader,
-    ) -> Result<(ResponseHead, Option<Box<Status>>), ApiError> {
+    ) -> Result<(ResponseInfo, Option<Box<Status>>), ApiError> {
         let left = || by.map_or(ANSWER, |by| by.saturating_sub(self.machine.uptime()));
         let sent_at = self.machine.uptime();
         let head = within(&*self.machine, left().min(ANSWER), connection.send(request)).await?;
@@ -190,7 +189,7 @@ impl<H: Host> Client<H> {
     }
 
     /// How long the server that answered so wants to be left alone. One that was passed over is.
-    fn asked_pause(&self, head: &ResponseHead) -> Option<Duration> {
+    fn asked_pause(&self, head: &ResponseInfo) -> Option<Duration> {
         let is_passed_over = head.status >= 500 && self.server_errors.get() == 0;
         let seconds = u64::from(head.retry_after.unwrap_or(1));
         (matches!(head.status, 429 | 503) && !is_passed_over).then(|| Duration::from_secs(seconds))

@@ -8,13 +8,13 @@
 use super::ServedNode;
 use crate::client::ApiError;
 use crate::host::Host;
-use crate::server::http::Method;
 use crate::server::reviews::Reviews;
 use crate::server::routes::Route;
 use crate::settings::Settings;
 use alloc::rc::Rc;
 use core::fmt;
 use core::net::IpAddr;
+use picolet_http::Method;
 use picolet_kube::Address;
 use picolet_kube::review::User;
 use subtle::ConstantTimeEq;

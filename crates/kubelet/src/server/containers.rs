@@ -177,9 +177,9 @@ fn decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::http::Method;
     use crate::server::response::Body;
     use crate::server::routes;
+    use picolet_http::Method;
     use picolet_kube::pod::Container;
 
     #[test]

@@ -2,11 +2,12 @@
 
 use super::log_reader::{Options, Reader};
 use crate::host::{Host, Inbound};
-use crate::server::response::{Answer, PIECE_BYTES, TEXT, frame};
+use crate::server::response::{Answer, PIECE_BYTES, TEXT};
 use crate::server::{Connection, Server};
 use alloc::string::String;
 use embassy_futures::select::{Either, select};
 use embedded_io_async::{Read, Write};
+use picolet_http::write_chunk;
 use picolet_platform::{Clock, Duration};
 
 /// How often it is looked for new lines while somebody waits for them.
@@ -58,7 +59,7 @@ impl<H: Host> Server<'_, H> {
             while lines.len() < PIECE_BYTES && reader.piece(self.node, &mut lines) {}
             let more = lines.len() >= PIECE_BYTES;
             if chunked {
-                frame(&mut lines, reader.is_full());
+                write_chunk(&mut lines, reader.is_full());
             }
             out.push_str(&lines);
             drop(lines);

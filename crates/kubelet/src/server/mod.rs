@@ -9,7 +9,6 @@
 
 mod auth;
 mod containers;
-pub mod http;
 mod kubelet;
 mod log_reader;
 mod logs;
@@ -46,7 +45,7 @@ use embassy_futures::yield_now;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embedded_io_async::{Read, Write};
-use http::{Head, Method, RequestError};
+use picolet_http::{Method, RequestError, RequestHead};
 use picolet_kube::review::{USER_BYTES, User};
 use picolet_platform::{
     AcceptError, Accepted, Clock, Credential, Duration, Level, Log, Memory, Network, Record, Records, System,
@@ -56,7 +55,7 @@ use rate::Rate;
 use response::{Answer, METRICS};
 use reviews::Reviews;
 use routes::Route;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// How long a port that is not open is left alone.
 const NOT_LISTENING: Duration = Duration::from_secs(1);
@@ -136,7 +135,7 @@ struct Server<'a, H: Host> {
 
 /// What is known of a request once it is answered.
 struct Caught {
-    head: Option<Head>,
+    head: Option<RequestHead>,
     route: Route,
     identity: Option<Identity>,
 }
@@ -222,7 +221,7 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Reads the head of a request. `None` as the error is a peer that is gone.
-    async fn head(&mut self, limits: &Limits) -> Result<Head, Option<RequestError>> {
+    async fn head(&mut self, limits: &Limits) -> Result<RequestHead, Option<RequestError>> {
         let mut seen = 0;
         loop {
             // A head ends with a line, so nothing is looked for before one has ended; only what comes first is looked
@@ -230,7 +229,7 @@ impl<S: Read + Write> Connection<S> {
             let length = self.received.len();
             let line = self.received.iter().skip(seen).any(|byte| *byte == b'\n');
             if (seen == 0 || line || length >= limits.head_bytes)
-                && let Some(head) = Head::parse(&self.received, limits).map_err(Some)?
+                && let Some(head) = RequestHead::parse(&self.received, limits.request()).map_err(Some)?
             {
                 return Ok(head);
             }
@@ -244,7 +243,7 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Reads the body that belongs to `head`.
-    async fn body(&mut self, head: &Head) -> Result<(), Gone> {
+    async fn body(&mut self, head: &RequestHead) -> Result<(), Gone> {
         let whole = head.length + head.body;
         if head.expects_continue && self.received.len() < whole {
             let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -272,7 +271,7 @@ fn refuse(pico: bool, error: RequestError) -> Answer<'static> {
     Answer::error(pico, error.code(), &error)
 }
 
-fn is_pico<S>(head: &Head, connection: &Connection<S>) -> bool {
+fn is_pico<S>(head: &RequestHead, connection: &Connection<S>) -> bool {
     routes::is_pico(head.path(&connection.received))
 }
 
@@ -371,7 +370,8 @@ impl<'a, H: Host> Server<'a, H> {
                 };
                 let refusal =
                     apart(self.refuse(&head, route, &mut caught.identity, connection, deadline)).await;
-                head.wipe_token(&mut connection.received);
+                let token = connection.received.get_mut(head.token_range());
+                token.unwrap_or_default().zeroize();
                 let answer = match refusal {
                     Some(refusal) => refusal,
                     None => {
@@ -471,7 +471,7 @@ impl<'a, H: Host> Server<'a, H> {
     /// Decides by its head alone whether a request is served, before its body is let in.
     async fn refuse(
         &self,
-        head: &Head,
+        head: &RequestHead,
         route: Route,
         identity: &mut Option<Identity>,
         connection: &Connection<Inbound<H>>,
@@ -520,7 +520,7 @@ impl<'a, H: Host> Server<'a, H> {
     /// Asks the cluster who calls, where that is not known, and what they may do.
     async fn review(
         &self,
-        head: &Head,
+        head: &RequestHead,
         route: Route,
         identity: &mut Option<Identity>,
         token: Option<&str>,
@@ -581,7 +581,7 @@ impl<'a, H: Host> Server<'a, H> {
 
     /// Answers a request that is whole.
     #[inline(never)]
-    fn answer(&self, head: &Head, received: &[u8]) -> Answer<'_> {
+    fn answer(&self, head: &RequestHead, received: &[u8]) -> Answer<'_> {
         let path = head.path(received);
         let found = routes::find(head.method, path);
         let (parameters, query) = (found.parameters, head.query(received));

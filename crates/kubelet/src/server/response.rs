@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::{self, Display, Write as _};
 use embedded_io_async::Write;
+use picolet_http::{reason_phrase, write_chunk};
 use picolet_kube::json::Writer;
 use picolet_kube::{Timestamp, status};
 use picolet_platform::UnixMicros;
@@ -165,7 +166,7 @@ impl<'a> Answer<'a> {
             out.clear();
             more = false;
         } else if chunked && !http_1_0 {
-            frame(&mut out, !more);
+            write_chunk(&mut out, !more);
         }
         out.insert_str(0, &head);
         drop(head);
@@ -177,7 +178,7 @@ impl<'a> Answer<'a> {
             };
             more = collect(next, &mut out);
             if !http_1_0 {
-                frame(&mut out, !more);
+                write_chunk(&mut out, !more);
             }
         }
         stream.flush().await
@@ -189,7 +190,7 @@ impl<'a> Answer<'a> {
             head,
             "HTTP/1.1 {} {}\r\nContent-Type: {}\r\n",
             u32::from(self.code),
-            phrase(self.code),
+            reason_phrase(self.code),
             self.media_type
         );
         if let Some(UnixMicros(micros)) = date {
@@ -225,38 +226,4 @@ fn collect(next: &mut Pieces<'_>, out: &mut String) -> bool {
         }
     }
     true
-}
-
-/// Makes a chunk of `out`, and ends the body behind the last.
-pub(super) fn frame(out: &mut String, last: bool) {
-    if !out.is_empty() {
-        let mut size = String::new();
-        let _ = write!(size, "{:x}\r\n", out.len());
-        out.insert_str(0, &size);
-        out.push_str("\r\n");
-    }
-    if last {
-        out.push_str("0\r\n\r\n");
-    }
-}
-
-const fn phrase(code: u16) -> &'static str {
-    match code {
-        200 => "OK",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        411 => "Length Required",
-        413 => "Content Too Large",
-        417 => "Expectation Failed",
-        422 => "Unprocessable Content",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
-        _ => "Internal Server Error",
-    }
 }

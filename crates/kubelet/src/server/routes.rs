@@ -1,6 +1,6 @@
 //! The paths of the kubelet API, and what may be done at each.
 
-use crate::server::http::Method;
+use picolet_http::Method;
 
 /// Where a request goes. Also what a request is counted as, so that the label has few values whatever is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

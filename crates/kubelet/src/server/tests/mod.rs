@@ -10,7 +10,7 @@ use crate::testing::{End, TestAgent, Time, agent, answer_requests, settings};
 use core::net::{IpAddr, Ipv4Addr};
 use embassy_futures::join::join;
 use embedded_io_async::{Read, Write};
-use picolet_kube::http::HeadReader;
+use picolet_http::ResponseReader;
 use picolet_platform::{Credential, Subject};
 use std::boxed::Box;
 use std::string::String;
@@ -65,9 +65,11 @@ impl Caller {
 
     /// Reads one answer; `None` where the connection ends instead.
     async fn reply_to(&mut self, method: &str) -> Option<Reply> {
-        let (mut reader, mut text) = (HeadReader::default(), Vec::new());
+        let (mut reader, mut text) = (ResponseReader::default(), Vec::new());
         let (code, head, mut body) = loop {
-            let (taken, read) = reader.take(&self.received).expect("an HTTP response");
+            let (taken, read) = reader
+                .take(&self.received, &mut |_, _| {})
+                .expect("an HTTP response");
             text.extend(self.received.drain(..taken));
             match read {
                 Some((head, body)) => {

@@ -1,49 +1,21 @@
-//! The head of a request, and how its body is framed (RFC 9112).
+//! Request heads, and how the body of a request is framed.
 //!
-//! The crate `httparse` reads the head. What is decided here is what is *not* served: anything that two readers could
-//! understand differently is refused, so that nobody smuggles a request past a proxy in front of a node. A body has a
-//! `Content-Length` or there is none; the kubelet API has no use for chunked requests.
+//! `httparse` reads the head. What is decided here is what is *not* served: anything that two readers could understand
+//! differently is refused, so that nobody smuggles a request past a proxy in front of a node. A body has a
+//! `Content-Length`; chunked requests are refused.
 
-use crate::settings::Limits;
+use crate::field;
+use crate::method::Method;
 use core::fmt;
-use zeroize::Zeroize;
+use core::ops::Range;
 
-/// A request's method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// `GET`
-    Get,
-    /// `HEAD`: a `GET` that is answered without its body.
-    Head,
-    /// `POST`
-    Post,
-    /// `PUT`
-    Put,
-    /// `PATCH`
-    Patch,
-    /// `DELETE`
-    Delete,
-    /// Any other.
-    Other,
-}
-
-impl Method {
-    fn parse(text: &str) -> Self {
-        match text {
-            "GET" => Self::Get,
-            "HEAD" => Self::Head,
-            "POST" => Self::Post,
-            "PUT" => Self::Put,
-            "PATCH" => Self::Patch,
-            "DELETE" => Self::Delete,
-            _ => Self::Other,
-        }
-    }
-
-    /// Whether it only looks.
-    pub const fn reads(self) -> bool {
-        matches!(self, Self::Get | Self::Head)
-    }
+/// Limits for one request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// Length of the head in bytes, 65,535 at most.
+    pub head_bytes: usize,
+    /// Length of the body in bytes.
+    pub body_bytes: usize,
 }
 
 /// Why a request is not read any further.
@@ -124,9 +96,9 @@ impl Span {
     }
 }
 
-/// What the head of a request says. Its texts stay where they were received.
+/// The head of a request. Its texts stay in the buffer that it was read from.
 #[derive(Clone, Copy, Debug)]
-pub struct Head {
+pub struct RequestHead {
     /// The method.
     pub method: Method,
     path: Span,
@@ -146,11 +118,11 @@ pub struct Head {
     pub error: Option<RequestError>,
 }
 
-/// Header fields that are looked at. The API server's proxy sends fewer than ten.
-const FIELDS: usize = 32;
+/// Limit for the number of fields in a request head. The API server's proxy sends fewer than ten.
+pub const REQUEST_FIELDS: usize = 32;
 
-/// Those that mean something here, and where they stand in this list.
-const LOOKED_AT: [&str; 6] = [
+/// The fields that are interpreted, and their index in this list.
+const INTERPRETED: [&str; 6] = [
     "host",
     "authorization",
     "content-length",
@@ -164,17 +136,17 @@ const CONTENT_LENGTH: usize = 2;
 const TRANSFER_ENCODING: usize = 3;
 const CONNECTION: usize = 4;
 
-impl Head {
+impl RequestHead {
     /// Reads the head of a request from what was received so far. `None` as long as it is not whole.
     ///
     /// # Errors
     /// [`RequestError::Malformed`] or [`RequestError::HeadTooLong`]. What is wrong with a head that could be read is
-    /// in [`Head::error`], so that the answer can be given in the form that its path asks for.
+    /// in [`RequestHead::error`], so that the answer can be given in the form that its path asks for.
     #[inline(never)]
-    pub fn parse(received: &[u8], limits: &Limits) -> Result<Option<Self>, RequestError> {
+    pub fn parse(received: &[u8], limits: RequestLimits) -> Result<Option<Self>, RequestError> {
         let limit = limits.head_bytes.min(usize::from(u16::MAX));
         let considered = &received[..received.len().min(limit)];
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+        let mut fields = [httparse::EMPTY_HEADER; REQUEST_FIELDS];
         let mut request = httparse::Request::new(&mut fields);
         let length = match request.parse(considered) {
             Ok(httparse::Status::Complete(length)) => length,
@@ -216,13 +188,13 @@ impl Head {
         &mut self,
         received: &[u8],
         fields: &[httparse::Header<'_>],
-        limits: &Limits,
+        limits: RequestLimits,
     ) -> Result<(), RequestError> {
         let (mut hosts, mut authorizations, mut lengths, mut encodings) = (0, 0, 0, 0);
         let mut coding: &[u8] = &[];
         for field in fields {
             let value = field.value.trim_ascii();
-            match LOOKED_AT
+            match INTERPRETED
                 .iter()
                 .position(|name| name.eq_ignore_ascii_case(field.name))
             {
@@ -233,18 +205,14 @@ impl Head {
                 }
                 Some(CONTENT_LENGTH) => {
                     lengths += 1;
-                    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-                        return Err(RequestError::Framing);
-                    }
-                    self.body = value.iter().fold(0, |n: usize, digit| {
-                        n.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
-                    });
+                    let length = field::content_length(value).ok_or(RequestError::Framing)?;
+                    self.body = usize::try_from(length).unwrap_or(usize::MAX);
                 }
                 Some(TRANSFER_ENCODING) => {
                     encodings += 1;
                     coding = value;
                 }
-                Some(CONNECTION) => self.close |= picolet_kube::http::closes(value),
+                Some(CONNECTION) => self.close |= field::has_option(value, "close"),
                 Some(_) => {
                     if !value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(RequestError::Expectation);
@@ -256,7 +224,7 @@ impl Head {
         }
         match (encodings, lengths) {
             (0, 0 | 1) => {}
-            (1, 0) if !self.http_1_0 && coding.eq_ignore_ascii_case(b"chunked") => {
+            (1, 0) if !self.http_1_0 && field::is_chunked(coding) => {
                 return Err(RequestError::Chunked);
             }
             _ => return Err(RequestError::Framing),
@@ -288,12 +256,10 @@ impl Head {
         self.token.map(|token| token.text(received))
     }
 
-    /// Overwrites the bearer token, once it is known what its holder may do.
-    pub(crate) fn wipe_token(&self, received: &mut [u8]) {
-        let token = self
-            .token
-            .and_then(|Span(start, end)| received.get_mut(usize::from(start)..usize::from(end)));
-        token.unwrap_or_default().zeroize();
+    /// Where the bearer token is in the bytes that the head was read from, for the caller to overwrite it.
+    pub fn token_range(&self) -> Range<usize> {
+        self.token
+            .map_or(0..0, |Span(start, end)| start.into()..end.into())
     }
 }
 
