@@ -18,33 +18,33 @@ pub struct RequestLimits {
     pub body_bytes: usize,
 }
 
-/// Why a request is not read any further.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestError {
-    /// It is no HTTP/1 request.
+    /// Not an HTTP/1 request.
     Malformed,
-    /// The head is longer than the limit, or has more than 32 fields.
+    /// The head exceeds [`RequestLimits::head_bytes`] or [`REQUEST_FIELDS`].
     HeadTooLong,
-    /// The path or the query is no text.
+    /// The request target does not begin with a path.
     Target,
-    /// `Host` is missing, or there are several.
+    /// `Host` is missing or repeated.
     Host,
-    /// There are several `Authorization` fields, or one is no text.
+    /// `Authorization` is repeated.
     Authorization,
-    /// `Content-Length` is no number, or there are several, or there is a `Transfer-Encoding` beside it.
+    /// `Content-Length` is malformed, repeated, or stands beside a `Transfer-Encoding`.
     Framing,
     /// The body is chunked.
     Chunked,
-    /// The body is longer than the limit.
+    /// The body exceeds [`RequestLimits::body_bytes`].
     BodyTooLong,
-    /// Something else than `100-continue` is expected.
+    /// `Expect` is something other than `100-continue`.
     Expectation,
-    /// It did not come in time.
+    /// The request was not complete in time.
     Timeout,
 }
 
 impl RequestError {
-    /// The status code that it is answered with.
+    /// The status code of the response.
     pub const fn code(self) -> u16 {
         match self {
             Self::Malformed | Self::Target | Self::Host | Self::Authorization | Self::Framing => 400,
@@ -60,18 +60,16 @@ impl RequestError {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "this is no HTTP/1.1 request",
-            Self::HeadTooLong => "the request's head is too long: send fewer or shorter header fields",
-            Self::Target => "the request's path or query is no text",
-            Self::Host => "a request has one Host header field",
-            Self::Authorization => "a request has one Authorization header field at most",
-            Self::Framing => {
-                "the length of the body is unclear: send one Content-Length and no Transfer-Encoding"
-            }
-            Self::Chunked => "chunked bodies are not read: send the body with a Content-Length",
-            Self::BodyTooLong => "the request's body is too long",
-            Self::Expectation => "the only expectation that is met is 100-continue",
-            Self::Timeout => "the request did not come in time",
+            Self::Malformed => "malformed HTTP/1.1 request",
+            Self::HeadTooLong => "request head too long: send fewer or shorter header fields",
+            Self::Target => "request target has no path",
+            Self::Host => "missing or repeated Host header field",
+            Self::Authorization => "repeated Authorization header field",
+            Self::Framing => "ambiguous body length: send one Content-Length and no Transfer-Encoding",
+            Self::Chunked => "chunked request body: send a Content-Length",
+            Self::BodyTooLong => "request body too long",
+            Self::Expectation => "unsupported expectation: only 100-continue",
+            Self::Timeout => "request timed out",
         })
     }
 }
@@ -286,4 +284,48 @@ fn cut(text: &str, byte: u8) -> (&str, &str) {
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+
+    const LIMITS: RequestLimits = RequestLimits {
+        head_bytes: 1024,
+        body_bytes: 16,
+    };
+
+    fn read(text: &str) -> Result<Option<RequestHead>, RequestError> {
+        RequestHead::parse(text.as_bytes(), LIMITS)
+    }
+
+    #[test]
+    fn head_is_read_once_it_is_whole() {
+        let text = "POST http://h/exec?tty=1 HTTP/1.1\r\nHost: h\r\nAuthorization: bearer  secret \r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc";
+        let received = text.as_bytes();
+        let head = read(text).expect("a head").expect("it is whole");
+        assert_eq!((head.method, head.error), (Method::Post, None));
+        assert_eq!((head.path(received), head.query(received)), ("/exec", "tty=1"));
+        assert_eq!(head.token(received), Some("secret"));
+        assert_eq!(&received[head.token_range()], b"secret");
+        assert_eq!((&received[head.length..], head.body), (&b"abc"[..], 3));
+        assert!(head.expects_continue && !head.close && !head.http_1_0);
+        for end in 0..head.length {
+            assert!(matches!(read(&text[..end]), Ok(None)), "{end}");
+        }
+    }
+
+    #[test]
+    fn head_is_refused_when_it_exceeds_a_limit() {
+        let many = "X: y\r\n".repeat(REQUEST_FIELDS + 1);
+        let long = format!("X: {}\r\n", "y".repeat(LIMITS.head_bytes));
+        for fields in [many, long] {
+            let head = read(&format!("GET / HTTP/1.1\r\n{fields}\r\n"));
+            assert_eq!(head.err(), Some(RequestError::HeadTooLong));
+        }
+        let head = read("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 17\r\n\r\n");
+        let head = head.expect("a head").expect("it is whole");
+        assert_eq!((head.error, head.close), (Some(RequestError::BodyTooLong), true));
+    }
 }
