@@ -1,7 +1,6 @@
 //! Names: create, remove, rename, list, open.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 
 use super::tree::Attributes;
 use super::{Base, FileSystem, FileType, Kind, NodeId, Place};
@@ -180,24 +179,6 @@ impl FileSystem {
             Kind::Object(object) => Some(object.bytes()),
             _ => None,
         }
-    }
-
-    /// The name of a node and those above it, for tests.
-    #[must_use]
-    pub fn path_of(&self, id: NodeId) -> String {
-        let mut path = String::new();
-        let mut id = id;
-        // As many steps as there are nodes: the tree has no cycle.
-        for _ in 0..self.nodes.len() {
-            let node = self.node(id);
-            if node.parent == NodeId::NONE || node.parent == NodeId::ABOVE_ROOT {
-                break;
-            }
-            path.insert_str(0, &node.name);
-            path.insert(0, '/');
-            id = node.parent;
-        }
-        path
     }
 
     /// Whether names can be created and removed in the directory of `place`.

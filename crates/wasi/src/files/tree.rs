@@ -238,7 +238,7 @@ impl FileSystem {
 
     /// What `filestat` reports of a node.
     #[must_use]
-    pub(crate) fn stat(&self, id: NodeId) -> FileStat {
+    pub fn stat(&self, id: NodeId) -> FileStat {
         let node = self.node(id);
         let (file_type, size) = match &node.kind {
             Kind::Image { length, .. } => (FileType::RegularFile, u64::from(*length)),
