@@ -13,7 +13,7 @@ use clap::Args;
 use options::{Cut, Listen, Mac, Network, Speed, Trace, seconds};
 use picolet_emulator::gdb::Server;
 use picolet_emulator::net::{Captured, Conditions, Impaired, Link, Local, Publish, Tap, User};
-use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Failure, Security};
+use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Failure, Quirks, Security};
 use picolet_emulator::{Board, Config, Image, Profile, Stop, Vcd};
 use session::{Session, Tracer};
 use std::fs::{self, File};
@@ -87,9 +87,15 @@ pub(crate) struct Arguments {
     conditions: Option<Conditions>,
     /// Break the radio: MODE:TIME, for ever, or MODE:TIME:N, until it has lost power N times, such as mute:10s:1. Modes: mute (the
     /// firmware hangs), no-answer (to control messages; frames pass), deaf (joined, but no frame arrives), no-interrupt (waiting
-    /// packets are not signalled), bus-high, bus-low (the data line is stuck). May repeat.
+    /// packets are not signalled), status-high (the status word is all ones), no-credit (no room for packets of the host), bus-high,
+    /// bus-low (the data line is stuck). May repeat.
     #[arg(long, value_name = "FAILURE", help_heading = "Network")]
     radio_failure: Vec<Failure>,
+    /// What the radio and the access points do now and then, with commas between: lost-answer=N, refused=N (the Nth control message),
+    /// refuses-disassoc, start-reads=N, power-off=TIME (shortest reset), bit-errors=N[/TIME] (of a million bits, while the clock's period
+    /// is below TIME), silent-deauth, comeback=TIME, handshake-timeouts=N, join-delay=TIME, lost-frames=N (after a join), seed=N
+    #[arg(long, value_name = "QUIRKS", help_heading = "Network")]
+    radio_quirks: Option<Quirks>,
     /// The name of the network on the air.
     #[arg(
         long,
@@ -219,6 +225,7 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
             .mac
             .map_or_else(|| address_of(arguments.board), |mac| mac.0),
         failures: arguments.radio_failure.clone(),
+        quirks: arguments.radio_quirks.clone().unwrap_or_default(),
         ..RadioConfig::default()
     };
     let radio = Box::new(Cyw43439::new(radio, air, link(arguments)?));
@@ -371,7 +378,8 @@ mod tests {
         assert_eq!((plain.images.len(), plain.network), (2, Network::User));
         let given = parse(
             "a.elf --network tap:tap0 --speed max --seconds 1.5 --profile=f --conditions loss=5%,delay=20ms \
-             --publish 127.0.0.1:8080=80 --publish 9=9 --radio-failure mute:10s:1",
+             --publish 127.0.0.1:8080=80 --publish 9=9 --radio-failure mute:10s:1 \
+             --radio-quirks comeback=1s,silent-deauth",
         )
         .unwrap();
         assert_eq!(given.network, Network::Tap("tap0".to_owned()));
@@ -381,6 +389,10 @@ mod tests {
         assert_eq!(
             given.conditions.map(|it| it.delay),
             Some(Duration::from_millis(20))
+        );
+        assert_eq!(
+            given.radio_quirks,
+            Some("comeback=1s,silent-deauth".parse().unwrap())
         );
         assert_eq!(given.radio_failure, ["mute:10s:1".parse().unwrap()]);
         assert_eq!(

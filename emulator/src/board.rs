@@ -236,6 +236,8 @@ impl Board {
         self.machine.chip.watchdog.scratch = [0; 8];
         self.machine.chip.watchdog.fired = None;
         self.machine.reset();
+        let now = self.machine.time();
+        self.machine.chip.radio.cut_power(now);
         self.power_on();
     }
 

@@ -422,3 +422,56 @@ proptest! {
         }
     }
 }
+
+/// A started radio with these quirks.
+fn quirky(quirks: &str) -> Host<Cyw43439> {
+    let config = Config {
+        quirks: quirks.parse().expect("quirks"),
+        ..Config::default()
+    };
+    let air = Air::new(vec![AccessPoint::new(NAME, Security::Wpa2(PASSPHRASE.into()))]);
+    let mut host = Host::new(Cyw43439::new(config, air, Box::new(Patch::default())));
+    host.radio.power(true, host.now);
+    host.wait(Duration::from_millis(160));
+    host
+}
+
+#[test]
+fn test_register_reads_zero_until_it_was_read_often_enough() {
+    let mut host = quirky("start-reads=2");
+    for expected in [0, 0, 0xfeed_bead_u32] {
+        assert_eq!(host.read(0, 0x14, 4), expected.to_le_bytes());
+    }
+}
+
+#[test]
+fn power_is_not_lost_when_it_is_off_for_too_short_a_time() {
+    let mut host = quirky("power-off=100ms");
+    host.write(0, 0x18, &[1, 2, 3, 4]);
+    for (off, kept) in [(99, [1, 2, 3, 4]), (100, [0; 4])] {
+        host.radio.power(false, host.now);
+        host.wait(Duration::from_millis(off));
+        host.radio.power(true, host.now);
+        host.wait(Duration::from_millis(160));
+        assert_eq!(host.read(0, 0x18, 4), kept, "off for {off} ms");
+    }
+    host.write(0, 0x18, &[1, 2, 3, 4]);
+    host.radio.cut_power(host.now);
+    host.radio.power(true, host.now);
+    host.wait(Duration::from_millis(160));
+    assert_eq!(host.read(0, 0x18, 4), [0; 4], "the board lost power");
+}
+
+#[test]
+fn bits_flip_in_both_directions_while_the_clock_is_fast() {
+    // A half period is 16 ns.
+    for (quirks, flips) in [
+        ("bit-errors=20000/0.033us", true),
+        ("bit-errors=20000/0.03us", false),
+    ] {
+        let mut host = quirky(quirks);
+        let wrong = (0..100).filter(|_| host.read(0, 0x14, 4) != 0xfeed_bead_u32.to_le_bytes());
+        let wrong = wrong.count();
+        assert_eq!(wrong > 20, flips, "{quirks}: {wrong} of 100");
+    }
+}

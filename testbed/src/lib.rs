@@ -88,6 +88,8 @@ pub struct Options {
     pub time_server: bool,
     /// How long the certificates are valid that the cluster signs.
     pub certificate_life: Duration,
+    /// The board's radio.
+    pub radio: RadioConfig,
 }
 
 impl Default for Options {
@@ -96,6 +98,7 @@ impl Default for Options {
             seed: 1,
             time_server: true,
             certificate_life: Duration::from_secs(365 * 24 * 3600),
+            radio: RadioConfig::default(),
         }
     }
 }
@@ -190,7 +193,7 @@ impl Testbed {
             SSID,
             Security::Wpa2(PASSPHRASE.to_owned()),
         )]);
-        let (radio, ether) = (RadioConfig::default(), Ether::default());
+        let (radio, ether) = (options.radio, Ether::default());
         let link = Box::new(ether.cable(network.link(), radio.address));
         let radio = Cyw43439::new(radio, air, link);
         let board = Board::new(Config {

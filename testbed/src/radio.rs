@@ -12,7 +12,11 @@ impl Testbed {
         self.radio().air_mut()
     }
 
-    fn radio(&mut self) -> &mut Cyw43439 {
+    /// The radio.
+    ///
+    /// # Panics
+    /// Never: the radio was plugged in by [`Self::new`].
+    pub fn radio(&mut self) -> &mut Cyw43439 {
         let radio = self.board.radio().as_any_mut().downcast_mut::<Cyw43439>();
         radio.expect("the board has this radio")
     }

@@ -115,6 +115,8 @@ pub enum Change {
     Security([u8; 6], Security),
     /// The access point that the board is joined to throws it out, with a reason code of IEEE 802.11 (table 9-49).
     Deauthenticate(u16),
+    /// The access point that the board is joined to ends its association, with such a reason code.
+    Disassociate(u16),
 }
 
 /// What is on the air.
@@ -157,14 +159,14 @@ impl Air {
         let change = entry.remove();
         let bssid = match &change {
             Change::Present(bssid, _) | Change::Rssi(bssid, _) | Change::Security(bssid, _) => *bssid,
-            Change::Deauthenticate(_) => return Some(change),
+            Change::Deauthenticate(_) | Change::Disassociate(_) => return Some(change),
         };
         if let Some(ap) = self.access_points.iter_mut().find(|ap| ap.bssid == bssid) {
             match &change {
                 Change::Present(_, present) => ap.present = *present,
                 Change::Rssi(_, rssi) => ap.rssi = *rssi,
                 Change::Security(_, security) => ap.security = security.clone(),
-                Change::Deauthenticate(_) => {}
+                Change::Deauthenticate(_) | Change::Disassociate(_) => {}
             }
         }
         Some(change)

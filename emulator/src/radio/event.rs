@@ -12,6 +12,7 @@ pub(super) enum Kind {
     Deauth = 5,
     DeauthIndication = 6,
     Disassoc = 11,
+    DisassocIndication = 12,
     Link = 16,
     Roam = 19,
     Prune = 23,

@@ -21,7 +21,11 @@ pub enum FailureMode {
     Deaf,
     /// Neither the status word nor the interrupt shows a packet that waits for the host.
     NoInterrupt,
-    /// The chip drives its data line high, whatever the host does: the status word is all ones.
+    /// The status word is all ones.
+    StatusHigh,
+    /// The firmware never has room for another packet of the host.
+    NoCredit,
+    /// The chip drives its data line high, whatever the host does.
     BusHigh,
     /// The chip drives its data line low, whatever the host does.
     BusLow,
@@ -29,11 +33,13 @@ pub enum FailureMode {
 
 impl FailureMode {
     /// Every mode and its name on the command line.
-    const NAMES: [(&'static str, Self); 6] = [
+    pub(super) const NAMES: [(&'static str, Self); 8] = [
         ("mute", Self::Mute),
         ("no-answer", Self::NoAnswer),
         ("deaf", Self::Deaf),
         ("no-interrupt", Self::NoInterrupt),
+        ("status-high", Self::StatusHigh),
+        ("no-credit", Self::NoCredit),
         ("bus-high", Self::BusHigh),
         ("bus-low", Self::BusLow),
     ];
@@ -178,7 +184,9 @@ mod tests {
         ] {
             let error = text.parse::<Failure>().expect_err(text).to_string();
             assert!(
-                error.ends_with("modes: mute no-answer deaf no-interrupt bus-high bus-low"),
+                error.ends_with(
+                    "modes: mute no-answer deaf no-interrupt status-high no-credit bus-high bus-low"
+                ),
                 "{error}"
             );
         }

@@ -6,12 +6,14 @@
 mod air;
 mod backplane;
 mod bus;
+pub mod clm;
 mod credentials;
 mod cyw43439;
 mod event;
 mod failure;
 mod firmware;
 mod gspi;
+mod quirks;
 mod scan;
 mod sdpcm;
 mod station;
@@ -22,6 +24,7 @@ use std::time::Duration;
 pub use air::{AccessPoint, Air, Change, Security};
 pub use cyw43439::{Config, Cyw43439, Statistics};
 pub use failure::{Failure, FailureError, FailureMode};
+pub use quirks::{BitErrors, Quirks, QuirksError};
 
 use crate::Time;
 use crate::net::Link;
@@ -53,6 +56,11 @@ pub mod pins {
 pub trait Radio: Send {
     /// The level of WL_ON. The board starts with it low; repeated calls with the same level change nothing.
     fn power(&mut self, on: bool, now: Time);
+
+    /// The whole board loses power, however soon WL_ON is high again.
+    fn cut_power(&mut self, now: Time) {
+        self.power(false, now);
+    }
 
     /// The level of WL_CS, which is active low: `false` selects the chip.
     fn select(&mut self, level: bool, now: Time);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::air::{AccessPoint, Air, Change};
 use super::credentials::{Credentials, Method};
 use super::event::{Event, Kind, status};
+use super::quirks::Quirks;
 use crate::Time;
 
 /// Probing eleven channels for 20 ms each.
@@ -29,8 +30,11 @@ const ROAM_SCAN: Duration = Duration::from_millis(500);
 
 /// States of the supplicant, which PSK_SUP carries as status, and its reason for giving up.
 const SUPPLICANT_KEYED: u32 = 6;
+const SUPPLICANT_WAITS_M1: u32 = 4;
 const SUPPLICANT_WAITS_M3: u32 = 8;
 const HANDSHAKE_TIMEOUT: u32 = 15;
+/// Status of an association that the access point refuses for now (IEEE 802.11, table 9-78).
+const REFUSED_TEMPORARILY: u32 = 30;
 /// Reasons of LINK with flag 0.
 const LINK_LOST: u32 = 1;
 const LINK_LEFT: u32 = 2;
@@ -61,10 +65,53 @@ struct Association {
     silent_since: Option<Time>,
 }
 
+/// What access points know of the station and do to it, whether it has power or not.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Peers {
+    silent_deauth: bool,
+    comeback: Duration,
+    join_delay: Duration,
+    /// Handshakes that will not begin.
+    handshake_timeouts: u32,
+    /// The access point that has the station associated with it by a key.
+    known: Option<[u8; 6]>,
+    /// Until when that one refuses another association.
+    refuses_until: Option<Time>,
+}
+
+impl Peers {
+    pub(super) fn new(quirks: &Quirks) -> Self {
+        Self {
+            silent_deauth: quirks.silent_deauth,
+            comeback: quirks.comeback,
+            join_delay: quirks.join_delay,
+            handshake_timeouts: quirks.handshake_timeouts,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the access point refuses an association for now, since it believes that there is one.
+    fn refuses(&mut self, bssid: [u8; 6], now: Time) -> bool {
+        if self.known != Some(bssid) || self.comeback.is_zero() {
+            return false;
+        }
+        let until = *self.refuses_until.get_or_insert(now + self.comeback);
+        if now >= until {
+            self.forget();
+        }
+        now < until
+    }
+
+    fn forget(&mut self) {
+        (self.known, self.refuses_until) = (None, None);
+    }
+}
+
 /// The station.
 #[derive(Debug, Clone)]
 pub(super) struct Station {
     pub(super) credentials: Credentials,
+    pub(super) peers: Peers,
     /// The network that the host wants.
     wanted: Option<Vec<u8>>,
     association: Option<Association>,
@@ -87,6 +134,7 @@ impl Default for Station {
     fn default() -> Self {
         Self {
             credentials: Credentials::default(),
+            peers: Peers::default(),
             wanted: None,
             association: None,
             handshake_timeout: Duration::from_millis(2500),
@@ -140,7 +188,7 @@ impl Station {
     pub(super) fn join(&mut self, ssid: &[u8], now: Time) {
         self.leave(now);
         self.wanted = Some(ssid.to_vec());
-        self.schedule(now + SEARCH, Task::Search(true));
+        self.schedule(now + SEARCH + self.peers.join_delay, Task::Search(true));
     }
 
     /// Leaves the network, or stops looking for it.
@@ -148,6 +196,7 @@ impl Station {
         self.tasks.retain(|_, task| matches!(task, Task::Report(_)));
         self.wanted = None;
         if let Some(association) = self.association.take() {
+            self.peers.forget();
             self.report(
                 now + STEP,
                 Event::new(Kind::Disassoc, status::SUCCESS, association.bssid),
@@ -165,17 +214,20 @@ impl Station {
             return;
         };
         let bssid = association.bssid;
-        if let Change::Deauthenticate(reason) = change {
-            let reason = u32::from(*reason);
+        let thrown_out = match change {
+            Change::Deauthenticate(reason) => Some((Kind::DeauthIndication, *reason)),
+            Change::Disassociate(reason) => Some((Kind::DisassocIndication, *reason)),
+            _ => None,
+        };
+        if let Some((kind, reason)) = thrown_out {
             self.association = None;
-            self.report(
-                now + STEP,
-                Event::new(Kind::DeauthIndication, status::SUCCESS, bssid).reason(reason),
-            );
-            self.report(
-                now + STEP,
-                Event::new(Kind::Link, status::SUCCESS, bssid).reason(LINK_LEFT),
-            );
+            self.peers.forget();
+            let event = Event::new(kind, status::SUCCESS, bssid).reason(reason.into());
+            self.report(now + STEP, event);
+            if !self.peers.silent_deauth {
+                let event = Event::new(Kind::Link, status::SUCCESS, bssid).reason(LINK_LEFT);
+                self.report(now + STEP, event);
+            }
             self.look_again(now);
             return;
         }
@@ -278,6 +330,11 @@ impl Station {
         let Some(ap) = air.get(bssid).filter(|ap| ap.is_heard()) else {
             return self.fail(bssid, asked, now);
         };
+        if self.peers.refuses(bssid, now) {
+            let event = Event::new(Kind::Assoc, status::FAIL, bssid).reason(REFUSED_TEMPORARILY);
+            self.report(now, event);
+            return self.fail(bssid, asked, now);
+        }
         self.association = Some(Association {
             bssid,
             keyed: method == Method::Open,
@@ -291,6 +348,11 @@ impl Station {
         );
         match method {
             Method::Open => self.schedule(now + 2 * STEP, Task::Handshake(bssid, method, asked)),
+            _ if self.peers.handshake_timeouts > 0 => {
+                self.peers.handshake_timeouts -= 1;
+                let event = Event::new(Kind::PskSup, SUPPLICANT_WAITS_M1, bssid).reason(HANDSHAKE_TIMEOUT);
+                self.report(now + self.handshake_timeout, event);
+            }
             _ if self.credentials.fit(ap, method) => {
                 self.schedule(now + HANDSHAKE, Task::Handshake(bssid, method, asked));
             }
@@ -306,6 +368,7 @@ impl Station {
             association.keyed = true;
         }
         if method != Method::Open {
+            self.peers.known = Some(bssid);
             self.report(now, Event::new(Kind::PskSup, SUPPLICANT_KEYED, bssid));
         }
         if asked {
@@ -405,235 +468,4 @@ fn association_of(association: Option<Association>) -> [u8; 6] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::air::Security;
-    use super::super::credentials::{Psk, WPA2_PSK, WPA3_SAE};
-    use super::*;
-
-    const NAME: &str = "picolet";
-    const PASSPHRASE: &str = "correct horse";
-
-    fn air(security: Security) -> Air {
-        Air::new(vec![AccessPoint::new(NAME, security)])
-    }
-
-    fn wpa2(passphrase: &str) -> Station {
-        let credentials = Credentials {
-            psk: Some(Psk::Passphrase(passphrase.as_bytes().to_vec())),
-            wpa_auth: WPA2_PSK,
-            wsec: 4,
-            ..Credentials::default()
-        };
-        Station {
-            credentials,
-            ..Station::default()
-        }
-    }
-
-    fn wpa3(passphrase: &str) -> Station {
-        let mut station = wpa2(passphrase);
-        station.credentials.sae = Some(passphrase.as_bytes().to_vec());
-        station.credentials.wpa_auth = WPA3_SAE;
-        station
-    }
-
-    /// Runs the station until `end`, applying the planned changes, and returns the events by kind and status.
-    fn run(station: &mut Station, air: &mut Air, end: Time) -> Vec<(Kind, u32)> {
-        let mut events = Vec::new();
-        while let Some(at) = [station.next_event(), air.next_change()]
-            .into_iter()
-            .flatten()
-            .min()
-        {
-            if at > end {
-                break;
-            }
-            while let Some(change) = air.change(at) {
-                station.change(&change, air, at);
-            }
-            events.extend(
-                station
-                    .advance(air, at)
-                    .into_iter()
-                    .map(|event| (event.kind, event.status)),
-            );
-        }
-        events
-    }
-
-    fn join(mut station: Station, air: &mut Air) -> (Station, Vec<(Kind, u32)>) {
-        station.join(NAME.as_bytes(), Time::ZERO);
-        let events = run(&mut station, air, Time::from_millis(5000));
-        (station, events)
-    }
-
-    const JOINED: [(Kind, u32); 6] = [
-        (Kind::Auth, 0),
-        (Kind::Assoc, 0),
-        (Kind::Join, 0),
-        (Kind::Link, 0),
-        (Kind::PskSup, 6),
-        (Kind::SetSsid, 0),
-    ];
-
-    #[test]
-    fn joins_with_the_passphrase() {
-        for (station, security) in [
-            (wpa2(PASSPHRASE), Security::Wpa2(PASSPHRASE.into())),
-            (wpa2(PASSPHRASE), Security::Wpa2Wpa3(PASSPHRASE.into())),
-            (wpa3(PASSPHRASE), Security::Wpa2(PASSPHRASE.into())),
-            (wpa3(PASSPHRASE), Security::Wpa3(PASSPHRASE.into())),
-            (wpa3(PASSPHRASE), Security::Wpa2Wpa3(PASSPHRASE.into())),
-        ] {
-            let (station, events) = join(station, &mut air(security));
-            assert_eq!(events, JOINED);
-            assert!(station.link().is_some());
-        }
-    }
-
-    #[test]
-    fn joins_an_open_network_without_a_handshake() {
-        let (station, events) = join(Station::default(), &mut air(Security::Open));
-        assert_eq!(
-            events,
-            [
-                (Kind::Auth, 0),
-                (Kind::Assoc, 0),
-                (Kind::Join, 0),
-                (Kind::Link, 0),
-                (Kind::SetSsid, 0)
-            ]
-        );
-        assert!(station.link().is_some());
-    }
-
-    #[test]
-    fn a_wrong_passphrase_times_out_in_the_handshake() {
-        let (station, events) = join(wpa2("wrong one"), &mut air(Security::Wpa2(PASSPHRASE.into())));
-        assert_eq!(
-            events[3..],
-            [
-                (Kind::Link, 0),
-                (Kind::PskSup, 8),
-                (Kind::Deauth, 0),
-                (Kind::Link, 0),
-                (Kind::SetSsid, 1)
-            ]
-        );
-        assert_eq!(station.bssid(), None);
-    }
-
-    #[test]
-    fn a_wrong_passphrase_fails_authentication_in_wpa3() {
-        let (_, events) = join(wpa3("wrong one"), &mut air(Security::Wpa3(PASSPHRASE.into())));
-        assert_eq!(events, [(Kind::Auth, 1), (Kind::SetSsid, 1)]);
-    }
-
-    #[test]
-    fn an_unknown_network_is_not_found() {
-        let (_, events) = join(wpa2(PASSPHRASE), &mut Air::default());
-        assert_eq!(events, [(Kind::SetSsid, 3)]);
-    }
-
-    #[test]
-    fn a_network_with_other_security_is_passed_over() {
-        let (_, events) = join(Station::default(), &mut air(Security::Wpa2(PASSPHRASE.into())));
-        assert_eq!(events, [(Kind::Prune, 0), (Kind::SetSsid, 3)]);
-        let (_, events) = join(wpa2(PASSPHRASE), &mut air(Security::Open));
-        assert_eq!(events, [(Kind::Prune, 0), (Kind::SetSsid, 3)]);
-        let (_, events) = join(wpa2(PASSPHRASE), &mut air(Security::Wpa3(PASSPHRASE.into())));
-        assert_eq!(events, [(Kind::Prune, 0), (Kind::SetSsid, 3)]);
-    }
-
-    #[test]
-    fn an_access_point_that_falls_silent_is_lost_after_the_timeout() {
-        let mut air = air(Security::Open);
-        let bssid = air.access_points()[0].bssid;
-        let (mut station, _) = join(Station::default(), &mut air);
-        air.plan(Time::from_millis(6_000), Change::Present(bssid, false));
-        assert_eq!(run(&mut station, &mut air, Time::from_millis(13_900)), []);
-        assert_eq!(
-            run(&mut station, &mut air, Time::from_millis(20_000)),
-            [(Kind::BeaconLost, 0), (Kind::Link, 0)]
-        );
-        assert_eq!(station.link(), None);
-        assert_eq!(
-            station.next_event(),
-            None,
-            "it does not look again unless told to"
-        );
-    }
-
-    #[test]
-    fn a_short_silence_is_not_noticed() {
-        let mut air = air(Security::Open);
-        let bssid = air.access_points()[0].bssid;
-        let (mut station, _) = join(Station::default(), &mut air);
-        air.plan(Time::from_millis(6_000), Change::Present(bssid, false));
-        air.plan(Time::from_millis(9_000), Change::Present(bssid, true));
-        air.plan(Time::from_millis(13_000), Change::Present(bssid, false));
-        assert_eq!(run(&mut station, &mut air, Time::from_millis(20_000)), []);
-        assert!(station.link().is_some());
-    }
-
-    #[test]
-    fn a_station_told_to_rejoin_finds_the_access_point_again() {
-        let mut air = air(Security::Wpa2(PASSPHRASE.into()));
-        let bssid = air.access_points()[0].bssid;
-        let (mut station, _) = join(
-            Station {
-                rejoins: true,
-                ..wpa2(PASSPHRASE)
-            },
-            &mut air,
-        );
-        air.plan(Time::from_millis(6_000), Change::Present(bssid, false));
-        air.plan(Time::from_millis(30_000), Change::Present(bssid, true));
-        let events = run(&mut station, &mut air, Time::from_millis(40_000));
-        assert_eq!(events[..2], [(Kind::BeaconLost, 0), (Kind::Link, 0)]);
-        assert_eq!(events[2..], JOINED[..5]);
-        assert!(station.link().is_some());
-    }
-
-    #[test]
-    fn it_roams_to_a_better_access_point_of_the_network() {
-        let near = AccessPoint::new(NAME, Security::Wpa2(PASSPHRASE.into()));
-        let far = AccessPoint {
-            bssid: [2, 0, 0, 0, 0, 9],
-            rssi: -55,
-            ..near.clone()
-        };
-        let mut air = Air::new(vec![near.clone(), far.clone()]);
-        let (mut station, _) = join(wpa2(PASSPHRASE), &mut air);
-        assert_eq!(station.link(), Some(near.bssid));
-        air.plan(Time::from_millis(6_000), Change::Rssi(near.bssid, -70));
-        assert_eq!(run(&mut station, &mut air, Time::from_millis(8_000)), []);
-        air.plan(Time::from_millis(9_000), Change::Rssi(near.bssid, -80));
-        let events = run(&mut station, &mut air, Time::from_millis(12_000));
-        assert!(
-            events.contains(&(Kind::Roam, 0)) && events.contains(&(Kind::PskSup, 6)),
-            "{events:?}"
-        );
-        assert_eq!(station.link(), Some(far.bssid));
-    }
-
-    #[test]
-    fn thrown_out_it_says_so() {
-        let mut air = air(Security::Open);
-        let (mut station, _) = join(Station::default(), &mut air);
-        air.plan(Time::from_millis(6_000), Change::Deauthenticate(2));
-        assert_eq!(
-            run(&mut station, &mut air, Time::from_millis(7_000)),
-            [(Kind::DeauthIndication, 0), (Kind::Link, 0)]
-        );
-        assert_eq!(station.link(), None);
-    }
-
-    #[test]
-    fn leaving_ends_a_search() {
-        let mut station = Station::default();
-        station.join(b"x", Time::ZERO);
-        station.leave(Time::from_millis(1));
-        assert_eq!(station.next_event(), None);
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use picolet_emulator::Time;
-use picolet_emulator::radio::Radio;
+use picolet_emulator::radio::{Radio, clm};
 
 /// Half a period of the clock: 31.25 MHz.
 const HALF: Duration = Duration::from_nanos(16);
@@ -371,13 +371,10 @@ impl<R: Radio> Host<R> {
 
     /// What a driver configures before it joins.
     pub fn configure(&mut self) {
-        assert_eq!(
-            self.set(
-                "clmload",
-                &[&[6, 0x10, 2, 0, 8, 0, 0, 0, 0, 0, 0, 0], &b"BLOB1234"[..]].concat()
-            ),
-            0
-        );
+        let blob = clm::build(&[(*b"DE", 0), (*b"XX", 3)]);
+        let length = u32::try_from(blob.len()).unwrap().to_le_bytes();
+        let header = [[6, 0x10, 2, 0], length, [0; 4]].concat();
+        assert_eq!(self.set("clmload", &[header, blob].concat()), 0);
         assert_eq!(self.get("clmload_status", 19)[..4], [0; 4]);
         assert_eq!(self.set("bus:txglom", &[0; 4]), 0);
         assert_eq!(self.set("apsta", &[1, 0, 0, 0]), 0);

@@ -18,7 +18,9 @@ use super::event::Event;
 use super::failure::{Failure, FailureMode, Failures};
 use super::firmware::{Firmware, PowerSave};
 use super::gspi::{Request, Wire};
+use super::quirks::{Noise, Quirks};
 use super::sdpcm::{BUFFERS, Body, Channel, Control, Endpoint, Packet};
+use super::station::Peers;
 use super::{Radio, Status};
 use crate::Time;
 use crate::net::{Link, Unplugged};
@@ -33,6 +35,9 @@ const RECEIVE_BUFFERS: usize = 48;
 const ACCESS_POINT_BUFFERS: usize = 64;
 /// The largest frame: 1500 bytes behind the Ethernet header.
 const LARGEST_FRAME: usize = 1514;
+/// The ioctl by which the host leaves a network, and what is answered when it is in none (`wlioctl_defs.h`, `bcmutils.h`).
+const DISASSOC: u32 = 52;
+const NOT_ASSOCIATED: i32 = -17;
 /// Lines of trace kept until they are taken.
 const TRACE_LINES: usize = 10_000;
 
@@ -48,6 +53,8 @@ pub struct Config {
     pub rejoins: bool,
     /// How and when it fails.
     pub failures: Vec<Failure>,
+    /// What it and the access points do now and then.
+    pub quirks: Quirks,
 }
 
 impl Default for Config {
@@ -57,6 +64,7 @@ impl Default for Config {
             usb_power: true,
             rejoins: false,
             failures: Vec::new(),
+            quirks: Quirks::default(),
         }
     }
 }
@@ -69,6 +77,16 @@ pub struct Cyw43439 {
     /// The link stands for one that could not be copied.
     unplugged: bool,
     powered_at: Option<Time>,
+    /// Since when WL_REG_ON is low.
+    low_since: Option<Time>,
+    /// Reads of the test register since power-up.
+    start_reads: u32,
+    /// Control messages since the board was made.
+    controls: u32,
+    /// Frames that will be lost, and whether the station was joined when that was last looked at.
+    to_lose: u32,
+    was_joined: bool,
+    noise: Noise,
     selected: bool,
     wire: Wire,
     registers: Registers,
@@ -130,14 +148,21 @@ impl Cyw43439 {
     /// A radio without power, in that surrounding, whose access points all lead to `link`.
     #[must_use]
     pub fn new(config: Config, air: Air, link: Box<dyn Link>) -> Self {
-        let firmware = Self::firmware(&config);
+        let mut firmware = Self::firmware(&config);
+        firmware.set_peers(Peers::new(&config.quirks));
         Self {
             failures: Failures::new(&config.failures),
+            noise: Noise::new(&config.quirks),
             config,
             air,
             link,
             unplugged: false,
             powered_at: None,
+            low_since: Some(Time::ZERO),
+            start_reads: 0,
+            controls: 0,
+            to_lose: 0,
+            was_joined: false,
             selected: false,
             wire: Wire::default(),
             registers: Registers::default(),
@@ -171,6 +196,17 @@ impl Cyw43439 {
     /// What is on the air around it, to plan changes.
     pub fn air_mut(&mut self) -> &mut Air {
         &mut self.air
+    }
+
+    /// Its quirks, to change.
+    pub fn quirks_mut(&mut self) -> &mut Quirks {
+        &mut self.config.quirks
+    }
+
+    /// Control messages of the host since the board was made.
+    #[must_use]
+    pub fn controls(&self) -> u32 {
+        self.controls
     }
 
     /// Has the radio fail, beside the failures that it has already.
@@ -215,6 +251,9 @@ impl Cyw43439 {
 
     fn fail(&mut self, fault: String) {
         self.note(|| fault.clone());
+        if self.noise.is_on() {
+            return;
+        }
         self.fault.get_or_insert(fault);
     }
 
@@ -259,13 +298,22 @@ impl Cyw43439 {
     }
 
     fn control(&mut self, control: Control<'_>) {
+        self.controls += 1;
         if self.failures.has(FailureMode::NoAnswer, self.now) {
             return;
         }
-        let (status, data) = self.firmware.control(&control, &self.air, self.now);
+        let (status, data) = if self.is_refused(&control) {
+            (NOT_ASSOCIATED, Vec::new())
+        } else {
+            self.firmware.control(&control, &self.air, self.now)
+        };
         self.note(|| describe(&control, status));
         if let Some(complaint) = self.firmware.take_complaint() {
             self.note(|| complaint);
+        }
+        if self.config.quirks.lost_answers.contains(&self.controls) {
+            self.note(|| "the answer is lost".into());
+            return;
         }
         self.answers
             .push_back((self.now + CONTROL, control.answer(status, &data)));
@@ -275,11 +323,33 @@ impl Cyw43439 {
         }
     }
 
+    fn is_refused(&self, control: &Control<'_>) -> bool {
+        let quirks = &self.config.quirks;
+        quirks.refused.contains(&self.controls)
+            || quirks.refuses_disassoc && control.command == DISASSOC && !self.firmware.is_associated()
+    }
+
+    /// Whether the next frame, in either direction, is lost since it comes too soon after a join.
+    fn loses_frame(&mut self) -> bool {
+        let joined = self.firmware.link().is_some();
+        if joined && !self.was_joined {
+            self.to_lose = self.config.quirks.lost_frames;
+        }
+        self.was_joined = joined;
+        let lost = self.to_lose > 0;
+        self.to_lose = self.to_lose.saturating_sub(1);
+        lost
+    }
+
     fn transmit(&mut self, frame: &[u8]) {
         let fits = (14..=LARGEST_FRAME).contains(&frame.len());
         if !fits || self.firmware.link().is_none() || self.outbound.len() >= usize::from(BUFFERS) {
             self.statistics.unsent += 1;
             self.note(|| format!("did not send a frame of {} bytes", frame.len()));
+            return;
+        }
+        if self.loses_frame() {
+            self.note(|| "lost a frame of the host".into());
             return;
         }
         let end = self.occupy_air(self.now, frame.len());
@@ -330,6 +400,10 @@ impl Cyw43439 {
             if deaf || !heard || self.inbound.len() >= ACCESS_POINT_BUFFERS {
                 self.statistics.missed += 1;
             } else if self.firmware.takes(*destination) {
+                if self.loses_frame() {
+                    self.statistics.missed += 1;
+                    continue;
+                }
                 let ready = self.ready_for_host(now, destination[0] & 1 != 0);
                 let end = self.occupy_air(ready, frame.len());
                 self.inbound.push_back((end, frame));
@@ -340,7 +414,29 @@ impl Cyw43439 {
     }
 
     fn busy_buffers(&self) -> usize {
-        self.outbound.len()
+        match self.failures.has(FailureMode::NoCredit, self.now) {
+            true => usize::from(BUFFERS),
+            false => self.outbound.len(),
+        }
+    }
+
+    /// Loses all that a radio without power does not keep.
+    fn lose_power(&mut self, now: Time) {
+        self.failures.power_off(now);
+        self.powered_at = None;
+        self.start_reads = 0;
+        self.wire = Wire::default();
+        self.wire.select(!self.selected);
+        self.registers = Registers::default();
+        self.backplane = Backplane::default();
+        let peers = self.firmware.take_peers();
+        self.firmware = Self::firmware(&self.config);
+        self.firmware.set_peers(peers);
+        self.endpoint = Endpoint::default();
+        self.packets.clear();
+        self.answers.clear();
+        self.outbound.clear();
+        self.inbound.clear();
     }
 
     fn push(&mut self, channel: Channel, body: &[u8]) {
@@ -429,25 +525,31 @@ fn describe(control: &Control<'_>, status: i32) -> String {
 
 impl Radio for Cyw43439 {
     fn power(&mut self, on: bool, now: Time) {
-        if on == self.powered_at.is_some() {
+        if on == self.low_since.is_none() {
             return;
         }
         self.catch_up(now);
         self.note(|| if on { "power on".into() } else { "power off".into() });
-        self.powered_at = on.then_some(now);
+        let least = self.config.quirks.power_off;
         if !on {
-            self.failures.power_off(now);
+            self.low_since = Some(now);
+            if least.is_zero() {
+                self.lose_power(now);
+            }
+            return;
         }
-        self.wire = Wire::default();
-        self.wire.select(!self.selected);
-        self.registers = Registers::default();
-        self.backplane = Backplane::default();
-        self.firmware = Self::firmware(&self.config);
-        self.endpoint = Endpoint::default();
-        self.packets.clear();
-        self.answers.clear();
-        self.outbound.clear();
-        self.inbound.clear();
+        let low = self.low_since.take().map(|since| now.since(since));
+        if self.powered_at.is_some() && low.is_some_and(|low| low < least) {
+            self.note(|| format!("WL_REG_ON was low for {low:?}: too short to reset"));
+            return;
+        }
+        self.lose_power(now);
+        self.powered_at = Some(now);
+    }
+
+    fn cut_power(&mut self, now: Time) {
+        self.power(false, now);
+        self.lose_power(now);
     }
 
     fn select(&mut self, level: bool, now: Time) {
@@ -462,7 +564,14 @@ impl Radio for Cyw43439 {
         if self.powered_at.is_none() || self.failures.stuck(now).is_some() {
             return;
         }
-        match self.wire.clock(level, data, self.registers.format()) {
+        let flips = self.noise.edge(level, now);
+        if !level {
+            self.noise.flipped = flips;
+        }
+        match self
+            .wire
+            .clock(level, data ^ (level && flips), self.registers.format())
+        {
             None => {}
             Some(request) => {
                 self.catch_up(now);
@@ -480,7 +589,7 @@ impl Radio for Cyw43439 {
         } else if let Some(level) = self.failures.stuck(self.now) {
             Some(level)
         } else if self.wire.is_selected() {
-            self.wire.output()
+            self.wire.output().map(|level| level ^ self.noise.flipped)
         } else {
             Some(self.registers.interrupt_level(self.inputs()))
         }
@@ -531,6 +640,7 @@ impl Radio for Cyw43439 {
             outbound: self.outbound.clone(),
             inbound: self.inbound.clone(),
             failures: self.failures.clone(),
+            noise: self.noise.clone(),
             fault: self.fault.clone(),
             trace: self.trace.clone(),
             ..*self

@@ -4,7 +4,12 @@ use std::fmt::Write;
 
 use super::Cyw43439;
 use crate::radio::bus::interrupt;
+use crate::radio::failure::FailureMode;
 use crate::radio::gspi::{Command, Function};
+
+/// Addresses of function 0.
+const STATUS_REGISTER: std::ops::Range<u32> = 0x08..0x0c;
+const TEST_REGISTER: u32 = 0x14;
 
 impl Cyw43439 {
     pub(super) fn read(&mut self, command: Command) {
@@ -12,10 +17,15 @@ impl Cyw43439 {
         match command.function {
             // Until its own reset is over the chip drives nothing but zeros.
             _ if !self.is_awake() => {}
+            Function::Bus if self.is_starting(command) => {}
             Function::Bus => {
                 let inputs = self.inputs();
                 for (index, byte) in data.iter_mut().enumerate() {
-                    *byte = self.registers.read(command.address_of(index), inputs);
+                    let address = command.address_of(index);
+                    *byte = match STATUS_REGISTER.contains(&address) && self.is_status_high() {
+                        true => 0xff,
+                        false => self.registers.read(address, inputs),
+                    };
                 }
             }
             Function::Backplane => {
@@ -43,10 +53,7 @@ impl Cyw43439 {
         self.note_transfer(command, &data);
         let format = self.registers.format();
         let delay = self.registers.delay(command.function);
-        let status = self
-            .is_awake()
-            .then(|| self.registers.trailer(self.inputs()))
-            .flatten();
+        let status = self.trailer();
         self.wire.answer(delay, &data, status, format);
     }
 
@@ -74,11 +81,30 @@ impl Cyw43439 {
                 }
             }
         }
-        let status = self
-            .is_awake()
-            .then(|| self.registers.trailer(self.inputs()))
-            .flatten();
+        let status = self.trailer();
         self.wire.answer(0, &[], status, format);
+    }
+
+    /// Whether this reads the test register, which does not answer yet.
+    fn is_starting(&mut self, command: Command) -> bool {
+        let starting = command.address == TEST_REGISTER && self.start_reads < self.config.quirks.start_reads;
+        self.start_reads += u32::from(starting);
+        starting
+    }
+
+    /// The status word behind a transfer.
+    fn trailer(&self) -> Option<u32> {
+        self.is_awake()
+            .then(|| self.registers.trailer(self.inputs()))
+            .flatten()
+            .map(|status| match self.is_status_high() {
+                true => u32::MAX,
+                false => status,
+            })
+    }
+
+    fn is_status_high(&self) -> bool {
+        self.failures.has(FailureMode::StatusHigh, self.now)
     }
 
     fn write_backplane(&mut self, command: Command, data: &[u8]) {

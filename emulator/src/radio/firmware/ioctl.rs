@@ -43,7 +43,7 @@ impl Firmware {
         let word = word_at(data, 0);
         match command {
             UP => {
-                if self.clm != Clm::Loaded {
+                if !matches!(self.clm, Clm::Loaded(_)) {
                     self.complaint = Some("brought up before its CLM was loaded (iovar clmload)".into());
                     return Err(error::NOT_UP);
                 }

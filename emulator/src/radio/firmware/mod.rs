@@ -16,7 +16,7 @@ use super::air::{Air, Change};
 use super::event::{Event, Mask};
 use super::scan::Scan;
 use super::sdpcm::Control;
-use super::station::Station;
+use super::station::{Peers, Station};
 use crate::Time;
 use variables::Clm;
 
@@ -98,6 +98,21 @@ impl Firmware {
     /// The access point that frames pass to and from.
     pub(super) fn link(&self) -> Option<[u8; 6]> {
         self.station.link()
+    }
+
+    /// Whether it is in a network, frames passing or not.
+    pub(super) fn is_associated(&self) -> bool {
+        self.station.bssid().is_some()
+    }
+
+    /// What the access points know of the station, which outlives its power.
+    pub(super) fn take_peers(&mut self) -> Peers {
+        core::mem::take(&mut self.station.peers)
+    }
+
+    /// Puts it among access points that know this of it.
+    pub(super) fn set_peers(&mut self, peers: Peers) {
+        self.station.peers = peers;
     }
 
     /// The levels of the pins behind the radio: those it drives, and those it reads.

@@ -38,6 +38,10 @@ fn get(firmware: &mut Firmware, name: &str, room: usize) -> (i32, Vec<u8>) {
     send(firmware, false, ioctl::GET_VAR, &data)
 }
 
+fn blob() -> Vec<u8> {
+    crate::radio::clm::build(&[(*b"DE", 0), (*b"XX", 3)])
+}
+
 fn clm(flags: u32, data: &[u8]) -> Vec<u8> {
     let mut value = (flags | 2 << 16 | 0x1000).to_le_bytes().to_vec();
     value.extend((data.len() as u32).to_le_bytes());
@@ -47,7 +51,7 @@ fn clm(flags: u32, data: &[u8]) -> Vec<u8> {
 }
 
 fn up(firmware: &mut Firmware) {
-    assert_eq!(set(firmware, "clmload", &clm(6, b"BLOB and more")), 0);
+    assert_eq!(set(firmware, "clmload", &clm(6, &blob())), 0);
     assert_eq!(send(firmware, true, ioctl::UP, &[]).0, 0);
 }
 
@@ -56,17 +60,42 @@ fn the_locale_comes_in_chunks() {
     let mut firmware = firmware();
     assert_eq!(get(&mut firmware, "clmload_status", 19).1[0], 1);
     assert_eq!(send(&mut firmware, true, ioctl::UP, &[]).0, error::NOT_UP);
-    assert_eq!(set(&mut firmware, "clmload", &clm(2, b"BLOB")), 0);
+    let blob = blob();
+    let (first, rest) = blob.split_at(50);
+    assert_eq!(set(&mut firmware, "clmload", &clm(2, first)), 0);
     assert_eq!(get(&mut firmware, "clmload_status", 19).1[0], 1);
-    assert_eq!(set(&mut firmware, "clmload", &clm(4, &[7; 1000])), 0);
+    assert_eq!(set(&mut firmware, "clmload", &clm(4, rest)), 0);
     let (status, answer) = get(&mut firmware, "clmload_status", 19);
     assert_eq!((status, answer.len(), answer[0]), (0, 19, 0));
-    assert_eq!(set(&mut firmware, "clmload", &clm(6, b"no such thing")), 0);
+    let mut damaged = blob.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(set(&mut firmware, "clmload", &clm(6, &damaged)), 0);
     assert_eq!(get(&mut firmware, "clmload_status", 19).1[0], 1);
     assert_eq!(
         set(&mut firmware, "clmload", &clm(6, b"BLOB")[..14]),
         error::BAD_LENGTH
     );
+}
+
+#[test]
+fn country_is_refused_when_the_locale_does_not_have_it_in_that_revision() {
+    let mut firmware = firmware();
+    let country = |code: &[u8; 2], revision: i32| {
+        let code = [code[0], code[1], 0, 0];
+        [code, revision.to_le_bytes(), code].concat()
+    };
+    assert_ne!(set(&mut firmware, "country", &country(b"DE", -1)), 0, "no CLM");
+    up(&mut firmware);
+    for (code, revision, status) in [
+        (b"DE", -1, 0),
+        (b"DE", 0, 0),
+        (b"DE", 1, error::BAD_ARGUMENT),
+        (b"XX", -1, 0),
+        (b"XX", 3, 0),
+        (b"FI", -1, error::BAD_ARGUMENT),
+    ] {
+        assert_eq!(set(&mut firmware, "country", &country(code, revision)), status);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{Answer, Firmware, error, word_at};
 use crate::Time;
 use crate::radio::air::Air;
+use crate::radio::clm::{self, Country};
 use crate::radio::event::Mask;
 use crate::radio::scan::Scan;
 use std::time::Duration;
@@ -50,27 +51,19 @@ const KEPT: [&str; 34] = [
 const LONGEST_VALUE: usize = 256;
 
 /// The upload of the country-locale matrix, which says how to transmit where (iovar `clmload`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Clm {
     #[default]
     None,
-    /// Bytes so far.
-    Partial(usize),
-    Loaded,
+    /// What has arrived so far.
+    Partial(Vec<u8>),
+    /// The countries that it has rules for.
+    Loaded(Vec<Country>),
     Failed,
 }
 
 /// The largest matrix; the released ones are one to eight kilobytes.
 const LARGEST_CLM: usize = 64 * 1024;
-
-/// Whether there are rules for that country. A real matrix has a list; here it is all that could be one, but for `ZZ`, by which
-/// no country is meant.
-fn is_country(code: &[u8]) -> bool {
-    let [first, second, 0, 0] = code else { return false };
-    first.is_ascii_uppercase()
-        && (second.is_ascii_uppercase() || second.is_ascii_digit())
-        && (*first, *second) != (b'Z', b'Z')
-}
 
 impl Firmware {
     pub(super) fn set_variable(&mut self, name: &str, value: &[u8], air: &Air, now: Time) -> Result<(), i32> {
@@ -131,10 +124,10 @@ impl Firmware {
                 self.station.credentials.wpa_auth = word.ok_or(error::BAD_LENGTH)?;
             }
             "mfp" => self.station.credentials.mfp = word.ok_or(error::BAD_LENGTH)?,
+            // What the rules are called, which revision of them, and for which country they are.
             "country" => {
-                // What the rules are called, which revision of them, and for which country they are.
-                let code = value.get(8..12).ok_or(error::BAD_LENGTH)?;
-                if !is_country(code) {
+                let (code, revision) = value.get(8..12).zip(indexed).ok_or(error::BAD_LENGTH)?;
+                if !self.has_rules(code, revision) {
                     return Err(error::BAD_ARGUMENT);
                 }
             }
@@ -157,7 +150,9 @@ impl Firmware {
     pub(super) fn get_variable(&mut self, name: &str) -> Answer {
         match name {
             "cur_etheraddr" | "perm_etheraddr" => Ok(self.address.to_vec()),
-            "clmload_status" => Ok(u32::from(self.clm != Clm::Loaded).to_le_bytes().to_vec()),
+            "clmload_status" => Ok(u32::from(!matches!(self.clm, Clm::Loaded(_)))
+                .to_le_bytes()
+                .to_vec()),
             "ver" => Ok(b"wl0: emulated by picolet, no firmware runs\0".to_vec()),
             "clmver" => Ok(b"none: emulated\0".to_vec()),
             "ccgpioin" => Ok(u32::from(self.gpio()).to_le_bytes().to_vec()),
@@ -192,21 +187,33 @@ impl Firmware {
             .ok()
             .and_then(|length| data.get(..length))
             .ok_or(error::BAD_LENGTH)?;
-        let size = match self.clm {
-            _ if begins => data.starts_with(b"BLOB").then_some(data.len()),
-            Clm::Partial(size) => Some(size + data.len()),
+        let before = match core::mem::take(&mut self.clm) {
+            _ if begins => Some(Vec::new()),
+            Clm::Partial(before) => Some(before),
             _ => None,
         };
-        self.clm = match size.filter(|size| header.0 >> 16 == 2 && *size <= LARGEST_CLM) {
-            Some(_) if ends => Clm::Loaded,
-            Some(size) => Clm::Partial(size),
+        let blob = before
+            .map(|before| [&before, data].concat())
+            .filter(|blob| header.0 >> 16 == 2 && blob.len() <= LARGEST_CLM);
+        self.clm = match blob {
+            Some(blob) if ends => clm::countries(&blob).map_or(Clm::Failed, Clm::Loaded),
+            Some(blob) => Clm::Partial(blob),
             None => Clm::Failed,
         };
         if self.clm == Clm::Failed {
-            self.complaint =
-                Some("what was uploaded as CLM is none: it starts with BLOB, in chunks in order".into());
+            self.complaint = Some("the uploaded CLM is damaged, or its chunks are out of order".into());
         }
         Ok(())
+    }
+
+    /// Whether the CLM has rules for the country `code`, in that revision; -1: in any.
+    fn has_rules(&self, code: &[u8], revision: u32) -> bool {
+        let Clm::Loaded(countries) = &self.clm else {
+            return false;
+        };
+        countries.iter().any(|(known, of)| {
+            code == [known[0], known[1], 0, 0] && (revision == u32::MAX || revision == u32::from(*of))
+        })
     }
 
     fn scan(&mut self, parameters: &[u8], now: Time) -> Result<(), i32> {
