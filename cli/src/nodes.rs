@@ -3,15 +3,15 @@
 //! Numbers are the board's own, asked for through the API server. Of a board that does not answer, what it reported
 //! last is shown, and that it is so is said.
 
-use crate::cluster::{Client, ClusterArguments, Object};
+use crate::cluster::{Client, ClusterArguments, Object, escape_query};
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use picolet_kube::Timestamp;
 use picolet_kube::human_duration;
 use picolet_linux::client::printable;
 use picolet_linux::clock;
 use picolet_platform::UnixMicros;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -23,26 +23,53 @@ pub(crate) struct Arguments {
     /// Only this one.
     #[arg(value_parser = picolet_linux::node_name)]
     node: Option<String>,
+    /// Only nodes with these labels, as kubectl's -l: picolet.dev/board=pico-w
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "node")]
+    selector: Option<String>,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    output: Format,
+    /// Print the table, and then each row again that has changed, until Ctrl-C.
+    #[arg(short, long)]
+    watch: bool,
     #[command(flatten)]
     cluster: ClusterArguments,
 }
 
-const EXAMPLES: &str = "\
-SIGNAL is the Wi-Fi's. CLIENT-CERT and SERVING-CERT are for how long the certificates are valid with which the node
-calls the API server, and serves kubectl logs and metrics. LAST-RESET is how long ago the board started, and why.
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A row for each node.
+    Table,
+    /// The same with address, configuration and time.
+    Wide,
+    /// A JSON array of objects, with times in RFC 3339; with --watch one object in each line.
+    Json,
+}
 
-Boards are asked through the API server, for 5 s at most. Where one does not answer, it is what it reported last.
+const EXAMPLES: &str = "\
+SIGNAL is the Wi-Fi's. CLIENT-CERT and SERVING-CERT are the time until the certificates expire with which the node calls the API
+server, and serves kubectl logs and metrics. LAST-RESET is how long ago the board started, and why. <none> is what a node does not
+have, <unknown> what it was not possible to find out.
+
+Boards are asked through the API server, for 5 s at most. For one that does not answer, the last report is shown.
 
 Examples:
   picolet nodes
+  picolet nodes -l picolet.dev/board=pico-w -o wide
   As a plugin of kubectl, with a link to this program named kubectl-picolet in the PATH:
     kubectl picolet nodes";
 
-/// How long a board may take to answer.
+/// Time limit for the answer of a board.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How many boards are asked at the same time.
+/// Boards that are asked at the same time.
 const AT_ONCE: usize = 16;
-const HEADINGS: [&str; 9] = [
+/// Interval of --watch.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Names in a note about nodes that did not answer.
+const NAMED: usize = 3;
+/// Columns of the table, and those that --output wide adds.
+const HEADINGS: [&str; 12] = [
     "NAME",
     "STATUS",
     "AGE",
@@ -52,7 +79,13 @@ const HEADINGS: [&str; 9] = [
     "CLIENT-CERT",
     "SERVING-CERT",
     "LAST-RESET",
+    "INTERNAL-IP",
+    "CONFIGURED",
+    "TIME-SYNCED",
 ];
+const NARROW: usize = 9;
+
+type Row = [String; HEADINGS.len()];
 
 /// Whether a Node is ours.
 pub(crate) fn is_picolet(node: &Value) -> bool {
@@ -76,52 +109,141 @@ pub(crate) fn is_ready(node: &Value) -> bool {
     condition(node, "Ready").is_some_and(|ready| ready["status"] == "True")
 }
 
-/// Prints the table.
+/// Prints the nodes, once or until Ctrl-C.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let client = Client::connect(&arguments.cluster)?;
-    let nodes = match &arguments.node {
-        Some(name) => match client.find(&format!("/api/v1/nodes/{name}"))? {
-            Some(node) if is_picolet(&node) => vec![node],
-            Some(_) => bail!("{name} is no picolet; kubectl describe node {name} tells of it"),
-            None => bail!("there is no node {name}; picolet nodes lists those that there are"),
-        },
-        None => {
-            let mut nodes = Vec::new();
-            client.list("/api/v1/nodes", |Object(node)| {
-                nodes.extend(Some(node).filter(is_picolet));
-                Ok(())
-            })?;
-            nodes
+    let mut shown = BTreeMap::new();
+    loop {
+        // Each time: a token may be replaced while it is in use.
+        let client = Client::connect(&arguments.cluster)?;
+        let nodes = list(&client, arguments)?;
+        if nodes.is_empty() && shown.is_empty() && arguments.output != Format::Json {
+            eprintln!(
+                "There are no picolets in this cluster{}.",
+                match &arguments.selector {
+                    Some(_) => " with these labels",
+                    None => "",
+                }
+            );
         }
+        let answers = ask(&client, &nodes);
+        let starts = starts(&client);
+        let now = clock::system().map_or(0, UnixMicros::seconds);
+        let mut silent = Silent::default();
+        let mut views = Vec::new();
+        for (node, answer) in nodes.into_iter().zip(answers) {
+            let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let reported = reported(&node, starts.get(&name).copied());
+            let (known, is_live) = match answer {
+                Ok(metrics) => (own(&metrics, now).or(reported), true),
+                Err(error) => {
+                    silent.add(&name, &error);
+                    (reported, false)
+                }
+            };
+            views.push(View { node, known, is_live });
+        }
+        print(arguments, &views, now, &mut shown)?;
+        if !arguments.watch {
+            silent.print();
+            return Ok(());
+        }
+        std::thread::sleep(INTERVAL);
+    }
+}
+
+/// A node as it is shown.
+struct View {
+    node: Value,
+    known: Known,
+    /// Whether the node answered.
+    is_live: bool,
+}
+
+/// The nodes that are asked for.
+fn list(client: &Client, arguments: &Arguments) -> Result<Vec<Value>> {
+    if let Some(name) = &arguments.node {
+        return match client.find(&format!("/api/v1/nodes/{name}"))? {
+            Some(node) if is_picolet(&node) => Ok(vec![node]),
+            Some(_) => bail!("{name} is no picolet; see kubectl describe node {name}"),
+            None => bail!("there is no node {name}; picolet nodes lists all"),
+        };
+    }
+    let mut nodes = Vec::new();
+    let path = match &arguments.selector {
+        Some(selector) => format!("/api/v1/nodes?labelSelector={}", escape_query(selector)),
+        None => "/api/v1/nodes".to_owned(),
     };
-    if nodes.is_empty() {
-        eprintln!("There are no picolets in this cluster.");
+    client.list(&path, |Object(node)| {
+        nodes.extend(Some(node).filter(is_picolet));
+        Ok(())
+    })?;
+    Ok(nodes)
+}
+
+/// Prints what has changed since `shown`, which is all at first.
+fn print(arguments: &Arguments, views: &[View], now: u64, shown: &mut BTreeMap<String, Value>) -> Result<()> {
+    let is_first = shown.is_empty();
+    let objects: Vec<Value> = views.iter().map(object).collect();
+    if arguments.output == Format::Json && !arguments.watch {
+        println!("{}", serde_json::to_string_pretty(&objects)?);
         return Ok(());
     }
-    let answers = ask(&client, &nodes);
-    let starts = starts(&client);
-    let now = clock::system().map_or(0, UnixMicros::seconds);
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
-    let mut notes = Vec::new();
-    for (node, answer) in nodes.iter().zip(answers) {
-        let name = node["metadata"]["name"].as_str().unwrap_or_default();
-        let known = reported(node, starts.get(name).copied());
-        let known = match answer {
-            Ok(metrics) => own(&metrics, now).or(known),
-            Err(error) => {
-                notes.push(format!(
-                    "note: {name} did not answer, what is known of it is what it reported last: {error:#}"
-                ));
-                known
-            }
-        };
-        rows.push(row(node, &known, now));
+    let mut rows = Vec::new();
+    for (view, object) in views.iter().zip(objects) {
+        let name = object["name"].as_str().unwrap_or_default().to_owned();
+        let mut compared = object.clone();
+        // It differs each time, by rounding.
+        compared["lastStart"] = Value::Null;
+        if shown.insert(name, compared.clone()) == Some(compared) {
+            continue;
+        }
+        match arguments.output {
+            Format::Json => println!("{object}"),
+            _ => rows.push(row(view, now)),
+        }
     }
-    print!("{}", table(&rows));
-    for note in notes {
-        eprintln!("{note}");
+    shown.retain(|name, _| views.iter().any(|view| view.node["metadata"]["name"] == **name));
+    if rows.is_empty() {
+        return Ok(());
     }
+    let width = if arguments.output == Format::Wide {
+        HEADINGS.len()
+    } else {
+        NARROW
+    };
+    if is_first {
+        rows.insert(0, HEADINGS.map(str::to_owned));
+    }
+    print!("{}", table(&rows, width));
     Ok(())
+}
+
+/// The nodes that did not answer, by the reason.
+#[derive(Default)]
+struct Silent(BTreeMap<String, Vec<String>>);
+
+impl Silent {
+    fn add(&mut self, name: &str, error: &anyhow::Error) {
+        // The address is another one for each node.
+        let reason = format!("{error:#}").replace(name, "NODE");
+        self.0.entry(reason).or_default().push(name.to_owned());
+    }
+
+    /// One note for each reason, however many nodes there are.
+    fn notes(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|(reason, names)| {
+            let more = match names.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let names = names[..names.len().min(NAMED)].join(", ");
+            format!("note: no answer from {names}{more}, so the last report is shown: {reason}")
+        })
+    }
+
+    fn print(&self) {
+        self.notes().for_each(|note| eprintln!("{note}"));
+    }
 }
 
 /// Asks all boards for their metrics.
@@ -236,51 +358,90 @@ fn reported(node: &Value, started: Option<u64>) -> Known {
     }
 }
 
-fn row(node: &Value, known: &Known, now: u64) -> [String; HEADINGS.len()] {
-    let text = |value: &Value| value.as_str().unwrap_or("<unknown>").to_owned();
+/// The name of a node's status, as kubectl has it.
+fn status(node: &Value) -> String {
     let mut status = if is_ready(node) { "Ready" } else { "NotReady" }.to_owned();
     if node["spec"]["unschedulable"] == true {
         status.push_str(",SchedulingDisabled");
     }
+    status
+}
+
+/// The first address of this type.
+fn address<'a>(node: &'a Value, kind: &str) -> Option<&'a str> {
+    let addresses = node["status"]["addresses"].as_array()?;
+    let found = addresses.iter().find(|address| address["type"] == kind)?;
+    found["address"].as_str()
+}
+
+/// A node as --output json shows it.
+fn object(view: &View) -> Value {
+    let View { node, known, is_live } = view;
+    let time = |time: Option<u64>| time.map(|time| Timestamp::from_seconds(time).time().to_string());
+    json!({
+        "name": node["metadata"]["name"],
+        "status": status(node),
+        "created": node["metadata"]["creationTimestamp"],
+        "version": node["status"]["nodeInfo"]["kubeletVersion"],
+        "board": node["metadata"]["labels"]["picolet.dev/board"],
+        "internalIP": address(node, "InternalIP"),
+        "signal": known.signal,
+        "clientCertificateExpires": time(known.client_ends),
+        "servingCertificateExpires": time(known.serving_ends),
+        "lastStart": time(known.started),
+        "lastResetReason": known.reason,
+        "configurationApplied": condition(node, "ConfigurationApplied").map(|condition| &condition["status"]),
+        "timeSynced": condition(node, "TimeSynced").map(|condition| &condition["status"]),
+        "answered": is_live,
+    })
+}
+
+fn row(view: &View, now: u64) -> Row {
+    const UNKNOWN: &str = "<unknown>";
+    let View { node, known, is_live } = view;
+    let text = |value: &Value| value.as_str().unwrap_or(UNKNOWN).to_owned();
+    // What a node that answers does not name, it does not have.
+    let missing = || if *is_live { "<none>" } else { UNKNOWN }.to_owned();
     let age = |time: u64| human_duration(now.saturating_sub(time) as i64);
     let ends = |time: Option<u64>| match time {
         Some(time) if time <= now => "expired".to_owned(),
         Some(time) => human_duration((time - now) as i64),
-        None => "<none>".to_owned(),
+        None => missing(),
     };
     let reset = match (known.started, &known.reason) {
         (Some(time), Some(reason)) => format!("{} ({reason})", age(time)),
         (Some(time), None) => age(time),
-        (None, _) => "<unknown>".to_owned(),
+        (None, _) => UNKNOWN.to_owned(),
+    };
+    let state = |kind| {
+        condition(node, kind).map_or_else(|| UNKNOWN.to_owned(), |condition| text(&condition["status"]))
     };
     [
         text(&node["metadata"]["name"]),
-        status,
-        seconds(&node["metadata"]["creationTimestamp"]).map_or_else(|| "<unknown>".to_owned(), age),
+        status(node),
+        seconds(&node["metadata"]["creationTimestamp"]).map_or_else(|| UNKNOWN.to_owned(), age),
         text(&node["status"]["nodeInfo"]["kubeletVersion"]),
         text(&node["metadata"]["labels"]["picolet.dev/board"]),
-        known.signal.clone().unwrap_or_else(|| "<none>".to_owned()),
+        known.signal.clone().unwrap_or_else(missing),
         ends(known.client_ends),
         ends(known.serving_ends),
         reset,
+        address(node, "InternalIP").unwrap_or("<none>").to_owned(),
+        state("ConfigurationApplied"),
+        state("TimeSynced"),
     ]
     // Nodes write most of it themselves.
     .map(|cell| printable(&cell))
 }
 
-/// Columns as kubectl sets them.
-fn table(rows: &[[String; HEADINGS.len()]]) -> String {
+/// The first `columns` as kubectl sets them.
+fn table(rows: &[Row], columns: usize) -> String {
     let mut text = String::new();
     for row in rows {
-        for (column, cell) in row.iter().enumerate() {
-            let last = column + 1 == row.len();
-            let width = rows
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0)
-                + 3;
-            let width = if last { 0 } else { width };
+        for (column, cell) in row.iter().enumerate().take(columns) {
+            let widest = rows.iter().map(|row| row[column].chars().count()).max();
+            let is_last = column + 1 == columns;
+            let width = if is_last { 0 } else { widest.unwrap_or(0) + 3 };
             let _ = write!(text, "{cell:width$}");
         }
         text.push('\n');
@@ -310,8 +471,13 @@ mod tests {
                     "client certificate until 2027-11-23T02:13:20Z, serving certificate until 2026-11-20T02:13:20Z"}]}});
         assert!(is_picolet(&node) && is_ready(&node));
         let known = own(metrics, NOW).or(reported(&node, None));
+        let view = |node: &Value, known, is_live| View {
+            node: node.clone(),
+            known,
+            is_live,
+        };
         assert_eq!(
-            row(&node, &known, NOW)[1..],
+            row(&view(&node, known, true), NOW)[1..NARROW],
             [
                 "Ready,SchedulingDisabled",
                 "24h",
@@ -325,15 +491,47 @@ mod tests {
         );
         // And where it does not answer, the report has to do.
         let known = reported(&node, Some(NOW - 30));
-        let cells = row(&node, &known, NOW);
-        assert_eq!(cells[5..], ["about -65 dBm", "365d", "expired", "30s"]);
+        let cells = row(&view(&node, known, false), NOW);
+        assert_eq!(cells[5..NARROW], ["about -65 dBm", "365d", "expired", "30s"]);
         // A node chooses the text that it reports.
         let hostile = json!({"status": {"nodeInfo": {"kubeletVersion": "v1-picolet.\u{1b}[2J"}}});
-        assert_eq!(row(&hostile, &Known::default(), NOW)[3], "v1-picolet.\u{fffd}[2J");
-        // Nothing known is said to be so.
-        let cells = row(&json!({}), &Known::default(), NOW);
-        assert_eq!(cells[1], "NotReady");
-        assert_eq!(cells[5..], ["<none>", "<none>", "<none>", "<unknown>"]);
+        assert_eq!(
+            row(&view(&hostile, Known::default(), false), NOW)[3],
+            "v1-picolet.\u{fffd}[2J"
+        );
+        // What a node that answers does not have is another thing than what is not known.
+        for (is_live, missing) in [(true, "<none>"), (false, "<unknown>")] {
+            let cells = row(&view(&json!({}), Known::default(), is_live), NOW);
+            assert_eq!(cells[1], "NotReady");
+            assert_eq!(cells[5..NARROW], [missing, missing, missing, "<unknown>"]);
+        }
+        let wide = json!({"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.7"}],
+            "conditions": [{"type": "TimeSynced", "status": "True"}]}});
+        let view = view(&wide, reported(&node, Some(NOW)), true);
+        assert_eq!(row(&view, NOW)[NARROW..], ["192.0.2.7", "<unknown>", "True"]);
+        let object = object(&view);
+        assert_eq!(object["clientCertificateExpires"], "2027-11-23T02:13:20Z");
+        assert_eq!(
+            (&object["lastResetReason"], &object["answered"]),
+            (&Value::Null, &json!(true))
+        );
+    }
+
+    #[test]
+    fn one_note_is_printed_when_many_nodes_do_not_answer_for_one_reason() {
+        let mut silent = Silent::default();
+        for n in 0..5000 {
+            let name = format!("pico-{n}");
+            silent.add(&name, &anyhow::anyhow!("{name}: no route"));
+        }
+        let notes: Vec<String> = silent.notes().collect();
+        let names = "pico-0, pico-1, pico-2 and 4997 more";
+        assert_eq!(
+            notes,
+            [format!(
+                "note: no answer from {names}, so the last report is shown: NODE: no route"
+            )]
+        );
     }
 
     #[test]
@@ -341,7 +539,7 @@ mod tests {
         let mut rows = [HEADINGS.map(str::to_owned), HEADINGS.map(str::to_owned)];
         rows[1][0] = "a-long-name".into();
         rows[1][8] = "1s".into();
-        let text = table(&rows);
+        let text = table(&rows, NARROW);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("NAME          STATUS   AGE   "), "{text}");
         assert!(lines[1].starts_with("a-long-name   STATUS   AGE   "), "{text}");

@@ -1,19 +1,20 @@
 //! `picolet retire`: takes a node out of its cluster for good.
 //!
-//! What the cluster has of it is deleted here. Kubernetes revokes no certificate, so the node itself is told to forget its key and its
-//! certificates; where it cannot be reached, the last lines say what to do at the board.
+//! What the cluster has of it is deleted here. Kubernetes revokes no certificate, so the node itself is asked to reset its identity:
+//! its key and its certificates. Where it cannot be reached, --force goes on, and the last lines say what to do at the board.
 
 use crate::approve::{self, Asked, MachineRecords, REQUESTS, subject};
 use crate::cluster::{Client, ClusterArguments, Deletion, Object};
 use crate::nodes::{is_picolet, is_ready};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use picolet_linux::client::is_refused;
+use picolet_linux::client::{Refused, is_refused};
 use serde_json::{Value, json};
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// Take a picolet out of its cluster: drain it, have it forget who it is, delete its Node, its Lease, its certificate requests and the
-/// record of its machine ID.
+/// Take a picolet out of its cluster: drain it, reset its identity, delete its Node, its Lease, its certificate requests and the record
+/// of its machine ID.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -22,11 +23,17 @@ pub(crate) struct Arguments {
     node: String,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// Go on where kubectl drain stops: end pods that no controller starts again elsewhere, and do not wait any longer for
-    /// pods than --timeout.
+    /// Go on where it would stop: end pods that no controller starts again elsewhere, wait for pods no longer than --timeout, and
+    /// delete a node whose identity cannot be reset.
     #[arg(long)]
     force: bool,
-    /// How many seconds the pods have to go.
+    /// Print what would be done, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask for confirmation at a terminal.
+    #[arg(short, long)]
+    yes: bool,
+    /// Seconds to wait for pods to end.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
     /// The namespace of the records of machine IDs, as for `picolet approve`.
@@ -36,7 +43,7 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-A board that can be reached forgets its key, its certificates and its settings, and waits for new ones. One that cannot is the node
+A board that can be reached erases its key, its certificates and its settings, and waits for new ones. One that cannot is the node
 again with the certificate that it has: hold its BOOTSEL for ten seconds while it runs.
 
 Examples:
@@ -44,11 +51,22 @@ Examples:
   A board that is broken or lost, with pods that nobody will miss:
     picolet retire pico-1 --force";
 
-/// How often it is looked whether pods are gone.
+/// Poll interval while objects are going away.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A node restarts half a second after it was told to forget who it is; until then it would be back once it is deleted.
+/// A node restarts half a second after it accepted the reset of its identity; until then it would register again once it is deleted.
 const RESTART: Duration = Duration::from_secs(3);
+
+/// What became of the node's key and certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    /// The node has erased them.
+    Reset,
+    /// The node answers, and did not reset them.
+    Kept,
+    /// The node does not answer.
+    Unknown,
+}
 
 /// Drains and deletes.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -56,23 +74,32 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let name = &arguments.node;
     let path = format!("/api/v1/nodes/{name}");
     let node = client.find(&path)?;
-    let mut forgotten = false;
+    if node.as_ref().is_some_and(|node| !is_picolet(node)) {
+        bail!("{name} is no picolet; kubectl drain {name} and kubectl delete node {name} take it out");
+    }
+    if arguments.dry_run {
+        return show_plan(&client, arguments, node.as_ref());
+    }
+    if !arguments.yes && std::io::stdin().is_terminal() {
+        confirm(name, client.server())?;
+    }
+    let mut identity = Identity::Unknown;
     if let Some(node) = &node {
-        if !is_picolet(node) {
-            bail!("{name} is no picolet; kubectl drain {name} and kubectl delete node {name} take it out");
-        }
         client
             .merge(&path, &json!({"spec": {"unschedulable": true}}))
             .with_context(|| format!("cannot cordon {name}"))?;
         println!("node/{name} cordoned");
         drain(&client, arguments, is_ready(node))?;
-        forgotten = is_ready(node) && forget(&client, name);
+        identity = reset_identity(&client, name, arguments.force)?;
+        if identity == Identity::Reset {
+            std::thread::sleep(RESTART);
+        }
     }
     let (mut deleted, mut pending) = (0, Vec::new());
-    let mut delete = |what: String, path: String| -> Result<()> {
+    for (what, path) in owned(&client, name)? {
         let deletion = client.delete(&path);
         match deletion.with_context(|| format!("cannot delete {what}"))? {
-            Deletion::Absent => return Ok(()),
+            Deletion::Absent => continue,
             Deletion::Done => println!("{what} deleted"),
             // A request that waits to be deleted holds up nothing, and whoever made it may never let it go.
             Deletion::Pending if path.starts_with(REQUESTS) => {
@@ -81,21 +108,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Deletion::Pending => pending.push((what, path)),
         }
         deleted += 1;
-        Ok(())
-    };
-    delete(format!("node/{name}"), path)?;
-    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
-    delete(format!("lease/{name}"), format!("{leases}/{name}"))?;
-    client.list(REQUESTS, |Object(request)| {
-        if !is_of(&request, name) {
-            return Ok(());
-        }
-        let request = request["metadata"]["name"].as_str().unwrap_or_default();
-        delete(
-            format!("certificatesigningrequest/{request}"),
-            format!("{REQUESTS}/{request}"),
-        )
-    })?;
+    }
     let records = MachineRecords::new(&client, &arguments.record_namespace);
     if records.clear(name)? != Deletion::Absent {
         println!("{} deleted", records.name(name));
@@ -107,8 +120,83 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if deleted == 0 {
         bail!("nothing in this cluster is {name}'s; picolet nodes lists its picolets");
     }
-    println!("{}", advice(name, node.as_ref(), forgotten));
+    println!("{}", advice(name, node.as_ref(), identity));
     Ok(())
+}
+
+/// The objects of a node, except the record of its machine ID: what they are called, and their paths. Some may not exist.
+fn owned(client: &Client, name: &str) -> Result<Vec<(String, String)>> {
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    let mut objects = vec![
+        (format!("node/{name}"), format!("/api/v1/nodes/{name}")),
+        (format!("lease/{name}"), format!("{leases}/{name}")),
+    ];
+    client.list(REQUESTS, |Object(request)| {
+        if is_of(&request, name) {
+            let request = request["metadata"]["name"].as_str().unwrap_or_default();
+            objects.push((
+                format!("certificatesigningrequest/{request}"),
+                format!("{REQUESTS}/{request}"),
+            ));
+        }
+        Ok(())
+    })?;
+    Ok(objects)
+}
+
+/// Prints what `run` would do, in its order.
+fn show_plan(client: &Client, arguments: &Arguments, node: Option<&Value>) -> Result<()> {
+    let name = &arguments.node;
+    if let Some(node) = node {
+        println!("node/{name} would be cordoned");
+        for pod in pods(client, name)? {
+            match fate(&pod) {
+                Fate::Lost if !arguments.force => {
+                    println!(
+                        "pod/{} would stop this: no controller starts it again (--force ends it)",
+                        full_name(&pod)
+                    );
+                }
+                _ => println!("pod/{} would be evicted", full_name(&pod)),
+            }
+        }
+        match is_ready(node) {
+            true => println!("node/{name} would be asked to reset its identity"),
+            false => println!(
+                "node/{name} is NotReady: its identity may not be reset, and --force would be needed"
+            ),
+        }
+    }
+    let records = MachineRecords::new(client, &arguments.record_namespace);
+    let mut count = 0;
+    for (what, path) in owned(client, name)? {
+        if client.find(&path)?.is_some() {
+            println!("{what} would be deleted");
+            count += 1;
+        }
+    }
+    if records.exists(name)? {
+        println!("{} would be deleted", records.name(name));
+        count += 1;
+    }
+    if count == 0 {
+        bail!("nothing in this cluster is {name}'s; picolet nodes lists its picolets");
+    }
+    Ok(())
+}
+
+/// Asks whether to go on.
+fn confirm(name: &str, server: &str) -> Result<()> {
+    eprint!(
+        "Retire {name} in the cluster at {server}? Its identity is reset, and its objects are deleted. [y/N] "
+    );
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => bail!("nothing was changed"),
+    }
 }
 
 /// Waits until the finalizers of an object that is deleted are removed.
@@ -144,21 +232,32 @@ fn finalizers(object: &Value) -> String {
     shown.join(", ") + &more
 }
 
-/// Tells the node to forget who it is. Returns whether it does.
-fn forget(client: &Client, name: &str) -> bool {
+/// Has the node reset its identity. Where it does not, that is an error unless it is by `force`: the node could go on with its
+/// certificates when the cluster has nothing of it any more.
+fn reset_identity(client: &Client, name: &str, force: bool) -> Result<Identity> {
     let path = format!("/api/v1/nodes/{name}/proxy/pico/command");
     let command = json!({"command": "forget", "params": {"node": name}});
-    match client.post(&path, &command) {
-        Ok(()) => {
-            println!("node/{name} forgets who it is");
-            std::thread::sleep(RESTART);
-            true
-        }
-        Err(error) => {
-            println!("node/{name} cannot be told to forget who it is: {error:#}");
-            false
-        }
+    let Err(error) = client.post(&path, &command) else {
+        println!("node/{name} resets its identity");
+        return Ok(Identity::Reset);
+    };
+    // The API server answers 502 to 504 for a node that it cannot reach; 400 is its refusal to dial loopback.
+    let answers = match error.downcast_ref() {
+        Some(Refused { code, .. }) => !matches!(code, 400 | 404 | 500..=504),
+        None => false,
+    };
+    let (identity, what) = match answers {
+        true => (Identity::Kept, "refuses to reset its identity"),
+        false => (Identity::Unknown, "does not answer, so its identity is not reset"),
+    };
+    if !force {
+        bail!(
+            "{name} {what}: {error:#}; try again when it is up, or go on with --force: its certificates are then valid until they \
+             expire. {name} takes no new pods now; kubectl uncordon {name} lets it"
+        );
     }
+    println!("node/{name} {what}: {error:#}");
+    Ok(identity)
 }
 
 /// Whether a certificate was asked for by a node, or for it by a bootstrap token.
@@ -167,29 +266,30 @@ fn is_of(request: &Value, node: &str) -> bool {
         || Asked::read(request).is_ok_and(|asked| asked.subject == subject(node))
 }
 
-fn advice(name: &str, node: Option<&Value>, forgotten: bool) -> String {
+fn advice(name: &str, node: Option<&Value>, identity: Identity) -> String {
     let board = node.map(|node| &node["metadata"]["labels"]["picolet.dev/board"]);
     let is_process = board.is_some_and(|board| board == "linux");
-    if forgotten {
-        let now = match is_process {
-            true => "its process stays away from the cluster, and says what lets it join again",
-            false => "it has no settings either: picolet provision makes new ones",
-        };
-        return format!("{name} has forgotten its key and its certificates; {now}.");
-    }
     let remedy = if is_process {
-        "End its process, and delete its --state-dir"
+        "end its process, and delete its --state-dir"
     } else {
-        "Take it off power, or make it forget: hold BOOTSEL for ten seconds while it runs"
+        "take it off power, or hold BOOTSEL for ten seconds while it runs"
     };
-    let soon = if node.is_some_and(is_ready) {
-        " It is up, and registers again within a minute."
-    } else {
-        ""
-    };
-    format!(
-        "{name} has its key and certificates still, and can be a node with them until they expire.{soon} {remedy}."
-    )
+    match identity {
+        Identity::Reset if is_process => {
+            format!(
+                "{name} has erased its key and its certificates; its process stays away from the cluster, and logs what lets it join again."
+            )
+        }
+        Identity::Reset => format!(
+            "{name} has erased its key, its certificates and its settings; picolet provision makes new ones."
+        ),
+        Identity::Kept => format!(
+            "warning: {name} is up and still has its key and certificates. It registers again within a minute, until they expire: {remedy}."
+        ),
+        Identity::Unknown => format!(
+            "warning: {name} did not answer. If it still has its key and certificates, it can be a node until they expire: {remedy}."
+        ),
+    }
 }
 
 /// What is to become of a pod.
@@ -272,7 +372,7 @@ fn drain(client: &Client, arguments: &Arguments, ready: bool) -> Result<()> {
             }
         }
         if !ready && why.is_empty() {
-            println!("{name} is not there to end its pods: the cluster does, once the Node is gone");
+            println!("{name} is NotReady and ends no pods: the cluster does, once the Node is gone");
             return Ok(());
         }
         if Instant::now() >= deadline {
@@ -374,30 +474,41 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_at_the_board_is_said() {
-        let node = |board: &str, ready: &str| {
-            json!({"metadata": {"labels": {"picolet.dev/board": board}},
-                "status": {"conditions": [{"type": "Ready", "status": ready}]}})
-        };
-        let board = advice("pico-1", Some(&node("pico-w", "True")), false);
-        assert!(
-            board.contains("BOOTSEL") && board.contains("registers again"),
-            "{board}"
-        );
-        let process = advice("pico-1", Some(&node("linux", "Unknown")), false);
-        assert!(
-            process.contains("--state-dir") && !process.contains("registers again"),
-            "{process}"
-        );
-        for (board, words) in [
-            ("pico-w", "picolet provision"),
-            ("linux", "its process stays away"),
+    fn advice_names_the_remedy_when_the_identity_is_not_reset() {
+        let node = |board: &str| json!({"metadata": {"labels": {"picolet.dev/board": board}}});
+        for (board, identity, words) in [
+            ("pico-w", Identity::Kept, "registers again"),
+            ("pico-w", Identity::Kept, "BOOTSEL"),
+            ("linux", Identity::Unknown, "--state-dir"),
+            ("linux", Identity::Unknown, "did not answer"),
+            ("pico-w", Identity::Reset, "picolet provision"),
+            ("linux", Identity::Reset, "its process stays away"),
         ] {
-            let forgotten = advice("pico-1", Some(&node(board, "True")), true);
-            assert!(
-                forgotten.contains(words) && !forgotten.contains("registers again"),
-                "{forgotten}"
+            let said = advice("pico-1", Some(&node(board)), identity);
+            assert!(said.contains(words), "{said}");
+            assert_eq!(
+                said.contains("registers again"),
+                identity == Identity::Kept,
+                "{said}"
             );
+        }
+    }
+
+    #[test]
+    fn identity_is_unknown_when_the_node_does_not_answer() {
+        for (code, forced) in [
+            (200, Some(Identity::Reset)),
+            (502, Some(Identity::Unknown)),
+            (503, Some(Identity::Unknown)),
+            (400, Some(Identity::Unknown)),
+            (403, Some(Identity::Kept)),
+        ] {
+            let client = serve(move |_, _| (code, json!({"message": "why"})));
+            assert_eq!(reset_identity(&client, "pico-1", true).ok(), forced, "{code}");
+            match reset_identity(&client, "pico-1", false) {
+                Ok(identity) => assert_eq!((code, identity), (200, Identity::Reset)),
+                Err(error) => assert!(code != 200 && error.to_string().contains("--force"), "{error}"),
+            }
         }
     }
 }

@@ -112,6 +112,11 @@ impl<'a> MachineRecords<'a> {
         }
     }
 
+    /// Whether a node has a record.
+    pub(crate) fn exists(&self, node: &str) -> Result<bool> {
+        Ok(self.find(node)?.is_some())
+    }
+
     /// Deletes a node's record.
     pub(crate) fn clear(&self, node: &str) -> Result<Deletion> {
         self.client

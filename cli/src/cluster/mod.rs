@@ -343,7 +343,12 @@ fn connect(addresses: impl Iterator<Item = SocketAddr>) -> Result<TcpStream> {
 
 /// The parameter of a list that goes on at `token`.
 fn continue_at(token: &str) -> String {
-    format!("&continue={}", escape(token, |_| false))
+    format!("&continue={}", escape_query(token))
+}
+
+/// Escapes the value of a parameter of a URL.
+pub(crate) fn escape_query(value: &str) -> String {
+    escape(value, |_| false)
 }
 
 /// Whether a byte stands in the name of a header (RFC 9110, section 5.6.2), and is not what escapes others.

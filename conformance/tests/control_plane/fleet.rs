@@ -80,7 +80,8 @@ fn listed_and_retired(case: &Case<'_>) -> Result<()> {
         };
         // The API server does not pass anything on to a node on loopback; its report has no reason of a reset.
         let whole = !private || cells.get(9) == Some(&"(power-on)");
-        let right = cells[1] == "Ready" && version == cells[3] && cells[4] == "linux" && cells[5] == "<none>";
+        let signal = if private { "<none>" } else { "<unknown>" };
+        let right = cells[1] == "Ready" && version == cells[3] && cells[4] == "linux" && cells[5] == signal;
         Ok((right && whole && days(cells[6]) && days(cells[7])).then_some(()))
     })
     .with_context(|| said.clone())?;
@@ -122,7 +123,10 @@ fn listed_and_retired(case: &Case<'_>) -> Result<()> {
     let retired = picolet(case, &["retire", &name, "--force", "--timeout=2"])?;
     let said = text(&retired.stdout);
     ensure!(retired.status.success(), "{retired:?}");
-    ensure!(said.contains("evicted") && said.contains("--state-dir"), "{said}");
+    ensure!(
+        said.contains("evicted") && said.contains("did not answer") && said.contains("--state-dir"),
+        "{said}"
+    );
     nothing_left(case, &node, &said)?;
     let again = picolet(case, &["retire", &name])?;
     ensure!(
@@ -183,11 +187,7 @@ pub(crate) fn retired(case: &Case<'_>, node: &mut Node<'_>, token: &str) -> Resu
     let retired = picolet(case, &["retire", &name, "--force"])?;
     let said = text(&retired.stdout);
     ensure!(retired.status.success(), "{retired:?}");
-    for words in [
-        "cordoned",
-        "forgets who it is",
-        "has forgotten its key and its certificates",
-    ] {
+    for words in ["cordoned", "resets its identity", "has erased its key"] {
         ensure!(said.contains(words), "{said}");
     }
     ensure!(
