@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::Time;
 use crate::boot::{Image, ImageError};
 use crate::chip::flash::Cut;
-use crate::chip::{RegisterTrace, WatchdogReset};
+use crate::chip::{Oscillator, RegisterTrace, WatchdogReset};
 use crate::code;
 use crate::cpu::NoObserver;
 use crate::debug::Debug;
@@ -144,6 +144,7 @@ impl Board {
     pub fn new(config: Config) -> Self {
         let flash_size = config.flash_size.next_power_of_two().clamp(0x1000, 0x100_0000);
         let mut machine = Machine::new(flash_size, config.unique_id, config.seed);
+        machine.fill_ram();
         machine.chip.radio = config.radio;
         if let Some(rom) = &config.boot_rom {
             machine.set_rom(rom);
@@ -222,15 +223,11 @@ impl Board {
         self.machine.start();
     }
 
-    /// Takes power away and gives it back: RAM and all registers are lost, flash is not. Time and counters go on.
+    /// Takes power away and gives it back: RAM, which holds noise then, and all registers are lost, flash is not. Time and counters
+    /// go on.
     pub fn power_cycle(&mut self) {
         if self.machine.start_in_ram.is_none() {
-            let ram = self.machine.chip.ram.bytes_mut();
-            ram.fill(0);
-            self.machine
-                .chip
-                .code
-                .forget(code::RAM, 0, crate::chip::memory::RAM_SIZE);
+            self.machine.fill_ram();
         }
         self.machine.chip.flash.power_cycle();
         self.machine.chip.watchdog.scratch = [0; 8];
@@ -538,6 +535,18 @@ impl Board {
     /// The temperature of the chip, which its sensor measures.
     pub fn set_temperature(&mut self, celsius: f32) {
         self.machine.chip.adc.set_temperature(celsius);
+    }
+
+    /// Puts another ring oscillator in place of the default one, from now on.
+    pub fn set_oscillator(&mut self, oscillator: Oscillator) {
+        self.machine.chip.set_oscillator(oscillator);
+    }
+
+    /// Bits of min-entropy in all that the firmware has read of RANDOMBIT since the board was made, for an observer who knew the
+    /// oscillator, its phase at each read, and when the next one came.
+    #[must_use]
+    pub fn randombit_min_entropy(&self) -> f64 {
+        self.machine.chip.clocks.min_entropy()
     }
 
     /// Puts a memory of 256 bytes on an I²C bus.

@@ -25,7 +25,7 @@ mod vcd;
 pub use board::{Board, Config, Figures, PowerCut, Snapshot, SnapshotError};
 pub use boot::image::Symbol;
 pub use boot::{Image, ImageError};
-pub use chip::{WatchdogReset, blocks};
+pub use chip::{Oscillator, WatchdogReset, blocks};
 pub use fault::{Access, Fault};
 pub use machine::Stop;
 pub use observe::Profile;

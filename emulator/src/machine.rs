@@ -3,8 +3,9 @@
 use crate::Time;
 use crate::boot::rom::{self, Launch, Outcome};
 use crate::boot::{SECOND_STAGE, SECOND_STAGE_SIZE, has_second_stage};
+use crate::chip::memory::RAM_SIZE;
 use crate::chip::{Chip, ROM_SIZE, Trap, WatchdogReset, name_of};
-use crate::code::ROM;
+use crate::code::{RAM, ROM};
 use crate::cpu::{Core, Exit, Observe, Sleep};
 use crate::fault::Fault;
 use core::fmt;
@@ -106,6 +107,8 @@ pub(crate) struct Machine {
     launch: Launch,
     core_1_held: bool,
     seed: u64,
+    /// The seed that the board was made with.
+    first_seed: u64,
     /// A real boot ROM is in place of the emulated one.
     real_rom: bool,
     /// Resets since power-on, and why the last one was.
@@ -127,6 +130,7 @@ impl Machine {
             launch: Launch::default(),
             core_1_held: false,
             seed,
+            first_seed: seed,
             real_rom: false,
             resets: 0,
             last_reset: None,
@@ -136,6 +140,12 @@ impl Machine {
         };
         rom::install(&mut machine.chip);
         machine
+    }
+
+    /// What power-on leaves in RAM.
+    pub(crate) fn fill_ram(&mut self) {
+        self.chip.ram.power_on(self.first_seed, self.seed);
+        self.chip.code.forget(RAM, 0, RAM_SIZE);
     }
 
     /// Puts a real boot ROM in place of the emulated one.
@@ -443,6 +453,7 @@ impl Machine {
             launch: self.launch,
             core_1_held: self.core_1_held,
             seed: self.seed,
+            first_seed: self.first_seed,
             real_rom: self.real_rom,
             resets: self.resets,
             last_reset: self.last_reset,

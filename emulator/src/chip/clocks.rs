@@ -4,14 +4,10 @@
 //! clock asks it for the ratio.
 
 use super::Write;
+use super::ring::{Oscillator, Ring};
 
 /// The crystal of a Pico.
 const CRYSTAL_HZ: u64 = 12_000_000;
-/// The ring oscillator as it comes out of reset, divided by 16 (section 2.17: typically 6.5 MHz).
-const RING_HZ: u64 = 6_500_000;
-/// What ROSC.DIV must contain to be a divider.
-const RING_DIV_PASS: u32 = 0xaa0;
-
 /// CTRL and DIV of a clock generator.
 #[derive(Debug, Clone, Copy, Default)]
 struct Generator {
@@ -75,18 +71,22 @@ pub(crate) struct Clocks {
     interrupts_enabled: u32,
     crystal_control: u32,
     crystal_startup: u32,
-    ring_control: u32,
-    ring_frequency: [u32; 2],
-    ring_divider: u32,
-    ring_phase: u32,
-    ring_count: u32,
-    random: u64,
+    ring: Ring,
     plls: [Pll; 2],
 }
 
 impl Clocks {
-    /// As reset leaves it: everything runs from the ring oscillator. `seed` feeds its random bit.
-    pub(crate) fn new(seed: u64) -> Self {
+    /// As power-on leaves it: everything runs from the ring oscillator. `seed` feeds its noise.
+    pub(crate) fn new(oscillator: Oscillator, seed: u64) -> Self {
+        Self::with_ring(Ring::new(oscillator, seed))
+    }
+
+    /// What a reset leaves.
+    pub(crate) fn reset(&mut self, seed: u64) {
+        *self = Self::with_ring(self.ring.after_reset(seed));
+    }
+
+    fn with_ring(ring: Ring) -> Self {
         let mut generators = [Generator {
             control: 0,
             divider: 0x100,
@@ -102,12 +102,7 @@ impl Clocks {
             interrupts_enabled: 0,
             crystal_control: 0,
             crystal_startup: 0xc4,
-            ring_control: 0xaa0,
-            ring_frequency: [0; 2],
-            ring_divider: RING_DIV_PASS + 16,
-            ring_phase: 8,
-            ring_count: 0,
-            random: seed,
+            ring,
             plls: [Pll::RESET; 2],
         }
     }
@@ -121,15 +116,7 @@ impl Clocks {
     }
 
     fn ring_hz(&self) -> u64 {
-        if self.ring_control >> 12 & 0xfff == 0xd1e {
-            return 0;
-        }
-        let divider = match self.ring_divider.wrapping_sub(RING_DIV_PASS) {
-            0 => 32,
-            divider @ 1..=31 => divider,
-            _ => 1,
-        };
-        RING_HZ * 16 / u64::from(divider)
+        self.ring.hz() as u64
     }
 
     fn divided(hz: u64, divider: u32) -> u64 {
@@ -292,44 +279,23 @@ impl Clocks {
         true
     }
 
-    /// ROSC (section 2.17.8).
-    pub(crate) fn read_ring(&mut self, offset: u32) -> Option<u32> {
-        let enabled = u32::from(self.ring_hz() != 0);
-        Some(match offset {
-            0x00 => self.ring_control,
-            0x04 | 0x08 => self.ring_frequency[(offset as usize - 4) / 4],
-            0x0c => 0x7761_6b65,
-            0x10 => self.ring_divider,
-            0x14 => self.ring_phase,
-            0x18 => enabled << 31 | enabled << 12,
-            // RANDOMBIT: SplitMix64, so that two runs see the same noise, and those of two seeds never do
-            0x1c => {
-                self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                let mut bits = self.random;
-                bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-                (bits >> 63) as u32
-            }
-            0x20 => self.ring_count,
-            _ => return None,
-        })
+    /// ROSC.
+    pub(crate) fn read_ring(&mut self, offset: u32, nanos: u64) -> Option<u32> {
+        self.ring.read(offset, nanos)
     }
 
-    /// Writes a register of ROSC. Dormant mode is not modelled; neither is what drive strengths do to the frequency.
-    pub(crate) fn write_ring(&mut self, offset: u32, write: Write) -> bool {
-        match offset {
-            0x00 => self.ring_control = write.onto(self.ring_control),
-            0x04 | 0x08 => {
-                let register = &mut self.ring_frequency[(offset as usize - 4) / 4];
-                *register = write.onto(*register);
-            }
-            0x10 => self.ring_divider = write.onto(self.ring_divider),
-            0x14 => self.ring_phase = write.onto(self.ring_phase),
-            0x18 => {}
-            0x20 => self.ring_count = 0,
-            _ => return false,
-        }
-        true
+    /// Writes a register of ROSC.
+    pub(crate) fn write_ring(&mut self, offset: u32, write: Write, nanos: u64) -> bool {
+        self.ring.write(offset, write, nanos)
+    }
+
+    pub(crate) fn set_oscillator(&mut self, oscillator: Oscillator) {
+        self.ring.set_oscillator(oscillator);
+    }
+
+    /// Bits of min-entropy in all reads of RANDOMBIT.
+    pub(crate) fn min_entropy(&self) -> f64 {
+        self.ring.min_entropy()
     }
 
     /// PLL_SYS (0) or PLL_USB (1) (section 2.18.5).
@@ -421,8 +387,8 @@ mod tests {
 
     #[test]
     fn the_usual_set_up_gives_125_megahertz() {
-        let mut clocks = Clocks::new(0);
-        assert_eq!(clocks.hz(Clock::System), RING_HZ);
+        let mut clocks = Clocks::new(Oscillator::default(), 0);
+        assert_eq!(clocks.hz(Clock::System), 6_500_000);
         clocks.write_crystal(0, Write::plain(0xfab_aa0));
         clocks.write(0x30, Write::plain(2));
         assert_eq!(clocks.hz(Clock::Reference), 12_000_000);
@@ -437,20 +403,6 @@ mod tests {
         assert_eq!(clocks.hz(Clock::System), 50_000_000);
         clocks.write(0x48, Write::plain(1 << 11));
         assert_eq!(clocks.hz(Clock::Peripheral), 50_000_000);
-    }
-
-    #[test]
-    fn each_seed_has_a_noise_of_its_own() {
-        let noise = |seed| {
-            let mut clocks = Clocks::new(seed);
-            (0..64).fold(0_u64, |bits, _| {
-                bits << 1 | u64::from(clocks.read_ring(0x1c).expect("RANDOMBIT"))
-            })
-        };
-        let found: std::collections::BTreeSet<u64> = (0..64).chain([u64::MAX]).map(noise).collect();
-        assert_eq!(found.len(), 65);
-        assert!(found.iter().all(|bits| (12..=52).contains(&bits.count_ones())));
-        assert_eq!(noise(7), noise(7));
     }
 
     #[test]

@@ -10,17 +10,22 @@ pub(crate) const RAM_SIZE: u32 = 0x4_2000;
 pub(crate) struct Ram(Box<[u8; RAM_SIZE as usize]>);
 
 impl Ram {
-    /// Memory as power-on leaves it. The chip's holds noise; zeroes are repeatable.
     pub(crate) fn new() -> Self {
         Self(vec![0; RAM_SIZE as usize].try_into().expect("the size asked for"))
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0[..]
+    /// Power comes on: most cells fall the way that they always do on this board, about one in eight does not.
+    pub(crate) fn power_on(&mut self, board: u64, noise: u64) {
+        let mut cells = fastrand::Rng::with_seed(board);
+        let mut noise = fastrand::Rng::with_seed(noise);
+        for word in self.0.as_chunks_mut::<8>().0 {
+            let flips = noise.u64(..) & noise.u64(..) & noise.u64(..);
+            *word = (cells.u64(..) ^ flips).to_le_bytes();
+        }
     }
 
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0[..]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0[..]
     }
 
     /// The word at an aligned address of RAM; `None` for anything else.
@@ -134,6 +139,23 @@ impl Write {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ram_holds_noise_of_the_board_after_power_on() {
+        let power_on = |board, noise| {
+            let mut ram = Ram::new();
+            ram.power_on(board, noise);
+            ram
+        };
+        let differing = |one: &Ram, other: &Ram| {
+            let pairs = one.bytes().iter().zip(other.bytes());
+            pairs.map(|(one, other)| (one ^ other).count_ones()).sum::<u32>() as f64 / f64::from(8 * RAM_SIZE)
+        };
+        let first = power_on(1, 1);
+        assert_eq!(first.bytes(), power_on(1, 1).bytes());
+        assert!((0.2..0.24).contains(&differing(&first, &power_on(1, 2))));
+        assert!((0.49..0.51).contains(&differing(&first, &power_on(2, 1))));
+    }
 
     #[test]
     fn unaligned_and_foreign_addresses_are_not_ram() {

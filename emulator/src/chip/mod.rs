@@ -18,6 +18,7 @@ mod names;
 pub(crate) mod pio;
 mod pwm;
 mod registers;
+mod ring;
 mod rtc;
 mod schedule;
 mod sio;
@@ -41,6 +42,7 @@ use memory::{RAM_BASE, RAM_SIZE, Ram};
 pub use names::blocks;
 pub(crate) use names::name_of;
 use pio::Pio;
+pub use ring::Oscillator;
 use schedule::{SOURCES, Source};
 use system::{Resets, System};
 
@@ -120,7 +122,7 @@ pub(crate) struct RegisterTrace {
 impl Chip {
     /// A chip that has just got power, with flash of this size.
     pub(crate) fn new(flash_size: u32, unique_id: [u8; 8], seed: u64) -> Self {
-        let clocks = Clocks::new(seed);
+        let clocks = Clocks::new(Oscillator::default(), seed);
         let mut chip = Self {
             ram: Ram::new(),
             code: CodeCache::new([(0, ROM_SIZE), (RAM_BASE, RAM_SIZE), (FLASH_BASE, flash_size)]),
@@ -168,7 +170,7 @@ impl Chip {
     pub(crate) fn reset(&mut self, now: u64, seed: u64) {
         self.now = self.now.max(now);
         let now = self.now;
-        self.clocks = Clocks::new(seed);
+        self.clocks.reset(seed);
         self.cache.reset();
         self.ssi = xip::Ssi::new();
         self.sio = sio::Sio::new();
@@ -200,6 +202,12 @@ impl Chip {
         self.clocks_changed(now);
         self.update_flash_mapped();
         self.interrupts_dirty = true;
+    }
+
+    /// Puts another ring oscillator in place of the one there is.
+    pub(crate) fn set_oscillator(&mut self, oscillator: Oscillator) {
+        self.clocks.set_oscillator(oscillator);
+        self.clocks_changed(self.now);
     }
 
     /// The moment of a cycle.

@@ -66,7 +66,10 @@ impl Chip {
             0x4005_4000 => self.timer.read(offset, now),
             0x4005_8000 => self.watchdog.read(offset, now),
             0x4005_c000 => self.rtc.read(offset, now),
-            0x4006_0000 => self.clocks.read_ring(offset),
+            0x4006_0000 => {
+                let nanos = self.timeline.nanos(now);
+                self.clocks.read_ring(offset, nanos)
+            }
             0x4006_4000 => self.system.read_regulator(offset),
             0x4006_c000 => self.system.read_testbench(offset),
             0x5000_0000 => self.dma.read(offset),
@@ -231,7 +234,8 @@ impl Chip {
                 self.rtc.write(offset, write, now)
             }
             0x4006_0000 => {
-                let modelled = self.clocks.write_ring(offset, write);
+                let nanos = self.timeline.nanos(now);
+                let modelled = self.clocks.write_ring(offset, write, nanos);
                 self.clocks_changed(now);
                 modelled
             }
