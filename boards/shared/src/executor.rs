@@ -20,9 +20,15 @@ struct Times {
     network: u64,
     /// Asleep.
     idle: u64,
+    /// When the network's executor ran, all in one: frames come when they come.
+    arrivals: u64,
 }
 
-static TIMES: Mutex<Cell<Times>> = Mutex::new(Cell::new(Times { network: 0, idle: 0 }));
+static TIMES: Mutex<Cell<Times>> = Mutex::new(Cell::new(Times {
+    network: 0,
+    idle: 0,
+    arrivals: 0,
+}));
 
 fn times() -> Times {
     critical_section::with(|section| TIMES.borrow(section).get())
@@ -31,6 +37,11 @@ fn times() -> Times {
 /// Microseconds in which the processor was not asleep, since the start.
 pub(crate) fn busy_micros() -> u64 {
     Instant::now().as_micros().saturating_sub(times().idle)
+}
+
+/// The moments at which the network had something to do, all in one number.
+pub(crate) fn arrivals() -> u64 {
+    times().arrivals
 }
 
 #[embassy_rp::interrupt]
@@ -43,6 +54,7 @@ unsafe fn SWI_IRQ_1() {
         let times = TIMES.borrow(section);
         let mut now = times.get();
         now.network += took;
+        now.arrivals = now.arrivals.rotate_left(7) ^ begun.as_ticks();
         times.set(now);
     });
 }

@@ -2,7 +2,7 @@
 //!
 //! While it is erased or written nothing runs: the program itself lies in it. A sector takes some 50 ms.
 
-use crate::log;
+use crate::{fault, log};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use embassy_boot_rp::{AlignedBuffer, BlockingFirmwareState, State};
@@ -10,10 +10,11 @@ use embassy_embedded_hal::adapter::BlockingAsync;
 use embassy_embedded_hal::flash::partition::{self, BlockingPartition};
 use embassy_futures::block_on;
 use embassy_rp::Peri;
-use embassy_rp::flash::{Blocking, Flash, WRITE_SIZE};
+use embassy_rp::flash::{Blocking, ERASE_SIZE, Flash, WRITE_SIZE};
 use embassy_rp::peripherals::FLASH;
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
+use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use picolet_device::entropy::CARRIED;
 use picolet_platform::{LONGEST_RECORD, Level, Record, RecordError, Records, TimeFloor};
 use picolet_store::device::{Device, Opened};
@@ -28,7 +29,42 @@ const SIZE: usize = picolet_store::layout::PICO_W.flash as usize;
 #[cfg(target_abi = "eabihf")]
 const SIZE: usize = picolet_store::layout::PICO_2_W.flash as usize;
 
-type Chip = Flash<'static, FLASH, Blocking, SIZE>;
+/// The flash chip. The watchdog is fed before each operation: a sector may take 400 ms to erase, and a start may erase thirty.
+pub(crate) struct Chip(Flash<'static, FLASH, Blocking, SIZE>);
+
+impl ErrorType for Chip {
+    type Error = embassy_rp::flash::Error;
+}
+
+impl ReadNorFlash for Chip {
+    const READ_SIZE: usize = 1;
+
+    fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        self.0.blocking_read(offset, bytes)
+    }
+
+    fn capacity(&self) -> usize {
+        SIZE
+    }
+}
+
+impl NorFlash for Chip {
+    const WRITE_SIZE: usize = WRITE_SIZE;
+    const ERASE_SIZE: usize = ERASE_SIZE;
+
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
+        for sector in (from..to).step_by(ERASE_SIZE) {
+            fault::feed_now();
+            self.0.blocking_erase(sector, sector + ERASE_SIZE as u32)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
+        fault::feed_now();
+        self.0.blocking_write(offset, bytes)
+    }
+}
 
 /// A part of the flash, as a driver that others use too. Nothing that is asked of it waits: the processor stands while
 /// the flash works.
@@ -55,7 +91,7 @@ impl Storage {
     /// Takes the flash over. To be called once.
     pub(crate) fn new(flash: Peri<'static, FLASH>) -> &'static Self {
         static STORAGE: StaticCell<Storage> = StaticCell::new();
-        STORAGE.init_with(|| Self(Mutex::new(RefCell::new(Flash::new_blocking(flash)))))
+        STORAGE.init_with(|| Self(Mutex::new(RefCell::new(Chip(Flash::new_blocking(flash))))))
     }
 
     /// The flash's number: nothing else on a Pico W has one. Without it the board is the same as any other that has
@@ -65,7 +101,7 @@ impl Storage {
         let mut number = [0; 8];
         self.0.lock(|chip| {
             // What could not be read is zero.
-            let _ = chip.borrow_mut().blocking_unique_id(&mut number);
+            let _ = chip.borrow_mut().0.blocking_unique_id(&mut number);
         });
         number
     }
@@ -174,6 +210,15 @@ pub(crate) fn carried(records: &DeviceRecords) -> Option<[u8; CARRIED]> {
     let mut carried = [0; CARRIED];
     let length = block_on(records.load(Record::Seed, &mut carried))?;
     (length == CARRIED).then_some(carried)
+}
+
+/// Leaves a seed for the next run, where nobody else uses the records, which are in `region`.
+pub(crate) fn store_seed(
+    storage: &'static Storage,
+    region: Region,
+    next: &[u8; CARRIED],
+) -> Result<(), RecordError> {
+    carry(&storage.records(region)?, next)
 }
 
 /// Leaves something for the random generator of the next run.

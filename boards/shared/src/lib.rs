@@ -27,6 +27,7 @@ mod machine;
 mod memory;
 mod network;
 mod node;
+mod noise;
 mod pins;
 mod usb;
 
@@ -38,6 +39,7 @@ use embassy_rp::clocks::clk_sys_freq;
 use embassy_rp::peripherals::ADC;
 use embassy_rp::watchdog::Watchdog;
 use flash::DeviceRecords;
+use picolet_device::entropy::NoiseFailure;
 use picolet_device::led::{Code, Show};
 use picolet_platform::Level;
 use picolet_store::layout::Layout;
@@ -68,7 +70,12 @@ fn told(code: Code, why: &dyn fmt::Display) -> Code {
 }
 
 /// Brings up what everything else rests on: records, clock, randomness and settings.
-fn prepare(storage: &'static flash::Storage, layout: &Layout, unique: [u8; 8]) -> Result<Provisions, Code> {
+fn prepare(
+    storage: &'static flash::Storage,
+    layout: &Layout,
+    unique: [u8; 8],
+    gatherer: &mut entropy::ChipGatherer,
+) -> Result<Provisions, Code> {
     let bad_flash = |error| told(Code::BadFlash, &error);
     let records = storage.records(layout.device).map_err(bad_flash)?;
     if flash::forget(&records, storage, layout.settings).map_err(bad_flash)? {
@@ -77,11 +84,26 @@ fn prepare(storage: &'static flash::Storage, layout: &Layout, unique: [u8; 8]) -
             format_args!("the device has forgotten who it is, and its settings, as it was told"),
         );
     }
-    let next = entropy::start(flash::carried(&records).as_ref(), unique)
-        .map_err(|failure| told(Code::NoEntropy, &failure))?;
+    let no_keys = |failure: NoiseFailure| {
+        told(
+            Code::NoEntropy,
+            &format_args!("{failure}; no keys are made before it works, which is tried every minute"),
+        )
+    };
+    let (next, failure) =
+        entropy::start(gatherer, flash::carried(&records).as_ref(), unique).map_err(no_keys)?;
+    if let Some(failure) = failure {
+        log::line(
+            Level::Warn,
+            format_args!("{failure}; random numbers rest on the seed of the run before"),
+        );
+    }
     if let Err(error) = flash::carry(&records, &next) {
-        // The next run is seeded by its noise source and by what this run was seeded with.
         log::line(Level::Warn, format_args!("random seed not stored: {error}"));
+        // Otherwise the next run is seeded by its noise and by what this run was seeded with.
+        if let Some(failure) = failure {
+            return Err(no_keys(failure));
+        }
     }
     storage.mend_settings(layout.settings);
     let settings = storage.settings(layout.settings).map_err(|error| {
@@ -105,14 +127,19 @@ fn prepare(storage: &'static flash::Storage, layout: &Layout, unique: [u8; 8]) -
 
 /// Runs the board. To be called once, first.
 pub fn run(model: &'static Model) -> ! {
-    memory::start();
+    let gatherer = entropy::gatherer();
+    memory::start(|bytes| gatherer.mix(bytes));
     log::start();
-    executor::run(start(model, network::radio_room()))
+    executor::run(start(model, network::radio_room(), gatherer))
 }
 
 // In a frame of its own: what stays on the stack for ever would be five kilobytes more.
 #[inline(never)]
-fn start(model: &'static Model, room: network::Room) -> &'static Executor {
+fn start(
+    model: &'static Model,
+    room: network::Room,
+    gatherer: &'static mut entropy::ChipGatherer,
+) -> &'static Executor {
     let before = fault::before();
     let p = embassy_rp::init(embassy_rp::config::Config::default());
     let layout = model.layout;
@@ -131,7 +158,7 @@ fn start(model: &'static Model, room: network::Room) -> &'static Executor {
     }
     let storage = flash::Storage::new(p.FLASH);
     let unique = storage.unique_number();
-    let provisions = prepare(storage, layout, unique);
+    let provisions = prepare(storage, layout, unique, gatherer);
     let settings = provisions.as_ref().ok().map(|provisions| provisions.settings);
     let radio = network::firmware(flash::radio(layout)).map(|firmware| network::Hardware {
         room,
@@ -159,6 +186,11 @@ fn start(model: &'static Model, room: network::Room) -> &'static Executor {
                 layout.board,
                 storage.part(layout.settings),
             );
+            // Without records there is nothing to do for it.
+            if !matches!(provisions, Err(Code::BadFlash)) {
+                let gather = entropy::run(gatherer, storage, layout.device, unique);
+                spawner.spawn(gather.expect("this is spawned once"));
+            }
             let node = provisions.and_then(|provisions| {
                 let identity = machine::Identity::of(model, unique, before);
                 node(spawner, identity, p.ADC, provisions)

@@ -50,8 +50,12 @@ static HEAP: Heap = Heap {
     peak: Mutex::new(Cell::new(0)),
 };
 
-/// Paints the stack and gives the heap all RAM that nothing else has. To be called once, first.
-pub(crate) fn start() {
+/// Words of RAM that are looked at before they are used.
+const LEFT: usize = 512;
+
+/// Paints the stack and gives the heap all RAM that nothing else has, after `mix` has seen some of what power-on left there. To be
+/// called once, first.
+pub(crate) fn start(mut mix: impl FnMut(&[u8])) {
     let (low, here) = (
         &raw const _stack_end as usize,
         cortex_m::register::msp::read() as usize,
@@ -65,6 +69,11 @@ pub(crate) fn start() {
     }
     let begin = &raw const __sheap as usize;
     let size = &raw const _heap_end as usize - begin;
+    for n in 0..LEFT {
+        // SAFETY: RAM behind all variables, which nothing uses yet; any content is a number. It is more than 2 KiB.
+        let word = unsafe { (begin as *const u32).add(n).read_volatile() };
+        mix(&word.to_ne_bytes());
+    }
     // SAFETY: RAM behind all variables, given away once, before any allocation.
     unsafe { HEAP.inner.init(begin, size) }
 }

@@ -18,7 +18,7 @@ const SIO: u8 = 5;
 const NOTHING: u8 = 31;
 
 /// The analogue input that is the thermometer: RP2040 datasheet 4.9.5, RP2350A datasheet 12.4.6.
-const THERMOMETER: u8 = 4;
+pub(crate) const THERMOMETER: u8 = 4;
 /// The first pin with an analogue input.
 const FIRST_ANALOGUE: u8 = 26;
 /// Millivolts of the ADC's reference on both boards.

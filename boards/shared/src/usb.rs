@@ -4,7 +4,8 @@
 //! typed is never told again, neither here nor in the log.
 
 use crate::flash::Part;
-use crate::{fault, log, machine};
+use crate::noise::ChipNoise;
+use crate::{entropy, fault, log, machine};
 use core::convert::Infallible;
 use embassy_executor::Spawner;
 use embassy_futures::join::join3;
@@ -20,7 +21,7 @@ use embassy_usb::driver::EndpointError;
 use embassy_usb::{Builder, Config};
 use heapless::String;
 use picolet_platform::Level;
-use picolet_store::serial::{Console, Then};
+use picolet_store::serial::{Console, SAMPLES, Then, noise_line};
 use static_cell::StaticCell;
 
 bind_interrupts!(struct Interrupts {
@@ -137,6 +138,14 @@ async fn talk(
                     format_args!("there are new settings; they count after a restart"),
                 );
                 written.signal(());
+            }
+            if let Then::Noise(lines) = answer.then {
+                let mut noise = ChipNoise::default();
+                for _ in 0..lines {
+                    let mut samples = [0; SAMPLES];
+                    entropy::sample(&mut noise, &mut samples);
+                    send(sender, noise_line(&samples).as_bytes()).await?;
+                }
             }
             send(sender, answer.line.as_bytes()).await?;
             if answer.then == Then::Restart {

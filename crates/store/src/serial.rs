@@ -11,6 +11,7 @@
 //! | `data OFFSET HEX` | `% ok data NEXT` | up to 128 bytes of them, in order |
 //! | `commit` | `% ok commit` | they are whole and in order, written, and count from the next boot on |
 //! | `restart` | `% ok restart` | the board boots |
+//! | `noise LINES` | `% noise HEX` for each line, `% ok noise` | raw samples of the noise source, 256 a line, the first in the highest bit |
 //!
 //! The entries are those of a block of [`settings`](crate::settings). An empty line is no request: it ends what a
 //! terminal may have left behind. After an error the board knows what it knew before, and `begin` starts over.
@@ -52,6 +53,8 @@ pub enum Then {
     Written,
     /// It boots.
     Restart,
+    /// So many lines of raw samples come before the answer ([`noise_line`]).
+    Noise(u32),
 }
 
 /// The board's end of the line.
@@ -135,6 +138,10 @@ impl Console {
                 Err(what) => Err(what),
             },
             ("restart", [None, None]) => Ok(Then::Restart),
+            ("noise", [Some(lines), None]) => match number(lines) {
+                Some(lines) => Ok(Then::Noise(lines as u32)),
+                None => Err("the number of lines has up to five digits"),
+            },
             _ => Err(UNKNOWN),
         };
         match outcome {
@@ -192,6 +199,21 @@ impl Console {
             Err("the settings were damaged on the way; begin again")
         }
     }
+}
+
+/// Bytes of samples in a line.
+pub const SAMPLES: usize = 32;
+
+/// A line of raw samples, with its end.
+pub fn noise_line(samples: &[u8; SAMPLES]) -> String<LINE> {
+    let mut line = String::new();
+    // There is room.
+    let _ = line.push_str("% noise ");
+    for digit in samples.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        let _ = line.push(char::from_digit(digit.into(), 16).unwrap_or_default());
+    }
+    let _ = line.push_str("\r\n");
+    line
 }
 
 const UNKNOWN: &str = "unknown request; settings are sent by `picolet provision --serial`";

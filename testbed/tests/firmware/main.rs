@@ -6,6 +6,7 @@
 
 mod abuse;
 mod devices;
+mod entropy;
 mod joining;
 mod life;
 mod network;
@@ -36,6 +37,11 @@ fn image() -> &'static Image {
     IMAGE.get_or_init(|| {
         Image::build("pico-w", "pico-w", "picolet-pico-w", Place::Here).expect("the image is built")
     })
+}
+
+/// Whether tests run that take minutes.
+fn is_long() -> bool {
+    std::env::var_os("PICOLET_LONG_TESTS").is_some()
 }
 
 /// A board with the file that a user drags onto it, and settings.

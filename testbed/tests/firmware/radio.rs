@@ -1,6 +1,6 @@
 //! The radio fails: it stops answering, does not start, or delivers no frame. And what looks like that and is none of it.
 
-use crate::{Bench, NODE, READY};
+use crate::{Bench, NODE, READY, is_long};
 use picolet_emulator::radio::FailureMode;
 use std::time::Duration;
 
@@ -44,11 +44,6 @@ impl Bench {
         self.expect_ready();
         assert!(self.reason().contains("radio"), "{mode:?}: {}", self.reason());
     }
-}
-
-/// Whether tests run that take minutes.
-fn is_long() -> bool {
-    std::env::var_os("PICOLET_LONG_TESTS").is_some()
 }
 
 #[test]

@@ -4,9 +4,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroize;
 
-/// The most that one request is filled with: 2^19 bits are allowed (table 2); less is asked for here.
-pub(super) const MOST: usize = 4096;
-
 /// The state of the generator. It is wiped when it is dropped.
 pub struct Generator {
     key: [u8; 32],

@@ -2,11 +2,12 @@
 
 use core::fmt;
 
-/// Samples that are tested and thrown away at the start.
-pub(super) const START_UP: usize = 1024;
+/// Samples that test a source at its start. They count for nothing.
+pub(super) const START_UP: u32 = 1024;
 
-/// With a quarter of a bit of entropy in a sample, so many equal ones in a row come once in 2^30 samples: section
-/// 4.4.1, 1 + ⌈30 / 0.25⌉.
+/// Equal samples in a row at which the repetition count test fails: section 4.4.1, 1 + ⌈30 / H⌉. H is a quarter of a bit: the cutoffs
+/// for the 1/64 bit that is counted are 1,921 and more than the window has, and would find a broken source late or never. A source
+/// without phase information is far better than a quarter of a bit, since samples are dithered over many periods.
 const REPEATS: u16 = 121;
 
 /// Section 4.4.2: the window for a source of single bits.
@@ -28,10 +29,8 @@ pub enum NoiseFailure {
 impl fmt::Display for NoiseFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Repeats => "the noise source is stuck; no keys can be made: reset the board, or replace it",
-            Self::Biased => {
-                "the noise source gives one bit far too often; no keys can be made: reset the board, or replace it"
-            }
+            Self::Repeats => "noise source failed: it repeats one value",
+            Self::Biased => "noise source failed: one value is far too frequent",
         })
     }
 }

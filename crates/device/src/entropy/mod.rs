@@ -1,11 +1,10 @@
 //! Random numbers fit for keys, from a noise source that is not.
 //!
 //! A ring oscillator's bits are biased and follow one another (RP2040 datasheet, section 2.17.5: it "does not meet the
-//! requirements of randomness for security systems"). So they are counted as a quarter of a bit each, tested all along
-//! as NIST SP 800-90B wants it, and sixteen times as many are taken as would do if they were perfect. All go through a hash, together
-//! with a seed of the run before, into the generator of NIST SP 800-90A that everything is drawn from.
+//! requirements of randomness for security systems"). Each counts as 1/64 bit of min-entropy, is tested as NIST SP 800-90B,
+//! section 4.4, says, and is hashed into a seed for the generator of SP 800-90A. `docs/decisions/0004-entropy.md` has the estimate.
 //!
-//! The seed of the run before is not counted: it is there for the day that the noise fails unnoticed.
+//! Seeds that an earlier run left and other unpredictable inputs are hashed in too and count for nothing.
 
 mod generator;
 mod health;
@@ -16,241 +15,349 @@ pub use health::{Health, NoiseFailure};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
-/// A source of noise: one bit at a time, as raw as the hardware gives them.
+/// A source of noise, one bit at a time, as raw as the hardware gives them.
 pub trait Noise {
-    /// The next bit. The caller takes as many as it needs, as fast as it can.
+    /// Returns the next bit, no sooner after the one before than the estimate of its entropy assumes.
     fn bit(&mut self) -> bool;
+
+    /// Sets the source up in one of six ways, `attempt` from 0, which is the usual one.
+    fn configure(&mut self, attempt: u8);
 }
 
-/// Bits of noise that go into one seed of 384 bits: at a quarter of a bit each they carry 1,536.
-pub const BITS_OF_A_SEED: usize = 6144;
+/// Samples that count as one bit of min-entropy.
+pub const SAMPLES_PER_BIT: u32 = 64;
 
-/// Bytes that are kept in flash from one run to the next.
+/// Bits of a seed: 256 for the generator's security strength and 128 for its nonce (SP 800-90A, section 8.6.7).
+const SEED_BITS: u32 = 384;
+
+/// Samples for a seed from noise alone: 64 bits more than come out make the output full-entropy (SP 800-90C).
+pub const SEED_SAMPLES: u32 = (SEED_BITS + 64) * SAMPLES_PER_BIT;
+
+/// Samples that a start waits for where an earlier run left a seed. The rest follows while the board runs.
+pub const START_SAMPLES: u32 = 64 * SAMPLES_PER_BIT;
+
+/// Bytes that are stored for the next run.
 pub const CARRIED: usize = 32;
 
-/// Requests between two seeds of fresh noise.
-const REQUESTS_A_SEED: u32 = 1024;
+/// Ways to set the source up that one call tries.
+pub const ATTEMPTS: u8 = 6;
 
-/// A noise source with its tests, and the generator that it seeds.
-pub struct Entropy<N> {
+/// Samples that are hashed at once, and taken between two looks at anything else.
+pub const BATCH: u32 = 32;
+
+/// A seed for the generator. It is wiped when it is dropped.
+pub type Seed = Zeroizing<[u8; SEED_BITS as usize / 8]>;
+
+/// Collects noise for a seed.
+pub struct Gatherer<N> {
     noise: N,
     health: Health,
-    generator: Generator,
-    requests: u32,
+    hashes: [Sha256; 2],
+    /// Tested samples since the source was last set up or a seed was made.
+    samples: u32,
+    attempt: u8,
 }
 
-impl<N: Noise> Entropy<N> {
-    /// Tests the noise and seeds the generator.
-    ///
-    /// `carried` is what [`Entropy::carry`] gave in the run before, where there was one, and `unique` whatever tells
-    /// this device from its kind: a serial number, the time. Neither needs to be secret.
-    ///
-    /// # Errors
-    /// The noise is not random enough to make keys of. Nothing can be done but to start over.
-    pub fn start(mut noise: N, carried: Option<&[u8; CARRIED]>, unique: &[u8]) -> Result<Self, NoiseFailure> {
-        let mut health = Health::default();
-        // SP 800-90B, section 4.3, requirement 4: at least 1,024 samples are tested and thrown away first.
-        for _ in 0..health::START_UP {
-            health.test(noise.bit())?;
-        }
-        let seed = seed(&mut noise, &mut health)?;
-        let generator = Generator::new(&seed[..], carried.map_or(&[][..], |carried| &carried[..]), unique);
-        Ok(Self {
+impl<N: Noise> Gatherer<N> {
+    /// A gatherer without a sample. The source is set up by [`Gatherer::gather_all`].
+    pub fn new(noise: N) -> Self {
+        Self {
             noise,
-            health,
-            generator,
-            requests: 0,
-        })
-    }
-
-    /// Fills `bytes`.
-    ///
-    /// # Errors
-    /// Fresh noise was due and is not random enough. `bytes` are left as they were.
-    pub fn fill(&mut self, bytes: &mut [u8]) -> Result<(), NoiseFailure> {
-        if self.requests >= REQUESTS_A_SEED {
-            self.reseed()?;
+            health: Health::default(),
+            hashes: hashes(),
+            samples: 0,
+            attempt: 0,
         }
-        self.requests += 1;
-        for piece in bytes.chunks_mut(generator::MOST) {
-            self.generator.fill(piece);
+    }
+
+    /// Hashes in what counts for nothing.
+    pub fn mix(&mut self, bytes: &[u8]) {
+        for hash in &mut self.hashes {
+            hash.update(bytes);
         }
-        Ok(())
     }
 
-    /// Takes fresh noise now, as is done every 1,024 requests by itself.
+    /// Takes [`BATCH`] samples.
     ///
     /// # Errors
-    /// The noise is not random enough; the generator is as it was.
-    pub fn reseed(&mut self) -> Result<(), NoiseFailure> {
-        let seed = seed(&mut self.noise, &mut self.health)?;
-        self.generator.reseed(&seed[..]);
-        self.requests = 0;
-        Ok(())
-    }
-
-    /// What the next run is to be given as `carried`. It tells nothing of what was or will be drawn in this one. To be
-    /// stored before anything else is drawn, so that no two runs begin with the same.
-    ///
-    /// # Errors
-    /// As [`Entropy::fill`].
-    pub fn carry(&mut self) -> Result<[u8; CARRIED], NoiseFailure> {
-        let mut carried = [0; CARRIED];
-        self.fill(&mut carried)?;
-        Ok(carried)
-    }
-}
-
-/// Noise, tested and made into 384 bits by the derivation function of SP 800-90A, section 10.3.1.
-fn seed<N: Noise>(noise: &mut N, health: &mut Health) -> Result<Zeroizing<[u8; 48]>, NoiseFailure> {
-    let mut seed = Zeroizing::new([0; 48]);
-    let mut hashes = [1, 2].map(|counter: u8| {
-        let mut hash = Sha256::new();
-        hash.update([counter]);
-        hash.update(384_u32.to_be_bytes());
-        hash
-    });
-    let mut block = [0; 32];
-    for _ in 0..BITS_OF_A_SEED / (8 * block.len()) {
-        for byte in &mut block {
-            for _ in 0..8 {
-                let bit = noise.bit();
-                health.test(bit)?;
-                *byte = *byte << 1 | u8::from(bit);
+    /// A health test failed. The samples so far count for nothing, and the source is set up in the next way.
+    pub fn gather(&mut self) -> Result<(), NoiseFailure> {
+        let mut batch = 0_u32;
+        for _ in 0..BATCH {
+            let bit = self.noise.bit();
+            batch = batch << 1 | u32::from(bit);
+            if let Err(failure) = self.health.test(bit) {
+                self.samples = 0;
+                self.attempt = (self.attempt + 1) % ATTEMPTS;
+                self.noise.configure(self.attempt);
+                return Err(failure);
             }
         }
-        for hash in &mut hashes {
-            hash.update(block);
+        let mut bytes = batch.to_be_bytes();
+        self.mix(&bytes);
+        bytes.zeroize();
+        batch.zeroize();
+        self.samples = self.samples.saturating_add(BATCH);
+        Ok(())
+    }
+
+    /// Takes samples until there are `samples` behind those that test the source at its start (SP 800-90B, section 4.3, requirement 4),
+    /// in each way to set it up until one is good. Calls `feed` between batches.
+    ///
+    /// # Errors
+    /// Why the last way failed.
+    pub fn gather_all(&mut self, samples: u32, mut feed: impl FnMut()) -> Result<(), NoiseFailure> {
+        let mut failure = NoiseFailure::Repeats;
+        self.noise.configure(self.attempt);
+        for _ in 0..ATTEMPTS {
+            loop {
+                if self.samples >= health::START_UP + samples {
+                    return Ok(());
+                }
+                feed();
+                if let Err(error) = self.gather() {
+                    failure = error;
+                    break;
+                }
+            }
         }
+        Err(failure)
     }
-    block.zeroize();
-    for (hash, place) in hashes.into_iter().zip(seed.chunks_mut(32)) {
-        place.copy_from_slice(&hash.finalize()[..place.len()]);
+
+    /// Whether the next way to set the source up is the usual one: each was tried.
+    pub fn is_round(&self) -> bool {
+        self.attempt == 0
     }
-    Ok(seed)
+
+    /// Whether there are enough samples for a seed from noise alone.
+    pub fn is_complete(&self) -> bool {
+        self.samples >= health::START_UP + SEED_SAMPLES
+    }
+
+    /// Makes a seed of all that went in, by the derivation function of SP 800-90A, section 10.3.1, and starts over.
+    pub fn take(&mut self) -> Seed {
+        let mut seed = Seed::new([0; _]);
+        self.samples = 0;
+        for (hash, place) in core::mem::replace(&mut self.hashes, hashes())
+            .into_iter()
+            .zip(seed.chunks_mut(32))
+        {
+            place.copy_from_slice(&hash.finalize()[..place.len()]);
+        }
+        seed
+    }
+}
+
+/// The hashes of the derivation function, before its input.
+fn hashes() -> [Sha256; 2] {
+    [1, 2].map(|counter: u8| {
+        let mut hash = Sha256::new();
+        hash.update([counter]);
+        hash.update(SEED_BITS.to_be_bytes());
+        hash
+    })
+}
+
+/// What [`start`] makes.
+pub struct Started {
+    /// Seeded.
+    pub generator: Generator,
+    /// To be stored for the next run before anything else is drawn, so that no two runs start with the same. It discloses nothing of
+    /// what this run draws.
+    pub next: [u8; CARRIED],
+    /// Why the noise counts for nothing: then the seed rests on the run before, and `next` must be stored.
+    pub failure: Option<NoiseFailure>,
+}
+
+/// Seeds the generator. `carried` is what the run before left, and `unique` whatever differs between devices: neither counts, except
+/// that a seed that was once made from noise alone suffices while the noise fails. Calls `feed` between batches of samples.
+///
+/// # Errors
+/// The noise failed in each way to set it up, and there is no earlier seed.
+pub fn start<N: Noise>(
+    gatherer: &mut Gatherer<N>,
+    carried: Option<&[u8; CARRIED]>,
+    unique: &[u8],
+    feed: impl FnMut(),
+) -> Result<Started, NoiseFailure> {
+    let samples = carried.map_or(SEED_SAMPLES, |_| START_SAMPLES);
+    let failure = gatherer.gather_all(samples, feed).err();
+    if let (Some(failure), None) = (failure, carried) {
+        return Err(failure);
+    }
+    let mut generator = Generator::new(
+        &gatherer.take()[..],
+        carried.map_or(&[][..], |carried| &carried[..]),
+        unique,
+    );
+    let mut next = [0; CARRIED];
+    generator.fill(&mut next);
+    Ok(Started {
+        generator,
+        next,
+        failure,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Noise of a small generator (xorshift), made as bad as a test wants it.
+    /// Noise of a small generator (xorshift), made as bad as a test wants it: of each bit, its number and the attempt.
     struct Made<F> {
         state: u64,
         spoil: F,
-        drawn: usize,
+        drawn: u32,
+        attempt: u8,
     }
 
-    impl<F: FnMut(bool, usize) -> bool> Noise for Made<F> {
+    impl<F: FnMut(bool, u32, u8) -> bool> Noise for Made<F> {
         fn bit(&mut self) -> bool {
             self.state ^= self.state << 13;
             self.state ^= self.state >> 7;
             self.state ^= self.state << 17;
             self.drawn += 1;
-            (self.spoil)(self.state >> 33 & 1 == 1, self.drawn)
+            (self.spoil)(self.state >> 33 & 1 == 1, self.drawn, self.attempt)
+        }
+
+        fn configure(&mut self, attempt: u8) {
+            self.attempt = attempt;
         }
     }
 
-    fn made<F: FnMut(bool, usize) -> bool>(state: u64, spoil: F) -> Made<F> {
-        Made {
+    type Spoil = fn(bool, u32, u8) -> bool;
+
+    fn gatherer<F: FnMut(bool, u32, u8) -> bool>(state: u64, spoil: F) -> Gatherer<Made<F>> {
+        Gatherer::new(Made {
             state,
             spoil,
             drawn: 0,
-        }
+            attempt: 0,
+        })
     }
 
-    fn draw<F: FnMut(bool, usize) -> bool>(
-        noise: Made<F>,
+    fn draw<F: FnMut(bool, u32, u8) -> bool>(
+        mut gatherer: Gatherer<Made<F>>,
         carried: Option<[u8; 32]>,
         unique: &[u8],
     ) -> [u8; 32] {
         let mut bytes = [0; 32];
-        let mut entropy = Entropy::start(noise, carried.as_ref(), unique).expect("the noise is good");
-        entropy.fill(&mut bytes).expect("the noise is good");
+        let started = start(&mut gatherer, carried.as_ref(), unique, || {});
+        started.expect("the noise is good").generator.fill(&mut bytes);
         bytes
     }
 
     #[test]
     fn everything_that_goes_in_counts() {
+        let mixed = |bytes: &[u8]| {
+            let mut gatherer = gatherer(1, |bit, _, _| bit);
+            gatherer.mix(bytes);
+            draw(gatherer, None, b"a")
+        };
         let drawn = [
-            draw(made(1, |bit, _| bit), None, b"a"),
-            draw(made(2, |bit, _| bit), None, b"a"),
-            draw(made(1, |bit, _| bit), None, b"b"),
-            draw(made(1, |bit, _| bit), Some([0; 32]), b"a"),
-            draw(made(1, |bit, _| bit), Some([1; 32]), b"a"),
+            draw(gatherer(1, |bit, _, _| bit), None, b"a"),
+            draw(gatherer(2, |bit, _, _| bit), None, b"a"),
+            draw(gatherer(1, |bit, _, _| bit), None, b"b"),
+            draw(gatherer(1, |bit, _, _| bit), Some([0; 32]), b"a"),
+            draw(gatherer(1, |bit, _, _| bit), Some([1; 32]), b"a"),
             // a single bit of the noise
-            draw(made(1, |bit, n| bit ^ (n == 5000)), None, b"a"),
+            draw(gatherer(1, |bit, n, _| bit ^ (n == 5000)), None, b"a"),
+            mixed(b"memory"),
         ];
         for (n, one) in drawn.iter().enumerate() {
             assert!(!drawn[..n].contains(one), "{n}");
         }
         assert_eq!(
             drawn[0],
-            draw(made(1, |bit, _| bit), None, b"a"),
+            draw(gatherer(1, |bit, _, _| bit), None, b"a"),
             "and nothing else does"
         );
     }
 
     #[test]
-    fn noise_that_is_stuck_is_found_before_anything_is_drawn() {
-        let failure = |noise: Made<fn(bool, usize) -> bool>| Entropy::start(noise, None, b"").err();
-        assert_eq!(failure(made(1, |_, _| true)), Some(NoiseFailure::Repeats));
-        assert_eq!(failure(made(1, |_, _| false)), Some(NoiseFailure::Repeats));
+    fn start_fails_when_noise_is_bad_in_each_way() {
+        let failure = |mut noise: Gatherer<Made<Spoil>>| start(&mut noise, None, b"", || {}).err();
+        assert_eq!(failure(gatherer(1, |_, _, _| true)), Some(NoiseFailure::Repeats));
+        assert_eq!(failure(gatherer(1, |_, _, _| false)), Some(NoiseFailure::Repeats));
         // It turns bad only while the seed is gathered.
         assert_eq!(
-            failure(made(1, |bit, n| bit || n > 3000)),
+            failure(gatherer(1, |bit, n, _| bit || n > 3000)),
             Some(NoiseFailure::Repeats)
         );
         // Too many ones, with a zero now and then.
         assert_eq!(
-            failure(made(1, |bit, n| bit || n % 16 != 0)),
+            failure(gatherer(1, |bit, n, _| bit || n % 8 != 0)),
             Some(NoiseFailure::Biased)
         );
+    }
+
+    #[test]
+    fn start_takes_all_samples_anew_when_only_another_way_is_good() {
+        for good in 1..ATTEMPTS {
+            let mut drawn = 0;
+            let mut first = 0;
+            let mut noise = gatherer(1, |bit, n, attempt| {
+                drawn = n;
+                if attempt == good && first == 0 {
+                    first = n;
+                }
+                // Each bad way fails late.
+                bit || attempt != good && n % 8192 > 4096
+            });
+            assert!(start(&mut noise, None, b"", || {}).is_ok(), "{good}");
+            drop(noise);
+            assert_eq!(drawn + 1 - first, health::START_UP + SEED_SAMPLES, "{good}");
+        }
+    }
+
+    #[test]
+    fn start_rests_on_the_seed_before_when_noise_fails() {
+        let started = |carried: [u8; CARRIED]| {
+            let mut noise = gatherer(1, |_, _, _| true);
+            start(&mut noise, Some(&carried), b"", || {}).expect("there is a seed")
+        };
+        let (one, other) = (started([1; CARRIED]), started([2; CARRIED]));
+        assert_eq!(one.failure, Some(NoiseFailure::Repeats));
+        assert_ne!(one.next, other.next);
+        assert_ne!(one.next, [1; CARRIED]);
+    }
+
+    #[test]
+    fn gatherer_counts_from_zero_when_a_test_fails() {
+        let fails_at = health::START_UP + SEED_SAMPLES - 8 * BATCH;
+        let mut noise = gatherer(1, |bit, n, _| bit || (fails_at..fails_at + 2000).contains(&n));
+        let mut failures = 0;
+        let mut batches = 0;
+        while !noise.is_complete() {
+            failures += u32::from(noise.gather().is_err());
+            batches += 1;
+        }
+        assert!(failures > 0);
+        assert!(
+            batches * BATCH > fails_at + health::START_UP + SEED_SAMPLES,
+            "{batches}"
+        );
+        noise.take();
+        assert!(!noise.is_complete());
     }
 
     #[test]
     fn biased_noise_is_still_good_enough() {
         // Three ones in four bits: 0.41 bit of entropy each, more than is counted.
         let mut previous = false;
-        let noise = made(3, move |bit, _| {
+        let mut noise = gatherer(3, move |bit, _, _| {
             let one = bit || previous;
             previous = bit;
             one
         });
-        assert!(Entropy::start(noise, None, b"").is_ok());
-    }
-
-    #[test]
-    fn fresh_noise_is_taken_every_so_often_and_its_failure_told() {
-        let good = health::START_UP + BITS_OF_A_SEED;
-        let noise = made(1, move |bit, n| bit || n > good);
-        let mut entropy = Entropy::start(noise, None, b"").expect("good at first");
-        let mut bytes = [0; 8];
-        for _ in 0..REQUESTS_A_SEED {
-            entropy.fill(&mut bytes).expect("no fresh noise is due");
-        }
-        bytes = [0; 8];
-        assert_eq!(entropy.fill(&mut bytes), Err(NoiseFailure::Repeats));
-        assert_eq!(bytes, [0; 8]);
+        assert!(start(&mut noise, None, b"", || {}).is_ok());
     }
 
     #[test]
     fn what_is_carried_is_not_what_is_drawn() {
-        let mut entropy = Entropy::start(made(1, |bit, _| bit), None, b"").expect("good");
-        let carried = entropy.carry().expect("good");
+        let mut started = start(&mut gatherer(1, |bit, _, _| bit), None, b"", || {}).expect("good");
         let mut next = [0; 32];
-        entropy.fill(&mut next).expect("good");
-        assert_ne!(carried, next);
-    }
-
-    #[test]
-    fn long_requests_are_filled_to_the_end() {
-        extern crate std;
-        let mut entropy = Entropy::start(made(1, |bit, _| bit), None, b"").expect("good");
-        let mut bytes = std::vec![0; 3 * generator::MOST + 5];
-        entropy.fill(&mut bytes).expect("good");
-        let zeros = bytes.iter().filter(|byte| **byte == 0).count();
-        assert!(zeros < bytes.len() / 128, "{zeros}");
-        assert!(bytes[bytes.len() - 5..].iter().any(|byte| *byte != 0));
+        started.generator.fill(&mut next);
+        assert_ne!(started.next, next);
     }
 }
