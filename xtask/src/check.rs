@@ -18,9 +18,10 @@ pub(crate) const THUMB_TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "thumbv8m.mai
 const NOT_FOR_BOARDS: [&str; 2] = ["picolet-tls", "picolet-ec-trace"];
 
 /// The programs in `boards/`. A board's image is vetted for the other chip too, though it is never linked for it.
-const BOARD_PACKAGES: [&str; 6] = [
+const BOARD_PACKAGES: [&str; 7] = [
     "picolet-bootloader",
     "test-application",
+    "wasi-size",
     "handshake",
     "link-test",
     "pico-w",

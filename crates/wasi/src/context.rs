@@ -3,15 +3,16 @@
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Ref, RefCell, RefMut};
 
-use crate::descriptors::{Descriptor, Descriptors, Limits, Stream, Target};
+use crate::descriptors::{Descriptor, Descriptors, Limits, NONBLOCK, Stream, Target};
+use crate::device::Device;
 use crate::errno::Errno;
 use crate::files::{Base, FileSystem, NodeId, Owner, Place};
 use crate::functions::{picolet, preview1};
 use crate::host::Host;
 use crate::memory::{GuestMemory, write_u32, write_u64};
-use crate::outcome::Result;
+use crate::outcome::{Result, Stop, Wait};
 use crate::strings::Strings;
 
 /// Slots of the longest list of arguments, that of `path_open`.
@@ -46,9 +47,32 @@ pub(crate) struct Call<'c> {
     pub(crate) since: u64,
     /// How far a call is that is done in steps.
     pub(crate) done: u32,
+    /// What it waits for when it stops with [`Stop::Wait`].
+    pub(crate) wait: Wait,
+    /// What it returns if it succeeds.
+    pub(crate) value: u32,
 }
 
-impl Call<'_> {
+impl<'c> Call<'c> {
+    /// The device that the instance runs on.
+    pub(crate) fn device(&self) -> Result<&'c Device<'c>> {
+        Ok(self.host.device.ok_or(Errno::NoDevice)?)
+    }
+
+    /// Stops until `wait` is over.
+    pub(crate) fn suspend(&mut self, wait: Wait) -> Stop {
+        self.wait = wait;
+        Stop::Wait
+    }
+
+    /// Stops with an errno of a host part: EAGAIN suspends unless the guest asked for it.
+    pub(crate) fn stop(&mut self, descriptor: &Descriptor, errno: Errno) -> Stop {
+        if errno == Errno::Again && !descriptor.has(NONBLOCK) {
+            return self.suspend(Wait::on(descriptor.interest()));
+        }
+        Stop::Errno(errno)
+    }
+
     /// A 32-bit argument, by its slot.
     pub(crate) fn slot(&self, index: usize) -> u32 {
         self.slots.get(index).copied().unwrap_or(0)
@@ -59,13 +83,21 @@ impl Call<'_> {
         u64::from(self.slot(index)) | u64::from(self.slot(index + 1)) << 32
     }
 
+    /// The time of day that files are modified at.
+    #[inline(never)]
+    pub(crate) fn now(&self) -> u64 {
+        self.host.clock.realtime().unwrap_or(0)
+    }
+
     /// Writes a result to the address in a slot.
+    #[inline(never)]
     pub(crate) fn put_u32(&mut self, slot: usize, value: u32) -> Result {
         let address = self.slot(slot);
         Ok(write_u32(self.memory, address, value)?)
     }
 
     /// Writes a result of 64 bits, as [`Self::put_u32`].
+    #[inline(never)]
     pub(crate) fn put_u64(&mut self, slot: usize, value: u64) -> Result {
         let address = self.slot(slot);
         Ok(write_u64(self.memory, address, value)?)
@@ -157,6 +189,18 @@ impl Wasi {
         self.descriptors.insert(Descriptor::new(target, true, false))
     }
 
+    /// The file system, to read.
+    #[inline(never)]
+    pub(crate) fn files(&self) -> Ref<'_, FileSystem> {
+        self.files.borrow()
+    }
+
+    /// The file system, to change.
+    #[inline(never)]
+    pub(crate) fn files_mut(&self) -> RefMut<'_, FileSystem> {
+        self.files.borrow_mut()
+    }
+
     /// Resolves the path whose directory is in slot `base`, and whose address and length are in `path` and the next.
     pub(crate) fn resolve(
         &self,
@@ -169,6 +213,6 @@ impl Wasi {
             return Err(Errno::NotDirectory.into());
         };
         let path = call.text(path)?;
-        Ok(self.files.borrow().resolve(self.root, base, &path, follow)?)
+        Ok(self.files().resolve(self.root, base, &path, follow)?)
     }
 }

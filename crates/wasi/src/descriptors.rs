@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::errno::Errno;
 use crate::files::{Base, FileType, NodeId};
-use crate::outcome::{Interest, Stop, Wait};
+use crate::outcome::Interest;
 
 /// Bounds of what an instance can do in calls.
 #[derive(Clone, Copy, Debug)]
@@ -117,14 +117,6 @@ impl Descriptor {
             _ => Interest::NONE,
         }
     }
-
-    /// Makes EAGAIN of a host part a suspension, unless the guest asked for EAGAIN.
-    pub(crate) fn stop(&self, errno: Errno) -> Stop {
-        if errno == Errno::Again && !self.has(NONBLOCK) {
-            return Stop::Wait(Wait::on(self.interest()));
-        }
-        Stop::Errno(errno)
-    }
 }
 
 /// The table of descriptors. A new one gets the lowest free number.
@@ -141,17 +133,20 @@ impl Descriptors {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn get(&self, descriptor: u32) -> Result<&Descriptor, Errno> {
         let entry = self.open.get(descriptor as usize);
         entry.and_then(Option::as_ref).ok_or(Errno::BadDescriptor)
     }
 
+    #[inline(never)]
     pub(crate) fn get_mut(&mut self, descriptor: u32) -> Result<&mut Descriptor, Errno> {
         let entry = self.open.get_mut(descriptor as usize);
         entry.and_then(Option::as_mut).ok_or(Errno::BadDescriptor)
     }
 
     /// Makes room for a descriptor, so that the next [`Self::insert`] cannot fail.
+    #[inline(never)]
     pub(crate) fn reserve(&mut self) -> Result<u32, Errno> {
         let free = self.open.iter().position(Option::is_none);
         let index = free.unwrap_or(self.open.len());
@@ -165,6 +160,7 @@ impl Descriptors {
         Ok(index as u32)
     }
 
+    #[inline(never)]
     pub(crate) fn insert(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
         let index = self.reserve()?;
         if let Some(entry) = self.open.get_mut(index as usize) {
@@ -173,6 +169,7 @@ impl Descriptors {
         Ok(index)
     }
 
+    #[inline(never)]
     pub(crate) fn remove(&mut self, descriptor: u32) -> Result<Descriptor, Errno> {
         let entry = self.open.get_mut(descriptor as usize);
         entry.and_then(Option::take).ok_or(Errno::BadDescriptor)

@@ -10,7 +10,6 @@ mod pins;
 mod process;
 
 use crate::context::{Call, Wasi};
-use crate::errno::Errno;
 pub use crate::functions::picolet::Function;
 use crate::host::Host;
 use crate::outcome::Result;
@@ -22,35 +21,27 @@ pub(crate) use process::{SIGNAL, read_signals};
 /// The module that guests import the functions from.
 pub const MODULE: &str = "picolet";
 
-/// The version of the module's interface.
-pub const ABI: u32 = 1;
-
-pub(crate) fn dispatch(wasi: &mut Wasi, function: Function, call: &mut Call<'_>) -> Result<u32> {
-    match function {
-        Function::Abi => return Ok(ABI),
-        Function::FileChmod => process::file_chmod(wasi, call),
-        Function::FileMode => process::file_mode(wasi, call),
-        Function::Ids => process::ids(wasi, call),
-        Function::Signal => process::signal(call),
-        Function::SignalWatch => process::signal_watch(wasi, call),
-        _ => {
-            let device = call.host.device.ok_or(Errno::NoDevice)?;
-            match function {
-                Function::AdcRead => pins::adc_read(device, call),
-                Function::CellGet => process::cell_get(device, call),
-                Function::ConfigGet => process::config_get(device, call),
-                Function::GpioMode => pins::gpio_mode(device, call),
-                Function::GpioPwm => pins::gpio_pwm(device, call),
-                Function::GpioRead => pins::gpio_read(device, call),
-                Function::GpioWatch => pins::gpio_watch(wasi, device, call),
-                Function::GpioWrite => pins::gpio_write(device, call),
-                Function::I2cTransfer => pins::i2c_transfer(device, call),
-                Function::Led => pins::led(device, call),
-                _ => pins::temperature(device, call),
-            }
-        }
-    }?;
-    Ok(0)
+pub(crate) fn dispatch(wasi: &mut Wasi, function: Function, call: &mut Call<'_>) -> Result {
+    let handler: fn(&mut Wasi, &mut Call<'_>) -> Result = match function {
+        Function::Abi => process::abi,
+        Function::AdcRead => pins::adc_read,
+        Function::CellGet => process::cell_get,
+        Function::ConfigGet => process::config_get,
+        Function::FileChmod => process::file_chmod,
+        Function::FileMode => process::file_mode,
+        Function::GpioMode => pins::gpio_mode,
+        Function::GpioPwm => pins::gpio_pwm,
+        Function::GpioRead => pins::gpio_read,
+        Function::GpioWatch => pins::gpio_watch,
+        Function::GpioWrite => pins::gpio_write,
+        Function::I2cTransfer => pins::i2c_transfer,
+        Function::Ids => process::ids,
+        Function::Led => pins::led,
+        Function::Signal => process::signal,
+        Function::SignalWatch => process::signal_watch,
+        Function::Temperature => pins::temperature,
+    };
+    handler(wasi, call)
 }
 
 /// Ends what a call had started that will never be resumed.

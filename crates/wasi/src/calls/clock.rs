@@ -1,6 +1,6 @@
 //! Clocks.
 
-use crate::context::Call;
+use crate::context::{Call, Wasi};
 use crate::errno::Errno;
 use crate::host::Clock;
 use crate::outcome::Result;
@@ -18,15 +18,17 @@ pub(super) fn now(clock: &dyn Clock, id: u32) -> core::result::Result<u64, Errno
     }
 }
 
-pub(super) fn clock_res_get(call: &mut Call<'_>) -> Result {
-    if !matches!(call.slot(0), REALTIME | MONOTONIC) {
-        return Err(Errno::Invalid.into());
+impl Wasi {
+    pub(super) fn clock_res_get(&mut self, call: &mut Call<'_>) -> Result {
+        if !matches!(call.slot(0), REALTIME | MONOTONIC) {
+            return Err(Errno::Invalid.into());
+        }
+        // The timers of all boards count microseconds.
+        call.put_u64(1, 1_000)
     }
-    // The timers of all boards count microseconds.
-    call.put_u64(1, 1_000)
-}
 
-pub(super) fn clock_time_get(call: &mut Call<'_>) -> Result {
-    let time = now(call.host.clock, call.slot(0))?;
-    call.put_u64(3, time)
+    pub(super) fn clock_time_get(&mut self, call: &mut Call<'_>) -> Result {
+        let time = now(call.host.clock, call.slot(0))?;
+        call.put_u64(3, time)
+    }
 }

@@ -126,8 +126,8 @@ impl Wasi {
         if !descriptor.writable {
             return Err(Errno::BadDescriptor.into());
         }
-        let now = call.host.clock.realtime().unwrap_or(0);
-        Ok(self.files.borrow_mut().set_length(node, call.long(1), now)?)
+        let now = call.now();
+        Ok(self.files_mut().set_length(node, call.long(1), now)?)
     }
 
     pub(super) fn fd_prestat_get(&mut self, call: &mut Call<'_>) -> Result {
@@ -159,7 +159,7 @@ impl Wasi {
         if descriptor.has(APPEND)
             && let Target::File(node) = descriptor.target
         {
-            let end = self.files.borrow().stat(node).size;
+            let end = self.files().stat(node).size;
             descriptor.position = u32::try_from(end).map_err(|_| Errno::FileTooBig)?;
             self.descriptors.get_mut(call.slot(0))?.position = descriptor.position;
         }
@@ -211,7 +211,7 @@ impl Wasi {
         let (start, length) = (call.slot(1), call.slot(2));
         let mut cookie = call.long(3);
         let mut used: u32 = 0;
-        let files = self.files.borrow();
+        let files = self.files();
         while used < length
             && let Some(entry) = files.entry(base, cookie)
         {
@@ -239,7 +239,7 @@ impl Wasi {
     /// What `filestat` says of a descriptor.
     pub(super) fn stat_of(&self, descriptor: &Descriptor) -> FileStat {
         let mut stat = match descriptor.kind() {
-            Ok(node) => self.files.borrow().stat(node),
+            Ok(node) => self.files().stat(node),
             Err(file_type) => FileStat {
                 inode: 0,
                 file_type,

@@ -34,8 +34,8 @@ impl Wasi {
         self.descriptors.reserve()?;
         // Nothing is created for a caller that cannot get the descriptor.
         write_u32(call.memory, out, 0)?;
-        let now = call.host.clock.realtime().unwrap_or(0);
-        let mut files = self.files.borrow_mut();
+        let now = call.now();
+        let mut files = self.files_mut();
         let target = match place.node {
             None if !create => return Err(Errno::NotFound.into()),
             None if place.as_directory => return Err(Errno::IsDirectory.into()),
@@ -87,7 +87,7 @@ impl Wasi {
     pub(super) fn path_filestat_get(&mut self, call: &mut Call<'_>) -> Result {
         let place = self.resolve(call, 0, 2, call.slot(1) & FOLLOW != 0)?;
         let node = place.node.ok_or(Errno::NotFound)?;
-        let stat = self.files.borrow().stat(node);
+        let stat = self.files().stat(node);
         let at = call.slot(4);
         Ok(write_stat(call.memory, at, &stat)?)
     }
@@ -95,7 +95,7 @@ impl Wasi {
     pub(super) fn path_readlink(&mut self, call: &mut Call<'_>) -> Result {
         let place = self.resolve(call, 0, 1, false)?;
         let node = place.node.ok_or(Errno::NotFound)?;
-        let files = self.files.borrow();
+        let files = self.files();
         let target = files.link_target(node).ok_or(Errno::Invalid)?.as_bytes();
         let count = target.len().min(call.slot(4) as usize);
         call.memory
@@ -105,8 +105,8 @@ impl Wasi {
 
     pub(super) fn path_create_directory(&mut self, call: &mut Call<'_>) -> Result {
         let place = self.resolve(call, 0, 1, false)?;
-        let now = call.host.clock.realtime().unwrap_or(0);
-        let mut files = self.files.borrow_mut();
+        let now = call.now();
+        let mut files = self.files_mut();
         let owner = files.owner(self.owner)?;
         files.create(&place, true, owner, now)?;
         Ok(())
@@ -123,13 +123,13 @@ impl Wasi {
     pub(super) fn path_rename(&mut self, call: &mut Call<'_>) -> Result {
         let from = self.resolve(call, 0, 1, false)?;
         let to = self.resolve(call, 3, 4, false)?;
-        let now = call.host.clock.realtime().unwrap_or(0);
-        Ok(self.files.borrow_mut().rename(&from, &to, now)?)
+        let now = call.now();
+        Ok(self.files_mut().rename(&from, &to, now)?)
     }
 
     fn unlink(&self, call: &mut Call<'_>, directory: bool) -> Result {
         let place = self.resolve(call, 0, 1, false)?;
-        let now = call.host.clock.realtime().unwrap_or(0);
-        Ok(self.files.borrow_mut().unlink(&place, directory, now)?)
+        let now = call.now();
+        Ok(self.files_mut().unlink(&place, directory, now)?)
     }
 }

@@ -6,7 +6,7 @@ use crate::descriptors::Target;
 use crate::errno::Errno;
 use crate::files::FileType;
 use crate::memory::advance;
-use crate::outcome::{Interest, Result, Stop, Wait};
+use crate::outcome::{Interest, Result, Wait};
 use crate::picolet;
 
 /// Bytes of a `subscription` and of an `event`.
@@ -69,7 +69,7 @@ impl Wasi {
             }
         }
         if events == 0 {
-            return Err(Stop::Wait(wait));
+            return Err(call.suspend(wait));
         }
         call.put_u32(3, events)
     }

@@ -2,7 +2,7 @@
 
 use crate::context::{Call, Wasi};
 use crate::memory::{CHUNK, advance, write_u32};
-use crate::outcome::{Result, Stop, Wait};
+use crate::outcome::{Result, Wait};
 use crate::strings::Strings;
 
 /// Writes where each string will be, and all strings.
@@ -49,7 +49,7 @@ impl Wasi {
         let mut left = self.limits.transfer.max(1);
         while call.done < length {
             if left == 0 {
-                return Err(Stop::Wait(Wait::YIELD));
+                return Err(call.suspend(Wait::YIELD));
             }
             let count = (length - call.done).min(CHUNK as u32).min(left);
             let part = chunk.get_mut(..count as usize).unwrap_or_default();
@@ -60,11 +60,11 @@ impl Wasi {
         }
         Ok(())
     }
-}
 
-pub(super) fn sched_yield(call: &mut Call<'_>) -> Result {
-    if call.resumed {
-        return Ok(());
+    pub(super) fn sched_yield(&mut self, call: &mut Call<'_>) -> Result {
+        if call.resumed {
+            return Ok(());
+        }
+        Err(call.suspend(Wait::YIELD))
     }
-    Err(Stop::Wait(Wait::YIELD))
 }

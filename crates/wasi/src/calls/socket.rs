@@ -30,7 +30,7 @@ impl Wasi {
             .host
             .sockets
             .accept(listener)
-            .map_err(|errno| waits.stop(errno))?;
+            .map_err(|errno| call.stop(&waits, errno))?;
         let mut descriptor = Descriptor::new(Target::Socket(socket), true, true);
         descriptor.flags = flags as u8;
         let number = self.descriptors.insert(descriptor)?;
@@ -89,7 +89,7 @@ impl Wasi {
         let sockets = call.host.sockets;
         let count = sockets
             .receive(socket, part, true)
-            .map_err(|errno| descriptor.stop(errno))?;
+            .map_err(|errno| call.stop(descriptor, errno))?;
         call.memory
             .copy_out(address, part.get(..count).unwrap_or_default())?;
         Ok(count as u32)

@@ -107,7 +107,7 @@ impl Wasi {
                 };
                 let moved = match moved {
                     Ok(moved) => moved,
-                    Err(errno) if total == 0 => return Err(descriptor.stop(errno)),
+                    Err(errno) if total == 0 => return Err(call.stop(descriptor, errno)),
                     Err(_) => return Ok(total),
                 };
                 if direction == Direction::Read {
@@ -135,7 +135,7 @@ impl Wasi {
     ) -> core::result::Result<usize, Errno> {
         match &descriptor.target {
             Target::Input => call.host.input.read(bytes),
-            Target::File(node) => self.files.borrow().read(*node, position, bytes),
+            Target::File(node) => self.files().read(*node, position, bytes),
             Target::Object(_, content) => Ok(files::copy(content, position, bytes)),
             Target::Socket(socket) => call.host.sockets.receive(*socket, bytes, false),
             Target::Pin(watch) => picolet::read_events(*watch, call.host, bytes),
@@ -158,8 +158,8 @@ impl Wasi {
                 Ok(bytes.len())
             }
             Target::File(node) => {
-                let now = call.host.clock.realtime().unwrap_or(0);
-                self.files.borrow_mut().write(node, position, bytes, now)
+                let now = call.now();
+                self.files_mut().write(node, position, bytes, now)
             }
             Target::Socket(socket) => call.host.sockets.send(socket, bytes),
             _ => Err(Errno::BadDescriptor),

@@ -1,6 +1,6 @@
 //! The functions of the `picolet` module.
 
-use super::Signature;
+use super::{Signature, find};
 
 functions! {
     /// A function of the `picolet` module.
@@ -27,7 +27,7 @@ impl Function {
     /// Its type.
     #[must_use]
     pub fn signature(self) -> Signature {
-        let (name, parameters) = Self::NAMES.get(self as usize).copied().unwrap_or_default();
+        let (name, parameters) = self.row();
         Signature {
             name,
             parameters,

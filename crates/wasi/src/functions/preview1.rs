@@ -1,6 +1,6 @@
 //! The 46 functions of WASI preview 1.
 
-use super::Signature;
+use super::{Signature, find};
 
 /// The module that guests import them from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
@@ -59,7 +59,7 @@ impl Function {
     /// Its type.
     #[must_use]
     pub fn signature(self) -> Signature {
-        let (name, parameters) = Self::NAMES.get(self as usize).copied().unwrap_or_default();
+        let (name, parameters) = self.row();
         Signature {
             name,
             parameters,

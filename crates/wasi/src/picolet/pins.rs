@@ -9,7 +9,7 @@ use crate::descriptors::{Descriptor, Target};
 use crate::device::Device;
 use crate::errno::Errno;
 use crate::host::Host;
-use crate::outcome::{Interest, Result, Stop, Wait};
+use crate::outcome::{Interest, Result, Wait};
 
 /// Bytes of an event: time u64, pin u32, level u32.
 pub(crate) const EVENT: usize = 16;
@@ -43,7 +43,8 @@ fn mode_of(device: &Device<'_>, pin: u8) -> Checked<PinMode> {
 }
 
 /// `gpio_mode(pin, mode)`: 0 off, 1 input, 4 output. Pulls (2, 3) are not supported by any board yet.
-pub(super) fn gpio_mode(device: &Device<'_>, call: &Call<'_>) -> Result {
+pub(super) fn gpio_mode(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     let pin = free_pin(device, call)?;
     let mode = match (call.slot(1), mode_of(device, pin)?) {
         (0 | 1, _) => PinMode::Unset,
@@ -57,7 +58,8 @@ pub(super) fn gpio_mode(device: &Device<'_>, call: &Call<'_>) -> Result {
 }
 
 /// `gpio_write(pin, level)`, of a pin that is an output.
-pub(super) fn gpio_write(device: &Device<'_>, call: &Call<'_>) -> Result {
+pub(super) fn gpio_write(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     let pin = free_pin(device, call)?;
     if !matches!(mode_of(device, pin)?, PinMode::Low | PinMode::High) {
         return Err(Errno::Invalid.into());
@@ -72,7 +74,8 @@ pub(super) fn gpio_write(device: &Device<'_>, call: &Call<'_>) -> Result {
 }
 
 /// `gpio_read(pin, *level)`: 0 or 1, of a pin in any mode.
-pub(super) fn gpio_read(device: &Device<'_>, call: &mut Call<'_>) -> Result {
+pub(super) fn gpio_read(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     let pin = own_pin(device, call)?;
     let reading = device.pins.read_pin(pin).ok_or(Errno::NoDevice)?;
     call.put_u32(1, reading.high.into())
@@ -80,7 +83,8 @@ pub(super) fn gpio_read(device: &Device<'_>, call: &mut Call<'_>) -> Result {
 
 /// `gpio_pwm(pin, duty, hertz)`: `duty` of 65535. EBUSY if a pin of the same PWM slice runs at another frequency, or one of the same output
 /// with another duty.
-pub(super) fn gpio_pwm(device: &Device<'_>, call: &Call<'_>) -> Result {
+pub(super) fn gpio_pwm(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     let pin = free_pin(device, call)?;
     let (duty, hertz) = (call.slot(1), call.slot(2));
     if duty > 0xffff || !PWM_HERTZ.contains(&hertz) {
@@ -105,7 +109,8 @@ pub(super) fn gpio_pwm(device: &Device<'_>, call: &Call<'_>) -> Result {
 }
 
 /// `gpio_watch(pin, edges, *fd)`: bit 0 rising, bit 1 falling.
-pub(super) fn gpio_watch(wasi: &mut Wasi, device: &Device<'_>, call: &mut Call<'_>) -> Result {
+pub(super) fn gpio_watch(wasi: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     let pin = own_pin(device, call)?;
     let edges = call.slot(1);
     if edges == 0 || edges > 3 {
@@ -120,7 +125,8 @@ pub(super) fn gpio_watch(wasi: &mut Wasi, device: &Device<'_>, call: &mut Call<'
 }
 
 /// `led(mode, period_ms)`: 0 off, 1 on, 2 blink.
-pub(super) fn led(device: &Device<'_>, call: &Call<'_>) -> Result {
+pub(super) fn led(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     if !device.grant.led {
         return Err(Errno::NotPermitted.into());
     }
@@ -141,7 +147,8 @@ pub(super) fn led(device: &Device<'_>, call: &Call<'_>) -> Result {
 }
 
 /// `adc_read(channel, *millivolts)`.
-pub(super) fn adc_read(device: &Device<'_>, call: &mut Call<'_>) -> Result {
+pub(super) fn adc_read(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     let channel = call.slot(0);
     if channel > 7 {
         return Err(Errno::NoDevice.into());
@@ -154,7 +161,8 @@ pub(super) fn adc_read(device: &Device<'_>, call: &mut Call<'_>) -> Result {
 }
 
 /// `temperature(*millicelsius)`.
-pub(super) fn temperature(device: &Device<'_>, call: &mut Call<'_>) -> Result {
+pub(super) fn temperature(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     let sensor = device.sensors.temperature_millicelsius();
     let temperature = sensor.ok_or(Errno::NoDevice)?;
     call.put_u32(0, temperature.cast_unsigned())
@@ -162,7 +170,8 @@ pub(super) fn temperature(device: &Device<'_>, call: &mut Call<'_>) -> Result {
 
 /// `i2c_transfer(bus, address, write, write_length, read, read_length)`: ENXIO if nothing answers at the address, EIO if the transfer
 /// fails later. It waits while another transfer has the bus.
-pub(super) fn i2c_transfer(device: &Device<'_>, call: &mut Call<'_>) -> Result {
+pub(super) fn i2c_transfer(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     let (bus, address) = (call.slot(0), call.slot(1));
     let (write, read) = (call.slot(3) as usize, call.slot(5) as usize);
     let bus = u8::try_from(bus).map_err(|_| Errno::NoDevice)?;
@@ -177,7 +186,7 @@ pub(super) fn i2c_transfer(device: &Device<'_>, call: &mut Call<'_>) -> Result {
     if address > 0x7f || longest == 0 || longest > LONGEST_TRANSFER {
         return Err(Errno::Invalid.into());
     }
-    let wait = Stop::Wait(Wait::on(Interest::I2C));
+    let wait = Wait::on(Interest::I2C);
     let mut buffer = Vec::new();
     buffer.try_reserve_exact(longest).map_err(|_| Errno::NoMemory)?;
     buffer.resize(longest, 0);
@@ -186,13 +195,16 @@ pub(super) fn i2c_transfer(device: &Device<'_>, call: &mut Call<'_>) -> Result {
         let bytes = buffer.get_mut(..write).unwrap_or_default();
         call.memory.copy_in(written, bytes)?;
         match device.i2c.start(bus, address as u8, bytes, read) {
-            Err(I2cError::Busy) => return Err(wait),
+            Err(I2cError::Busy) => return Err(call.suspend(wait)),
             started => started.map_err(errno_of)?,
         }
         call.done = 1;
     }
     let bytes = buffer.get_mut(..read).unwrap_or_default();
-    device.i2c.finish(bus, bytes).ok_or(wait)?.map_err(errno_of)?;
+    let Some(finished) = device.i2c.finish(bus, bytes) else {
+        return Err(call.suspend(wait));
+    };
+    finished.map_err(errno_of)?;
     Ok(call.memory.copy_out(received, bytes)?)
 }
 

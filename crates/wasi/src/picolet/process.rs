@@ -2,25 +2,35 @@
 
 use crate::context::{Call, Wasi};
 use crate::descriptors::{Descriptor, Target};
-use crate::device::Device;
 use crate::errno::Errno;
 use crate::files::Place;
 use crate::host::Host;
 use crate::memory::{CHUNK, advance, write_u32};
 use crate::outcome::Result;
 
+/// The version of the module's interface.
+pub(super) const ABI: u32 = 1;
+
 /// Bytes that reading a watch of signals gives: the number of a signal as u32.
 pub(crate) const SIGNAL: usize = 4;
 
+/// `abi()`: the version of the interface.
+pub(super) fn abi(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    call.value = ABI;
+    Ok(())
+}
+
 /// `cell_get(index, *value)`.
-pub(super) fn cell_get(device: &Device<'_>, call: &mut Call<'_>) -> Result {
+pub(super) fn cell_get(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     let value = device.configuration.cell(call.slot(0)).ok_or(Errno::NotFound)?;
     call.put_u32(1, value)
 }
 
 /// `config_get(key, key_length, buffer, capacity, *length)`: `length` is that of the whole value; ERANGE if it is more than `capacity`, with
 /// what fits in the buffer.
-pub(super) fn config_get(device: &Device<'_>, call: &mut Call<'_>) -> Result {
+pub(super) fn config_get(_: &mut Wasi, call: &mut Call<'_>) -> Result {
+    let device = call.device()?;
     let key = call.text(0)?;
     let (buffer, capacity) = (call.slot(2), call.slot(3));
     let mut chunk = [0; CHUNK];
@@ -44,7 +54,7 @@ pub(super) fn config_get(device: &Device<'_>, call: &mut Call<'_>) -> Result {
 }
 
 /// `signal(*number)`: takes the oldest pending signal, 0 if there is none.
-pub(super) fn signal(call: &mut Call<'_>) -> Result {
+pub(super) fn signal(_: &mut Wasi, call: &mut Call<'_>) -> Result {
     let number = call.host.signals.pending().unwrap_or(0);
     call.put_u32(0, number.into())?;
     call.host.signals.take();
@@ -69,28 +79,26 @@ pub(crate) fn read_signals(host: &Host<'_>, bytes: &mut [u8]) -> core::result::R
 }
 
 /// `file_mode(path, length, *{mode, uid, gid, file_system})`: `st_mode`, the owner, and `f_type` of statfs(2).
-pub(super) fn file_mode(wasi: &Wasi, call: &mut Call<'_>) -> Result {
+pub(super) fn file_mode(wasi: &mut Wasi, call: &mut Call<'_>) -> Result {
     let place = resolve(wasi, call)?;
-    let mode = wasi.files.borrow().mode(place.node.ok_or(Errno::NotFound)?);
+    let mode = wasi.files().mode(place.node.ok_or(Errno::NotFound)?);
     let fields = [mode.mode, mode.owner.uid, mode.owner.gid, mode.file_system];
     write_fields(call, 2, &fields)
 }
 
 /// `file_chmod(path, length, mode)`.
-pub(super) fn file_chmod(wasi: &Wasi, call: &mut Call<'_>) -> Result {
+pub(super) fn file_chmod(wasi: &mut Wasi, call: &mut Call<'_>) -> Result {
     let place = resolve(wasi, call)?;
     let node = place.node.ok_or(Errno::NotFound)?;
     if place.read_only {
         return Err(Errno::ReadOnly.into());
     }
-    wasi.files
-        .borrow_mut()
-        .set_mode(node, (call.slot(2) & 0o7777) as u16);
+    wasi.files_mut().set_mode(node, (call.slot(2) & 0o7777) as u16);
     Ok(())
 }
 
 /// `ids(*{uid, gid})`.
-pub(super) fn ids(wasi: &Wasi, call: &mut Call<'_>) -> Result {
+pub(super) fn ids(wasi: &mut Wasi, call: &mut Call<'_>) -> Result {
     write_fields(call, 0, &[wasi.owner.uid, wasi.owner.gid])
 }
 
@@ -112,8 +120,5 @@ fn resolve(wasi: &Wasi, call: &mut Call<'_>) -> Result<Place> {
     } else {
         relative
     };
-    Ok(wasi
-        .files
-        .borrow()
-        .resolve(wasi.root, wasi.root, relative, true)?)
+    Ok(wasi.files().resolve(wasi.root, wasi.root, relative, true)?)
 }
