@@ -216,7 +216,7 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
     let profile = arguments.profile.as_ref().and(profiled);
     let profile = profile.map(|(_, image)| Profile::new(image));
     let kept = match &arguments.flash {
-        Some(path) if path.exists() || images.is_empty() => Some((path, read(path)?)),
+        Some(path) if path.exists() || images.is_empty() => Some((path, flash_image(path)?)),
         _ => None,
     };
     let air = air(arguments)?;
@@ -278,6 +278,22 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
         board,
         interrupted,
     })
+}
+
+/// Bytes of a Pico W's flash.
+const FLASH_SIZE: usize = 2 << 20;
+
+/// Reads what flash held at the end of a run. The file is overwritten at the end of this one, so it must be nothing else.
+fn flash_image(path: &Path) -> Result<Vec<u8>> {
+    let image = read(path)?;
+    let is_firmware = image.starts_with(b"UF2\n") || image.starts_with(b"\x7fELF");
+    ensure!(
+        image.len() == FLASH_SIZE && !is_firmware,
+        "--flash {}: not the flash of a Pico W, which has {FLASH_SIZE} bytes, and this file would be overwritten; name one that does \
+         not exist yet",
+        path.display()
+    );
+    Ok(image)
 }
 
 /// The Ethernet address of one of several boards: of a range that the maker of the Pico W has.

@@ -5,6 +5,7 @@
 //! files or variables, since arguments are for everybody on the machine to read; a bootstrap token, which is soon worth nothing, may
 //! be an argument, too. None is ever printed.
 
+mod check;
 mod k3s_cluster;
 mod material;
 mod onboarding;
@@ -75,7 +76,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "IP", requires = "address")]
     gateway: Option<Ipv4Addr>,
     /// A name server, beside a static address. May repeat.
-    #[arg(long, value_name = "IP")]
+    #[arg(long, value_name = "IP", requires = "address")]
     dns: Vec<Ipv4Addr>,
     /// A time server. May repeat. [default: the API server's word]
     #[arg(long, value_name = "HOST")]
@@ -233,6 +234,15 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Checks the answer to a question as the board will check it.
+fn valid(field: Field, answer: &str) -> Result<()> {
+    let mut block = [0; SLOT];
+    match Writer::new(&mut block).put(field, answer.as_bytes()) {
+        Err(SettingsError::Field(_, what)) => bail!("{what}"),
+        put => Ok(put?),
+    }
+}
+
 /// Where the board goes, and what lets it in.
 struct Cluster {
     servers: Vec<String>,
@@ -249,13 +259,15 @@ impl Arguments {
     /// Asks for what is missing.
     fn complete(&mut self) -> Result<()> {
         if self.ssid.is_empty() {
-            self.ssid = questions::ask("--ssid", "Wi-Fi network")?;
+            self.ssid = questions::ask("--ssid", "Wi-Fi network", |answer| valid(Field::Ssid, answer))?;
             if self.passphrase_file.is_none() && !matches!(self.wifi_security, Some(WifiSecurity::Open)) {
-                self.passphrase = questions::ask_secret("Its passphrase (none for an open network)")?;
+                let question = "Its passphrase (none for an open network)";
+                self.passphrase = questions::ask_secret(question, |answer| valid(Field::Passphrase, answer))?;
             }
         }
         if self.node_name.is_empty() {
-            self.node_name = questions::ask("--node-name", "Name of the node")?;
+            let name = |answer: &str| valid(Field::NodeName, answer);
+            self.node_name = questions::ask("--node-name", "Name of the node", name)?;
         }
         Ok(())
     }
@@ -331,6 +343,14 @@ impl Arguments {
                     "KUBECONFIG".to_owned()
                 }
             };
+            if let Some(shown) = onboarding.server_certificate() {
+                for warning in servers
+                    .iter()
+                    .filter_map(|server| check::presented(server, &shown))
+                {
+                    eprintln!("note: {warning}");
+                }
+            }
             // What is in a file is read where it is put.
             let clients = self.client_ca_file.as_ref().map(|_| Vec::new());
             let (token, clients) = match onboarding.k3s_cluster(&servers[0], clients)? {
@@ -413,6 +433,9 @@ impl Arguments {
     /// Puts all that was given. Returns what a person should know of it.
     fn put_all(&self, writer: &mut Writer<'_>, cluster: &Cluster) -> Result<Vec<String>> {
         let mut notes = Vec::new();
+        for server in &cluster.servers {
+            notes.extend(check::server(server)?);
+        }
         self.put_network(writer, cluster)?;
         // Before the certificates, which are compared with it.
         writer.put(Field::NodeName, self.node_name.as_bytes())?;
@@ -486,6 +509,9 @@ impl Arguments {
             let (address, prefix) = parsed.with_context(|| {
                 format!("--address {text}: write it as ADDRESS/PREFIX, such as 192.168.1.50/24")
             })?;
+            if let Some(gateway) = self.gateway {
+                check::gateway(gateway, address, prefix)?;
+            }
             let [a, b, c, d] = address.octets();
             writer.put(Field::Address, &[a, b, c, d, prefix])?;
         }

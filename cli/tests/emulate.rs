@@ -135,6 +135,20 @@ fn a_run_ends_where_it_was_told_to_with_its_figures() {
     assert!(fs::read(&flash).expect("kept") == [0xff; 0x20_0000]);
     assert!(fs::read_to_string(&vcd).expect("written").contains("gpio29"));
 
+    // Another file is not overwritten, a firmware image least of all.
+    let mut uf2 = b"UF2\n".to_vec();
+    uf2.resize(0x20_0000, 0);
+    for other in [b"notes".to_vec(), uf2] {
+        let path = directory.path().join("other");
+        fs::write(&path, &other).expect("a file");
+        let (code, said) = emulate(
+            &["--network", "none", "--flash", path.to_str().expect("a name")],
+            &[],
+        );
+        assert!(code != Some(0) && said.contains("would be overwritten"), "{said}");
+        assert!(fs::read(&path).expect("kept") == other);
+    }
+
     // what is in flash alone cannot start: there is nothing
     let (code, said) = emulate(&["--network", "none", "--flash", names[0]], &[]);
     assert!(code == Some(2) && said.contains("no second stage"), "{said}");

@@ -3,7 +3,7 @@
 mod common;
 
 use common::cluster::{Folder, Process, eventually};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::Value;
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -46,7 +46,9 @@ impl Api {
             }
         });
         let folder = Folder::new();
-        let authority = KeyPair::generate().and_then(|key| CertificateParams::default().self_signed(&key));
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = KeyPair::generate().and_then(|key| params.self_signed(&key));
         folder.put("ca.crt", &authority.expect("a certificate").pem());
         folder.put("wifi", "correct horse battery");
         folder.put(

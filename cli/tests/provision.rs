@@ -36,6 +36,9 @@ impl Folder {
         let authority = params.self_signed(&authority_key).expect("a certificate");
         folder.put("ca.crt", authority.pem().as_bytes());
         folder.put("ca.der", authority.der());
+        let other_key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).expect("a key");
+        let other = params.self_signed(&other_key).expect("a certificate");
+        folder.put("p384.crt", other.pem().as_bytes());
         let issuer = Issuer::new(params, authority_key);
         let signed = |user: &str, group: &str, until: i32| {
             let mut params = CertificateParams::new(vec!["127.0.77.1".to_owned()]).expect("an address");
@@ -220,7 +223,7 @@ fn flash(file: &[u8], address: u32, family: u32) -> Vec<u8> {
 fn what_is_wrong_is_named_with_its_remedy() {
     let folder = Folder::new();
     let long = format!("--ssid={}", "x".repeat(33));
-    let cases: [(&[&str], &str, &str); 20] = [
+    let cases: [(&[&str], &str, &str); 26] = [
         (&[&long], "--ssid", "32 bytes"),
         (&["--passphrase-file=short"], "--passphrase-file", "8 to 63"),
         (
@@ -267,6 +270,24 @@ fn what_is_wrong_is_named_with_its_remedy() {
             "expired",
         ),
         (&["--address=10.0.0.1"], "--address", "ADDRESS/PREFIX"),
+        (
+            &["--address=10.0.0.9/24", "--gateway=10.0.1.1"],
+            "--gateway",
+            "not another host of the network",
+        ),
+        (&["--dns=10.0.0.1"], "--address", "--dns"),
+        (&["--server=https://[fd00::1]"], "--server", "no IPv6"),
+        (&["--server=https://k8s.local"], "--server", "multicast DNS"),
+        (
+            &["--certificate-authority=pico-1.crt"],
+            "--certificate-authority",
+            "not the certificate of a CA",
+        ),
+        (
+            &["--certificate-authority=p384.crt"],
+            "--certificate-authority",
+            "boards verify ECDSA on P-256",
+        ),
         (
             &["--register-with-taints=a"],
             "--register-with-taints",
@@ -583,8 +604,12 @@ fn a_person_is_asked_for_what_is_missing() {
     let mut master = File::from(master);
     let mut questions = child.stderr.take().expect("a pipe");
     for (question, answer) in [
-        ("Wi-Fi network: ", "attic"),
+        // A bad answer is asked for again.
+        ("Wi-Fi network: ", ""),
+        ("1 to 32 bytes of UTF-8\nWi-Fi network: ", "attic"),
+        ("open network): ", "short"),
         ("open network): ", PASSPHRASE),
+        ("node: ", "Pico"),
         ("node: ", "pico-1"),
     ] {
         let mut said = Vec::new();

@@ -1,5 +1,6 @@
 //! Certificates and keys from files, matched before a board has to find out.
 
+use super::check;
 use anyhow::{Context, Result, bail, ensure};
 use picolet_linux::certificate::Certificate;
 use picolet_linux::clock;
@@ -43,6 +44,7 @@ pub(super) fn authorities_in(bytes: &[u8], place: &str) -> Result<Vec<Vec<u8>>> 
     // This is how the board will read them.
     Connector::new(&all, None, || None).with_context(place)?;
     for der in &all {
+        check::authority(der).with_context(place)?;
         let info = CertificateInfo::from_der(der).with_context(place)?;
         let now = now().unwrap_or_default();
         ensure!(

@@ -118,6 +118,12 @@ impl Onboarding {
         self.client.authority()
     }
 
+    /// The certificate that the API server presents, DER; `None` without TLS, or where a direct connection is not possible.
+    pub(super) fn server_certificate(&self) -> Option<Vec<u8>> {
+        let is_tls = self.client.server().starts_with("https://");
+        is_tls.then(|| self.client.server_certificate().ok()).flatten()
+    }
+
     /// What the board joins with.
     pub(super) fn token(&self) -> &str {
         &self.token

@@ -1,37 +1,48 @@
 //! What a person at a terminal is asked for, where the command line leaves it out.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Stdin, Write};
 
-/// Asks for what `flag` would have said.
-pub(super) fn ask(flag: &str, question: &str) -> Result<String> {
+/// Asks for what `flag` would have said, until the answer is `valid`.
+pub(super) fn ask(flag: &str, question: &str, valid: impl Fn(&str) -> Result<()>) -> Result<String> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         bail!("{flag} is missing; it is asked for where there is a terminal");
     }
-    let answer = line(&stdin, question)?;
-    if answer.is_empty() {
-        bail!("{flag} is missing");
+    loop {
+        let answer = line(&stdin, question)?;
+        match valid(&answer) {
+            Ok(()) => return Ok(answer),
+            Err(error) => eprintln!("{error}"),
+        }
     }
-    Ok(answer)
 }
 
-/// Asks for a secret, which the terminal does not show; `None` where none is given.
-pub(super) fn ask_secret(question: &str) -> Result<Option<String>> {
+/// Asks for a secret, which the terminal does not show, until the answer is `valid` or empty, which is `None`.
+pub(super) fn ask_secret(question: &str, valid: impl Fn(&str) -> Result<()>) -> Result<Option<String>> {
     let stdin = io::stdin();
     let _hidden = Hidden::new(&stdin)?;
-    let answer = line(&stdin, question)?;
-    // The end of the line was not shown either.
-    eprintln!();
-    Ok((!answer.is_empty()).then_some(answer))
+    loop {
+        let answer = line(&stdin, question)?;
+        // The end of the line was not shown either.
+        eprintln!();
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        match valid(&answer) {
+            Ok(()) => return Ok(Some(answer)),
+            Err(error) => eprintln!("{error}"),
+        }
+    }
 }
 
 fn line(stdin: &Stdin, question: &str) -> Result<String> {
     eprint!("{question}: ");
     io::stderr().flush()?;
     let mut answer = String::new();
-    stdin.read_line(&mut answer).context("there was no answer")?;
+    let length = stdin.read_line(&mut answer).context("there was no answer")?;
+    ensure!(length > 0, "there was no answer");
     Ok(answer.trim_end_matches(['\r', '\n']).to_owned())
 }
 

@@ -45,6 +45,7 @@ pub use handshake::Handshake;
 pub use identity::Identity;
 pub use key::P256Key;
 pub use keyring::{Keyholder, Keyring, Keyrings, OwnIdentities, node_user};
+pub use provider::RSA_BITS;
 pub use random::{Random, RandomError, install_random};
 pub use record::RECORD_OVERHEAD;
 pub use servers::Validity;

@@ -17,6 +17,7 @@ use rustls::crypto::{
 };
 use rustls::{CipherSuite, SupportedCipherSuite, Tls13CipherSuite};
 
+pub use rsa::BITS as RSA_BITS;
 pub(crate) use verify::{ALGORITHMS, CLIENT_ALGORITHMS, count_signature};
 
 /// What this crate's connections are made with.

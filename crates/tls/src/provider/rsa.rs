@@ -87,6 +87,9 @@ impl HashKind {
     }
 }
 
+/// Bits of the modulus of a key that signatures are verified with.
+pub const BITS: core::ops::RangeInclusive<usize> = 2048..=4096;
+
 /// `RSAPublicKey` of RFC 8017, appendix A.1.1.
 #[derive(Sequence)]
 struct PublicKey<'a> {
@@ -179,7 +182,7 @@ fn raise<'a>(
             .fold(0, |number, &byte| number << 8 | u32::from(byte)),
         _ => return None,
     };
-    if !(2048..=4096).contains(&bits)
+    if !BITS.contains(&bits)
         || !(3..=EXPONENT).contains(&exponent)
         || exponent & 1 == 0
         || signature.len() != modulus.len()
