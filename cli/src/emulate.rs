@@ -92,8 +92,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FAILURE", help_heading = "Network")]
     radio_failure: Vec<Failure>,
     /// What the radio and the access points do now and then, with commas between: lost-answer=N, refused=N (the Nth control message),
-    /// refuses-disassoc, start-reads=N, power-off=TIME (shortest reset), bit-errors=N[/TIME] (of a million bits, while the clock's period
-    /// is below TIME), silent-deauth, comeback=TIME, handshake-timeouts=N, join-delay=TIME, lost-frames=N (after a join), seed=N
+    /// refuses-disassoc, start-reads=N, power-off=TIME (shortest reset), bit-errors=N[/PERIOD[/FROM]] (of a billion
+    /// bits, while the clock's period is below PERIOD), silent-deauth, comeback=TIME, handshake-timeouts=N, join-delay=TIME, lost-frames=N (after a join), seed=N
     #[arg(long, value_name = "QUIRKS", help_heading = "Network")]
     radio_quirks: Option<Quirks>,
     /// The name of the network on the air.

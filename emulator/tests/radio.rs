@@ -466,8 +466,8 @@ fn power_is_not_lost_when_it_is_off_for_too_short_a_time() {
 fn bits_flip_in_both_directions_while_the_clock_is_fast() {
     // A half period is 16 ns.
     for (quirks, flips) in [
-        ("bit-errors=20000/0.033us", true),
-        ("bit-errors=20000/0.03us", false),
+        ("bit-errors=20000000/0.033us", true),
+        ("bit-errors=20000000/0.03us", false),
     ] {
         let mut host = quirky(quirks);
         let wrong = (0..100).filter(|_| host.read(0, 0x14, 4) != 0xfeed_bead_u32.to_le_bytes());

@@ -113,6 +113,10 @@ impl Failures {
         self.0.push(failure);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the radio fails like this at `now`.
     pub(super) fn has(&self, mode: FailureMode, now: Time) -> bool {
         self.0

@@ -15,10 +15,12 @@ use crate::net::duration;
 /// Flipped bits on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BitErrors {
-    /// Of a million bits, how many flip.
-    pub per_million: u32,
+    /// Of a billion bits, how many flip.
+    pub per_billion: u32,
     /// Bits flip while the bus's clock has a period shorter than this.
     pub below: Duration,
+    /// When bits begin to flip.
+    pub from: Time,
 }
 
 /// The quirks of one radio and of the access points around it. The default has none.
@@ -87,8 +89,9 @@ impl Quirks {
         }
         if below(rare) == 0 {
             quirks.bit_errors = Some(BitErrors {
-                per_million: 1 << below(8),
+                per_billion: 1 << below(18),
                 below: Duration::from_nanos(35),
+                from: Time::from_millis(below(2) * below(180_000)),
             });
         }
         quirks.silent_deauth = below(2) == 0;
@@ -125,7 +128,7 @@ impl fmt::Display for QuirksError {
         write!(
             f,
             "{:?} is not a quirk of the radio, such as comeback=1s; quirks: seed=N lost-answer=N refused=N refuses-disassoc \
-             start-reads=N power-off=TIME bit-errors=N[/TIME] silent-deauth comeback=TIME handshake-timeouts=N join-delay=TIME \
+             start-reads=N power-off=TIME bit-errors=N[/PERIOD[/FROM]] silent-deauth comeback=TIME handshake-timeouts=N join-delay=TIME \
              lost-frames=N",
             self.0
         )
@@ -162,13 +165,14 @@ impl Quirks {
             ("start-reads", _) => self.start_reads = number()?,
             ("power-off", _) => self.power_off = time()?,
             ("bit-errors", Some(value)) => {
-                let (count, below) = match value.split_once('/') {
-                    Some((count, below)) => (count, duration(below)?),
-                    None => (value, Duration::MAX),
-                };
+                let mut parts = value.split('/');
+                let per_billion = parts.next()?.parse().ok()?;
+                let below = parts.next().map_or(Some(Duration::MAX), duration)?;
+                let from = parts.next().map_or(Some(Duration::ZERO), duration)?;
                 self.bit_errors = Some(BitErrors {
-                    per_million: count.parse().ok()?,
+                    per_billion,
                     below,
+                    from: Time::ZERO + from,
                 });
             }
             ("silent-deauth", None) => self.silent_deauth = true,
@@ -216,7 +220,9 @@ impl Noise {
             self.fast = self.rose.is_some_and(|rose| now.since(rose) < errors.below);
             self.rose = Some(now);
         }
-        self.fast && random(&mut self.state) % 1_000_000 < u64::from(errors.per_million)
+        self.fast
+            && now >= errors.from
+            && random(&mut self.state) % 1_000_000_000 < u64::from(errors.per_billion)
     }
 }
 
@@ -226,7 +232,7 @@ mod tests {
 
     #[test]
     fn quirks_are_parsed() {
-        let quirks: Quirks = "comeback=1s,lost-answer=4,lost-answer=9,silent-deauth,bit-errors=7/40us"
+        let quirks: Quirks = "comeback=1s,lost-answer=4,lost-answer=9,silent-deauth,bit-errors=7/40us/3s"
             .parse()
             .expect("quirks");
         let expected = Quirks {
@@ -234,8 +240,9 @@ mod tests {
             lost_answers: vec![4, 9],
             silent_deauth: true,
             bit_errors: Some(BitErrors {
-                per_million: 7,
+                per_billion: 7,
                 below: Duration::from_micros(40),
+                from: Time::from_millis(3000),
             }),
             ..Quirks::default()
         };
@@ -256,7 +263,7 @@ mod tests {
     #[test]
     fn bits_flip_as_often_as_asked_while_the_clock_is_fast() {
         let flips = |period: u64| {
-            let mut noise = Noise::new(&"bit-errors=1000/35us".parse().expect("quirks"));
+            let mut noise = Noise::new(&"bit-errors=1000000/35us".parse().expect("quirks"));
             let edges =
                 (0..1_000_000_u64).filter(|n| noise.edge(n % 2 == 0, Time::from_micros(n * period / 2)));
             edges.count()

@@ -209,6 +209,12 @@ impl Cyw43439 {
         self.controls
     }
 
+    /// Whether it fails, or will.
+    #[must_use]
+    pub fn has_failures(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
     /// Has the radio fail, beside the failures that it has already.
     pub fn plan_failure(&mut self, failure: Failure) {
         self.failures.add(failure);
