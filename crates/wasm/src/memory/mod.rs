@@ -9,6 +9,8 @@
 //! the fast path of the interpreter, which only looks at the table, needs no comparison with the size.
 
 pub(crate) mod arena;
+#[cfg(test)]
+mod tests;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;

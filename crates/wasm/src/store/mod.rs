@@ -284,6 +284,13 @@ impl Store {
         memory.write(&mut self.arena.0.borrow_mut(), &mut self.budget, address, bytes)
     }
 
+    /// Parameters and results of a function.
+    #[must_use]
+    pub fn function_type(&self, function: Function) -> Option<(&[ValueType], &[ValueType])> {
+        let (types, ty) = self.signature(function)?;
+        Some((types.params(ty), types.results(ty)))
+    }
+
     /// Types of a function, and where they lie.
     fn signature(&self, function: Function) -> Option<(&Types, FunctionType)> {
         let module = &self.instances.get(function.instance() as usize)?.module;

@@ -1,6 +1,8 @@
 //! Modules that wasm-smith generates, and limits for tests.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub(crate) mod program;
+
 use picolet_wasm::Limits;
 use wasm_smith::{Config, Module};
 
