@@ -11,6 +11,9 @@ use serde_json::Value;
 /// The boards: Pico W (RP2040) and Pico 2 W (RP2350).
 pub(crate) const THUMB_TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "thumbv8m.main-none-eabihf"];
 
+/// Guests with and without the standard library.
+pub(crate) const WASM_TARGETS: [&str; 2] = ["wasm32-wasip1", "wasm32-unknown-unknown"];
+
 /// Crates of the core that this workspace cannot build for a board.
 ///
 /// TLS needs rustls with our patch there, which only `boards/`, a workspace of its own, has. The trace of `picolet-ec` is a program
@@ -38,9 +41,10 @@ const LAB_PACKAGES: [&str; 5] = [
 ];
 
 /// Workspaces beside this one, whose code is formatted by the same rules.
-const OTHER_WORKSPACES: [&str; 5] = [
+const OTHER_WORKSPACES: [&str; 6] = [
     "boards",
     "fuzz",
+    "guests",
     "emulator/firmware",
     "crates/ec/trace/image",
     "crates/ec/trace/m33",
@@ -90,6 +94,13 @@ pub(crate) fn run() -> Result<()> {
             );
         }
     }
+    checks.command(
+        "clippy of guests",
+        cargo()
+            .args(["clippy", "--workspace", "--", "--deny=warnings"])
+            .env("CARGO_TARGET_DIR", root.join(crate::guests::CARGO_TARGET))
+            .current_dir(root.join("guests")),
+    );
     checks.command(
         "documentation",
         cargo()
@@ -265,7 +276,7 @@ fn core_packages() -> Result<Vec<String>> {
 }
 
 /// Installs targets and components of the toolchain that this machine lacks, where rustup is there to do it.
-fn install_targets() -> Result<()> {
+pub(crate) fn install_targets() -> Result<()> {
     let list = |what: &str| {
         Command::new("rustup")
             .args([what, "list", "--installed"])
@@ -277,6 +288,7 @@ fn install_targets() -> Result<()> {
     let targets = String::from_utf8_lossy(&targets.stdout);
     for target in THUMB_TARGETS
         .into_iter()
+        .chain(WASM_TARGETS)
         .filter(|target| !targets.lines().any(|line| line == *target))
     {
         rustup(&["target", "add", target])?;

@@ -7,6 +7,7 @@ mod control_plane;
 mod demo;
 mod ec;
 mod fuzz;
+mod guests;
 mod image;
 mod limits;
 mod modules;
@@ -45,6 +46,8 @@ enum Verb {
     ControlPlane(control_plane::Verb),
     /// What a user flashes: bootloader, application and radio firmware in one file.
     Image(image::Arguments),
+    /// Builds the WebAssembly modules of guests/ into target/guests and lists their sizes.
+    Guests(guests::Arguments),
     /// Makes boards/vendor: releases of libraries with our patches, which the boards' workspace needs.
     Patch,
     /// What a board's image takes of flash and RAM, by crate.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Verb::Conformance(verb) => conformance::run(&verb),
         Verb::ControlPlane(verb) => control_plane::run(&verb),
         Verb::Image(arguments) => image::run(&arguments),
+        Verb::Guests(arguments) => guests::run(&arguments),
         Verb::Patch => picolet_image::patch::run(),
         Verb::Sizes(arguments) => sizes::run(&arguments),
         Verb::Budgets => budgets::run(),

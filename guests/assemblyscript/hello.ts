@@ -1,0 +1,2 @@
+// The smallest AssemblyScript program, over @assemblyscript/wasi-shim.
+console.log("Hello, world!");

@@ -1,0 +1,7 @@
+/* The smallest C program, over wasi-libc. */
+#include <stdio.h>
+
+int main(void) {
+    puts("Hello, world!");
+    return 0;
+}

@@ -1,0 +1,5 @@
+//! The program that `cargo new` makes.
+
+fn main() {
+    println!("Hello, world!");
+}
