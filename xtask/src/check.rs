@@ -11,6 +11,9 @@ use serde_json::Value;
 /// The boards: Pico W (RP2040) and Pico 2 W (RP2350).
 pub(crate) const THUMB_TARGETS: [&str; 2] = ["thumbv6m-none-eabi", "thumbv8m.main-none-eabihf"];
 
+/// Where cargo keeps what it builds of guests.
+pub(crate) const GUESTS_TARGET: &str = "target/guests/cargo";
+
 /// Guests with and without the standard library.
 pub(crate) const WASM_TARGETS: [&str; 2] = ["wasm32-wasip1", "wasm32-unknown-unknown"];
 
@@ -98,7 +101,7 @@ pub(crate) fn run() -> Result<()> {
         "clippy of guests",
         cargo()
             .args(["clippy", "--workspace", "--", "--deny=warnings"])
-            .env("CARGO_TARGET_DIR", root.join(crate::guests::CARGO_TARGET))
+            .env("CARGO_TARGET_DIR", root.join(GUESTS_TARGET))
             .current_dir(root.join("guests")),
     );
     checks.command(

@@ -7,9 +7,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use picolet_image::cargo::cargo;
 
-/// Where cargo keeps what it builds of guests.
-pub(crate) const CARGO_TARGET: &str = "target/guests/cargo";
-
 /// Examples in Rust: with the standard library, and without.
 const STD: [&str; 4] = ["counter", "crc", "hello", "thermometer"];
 const NO_STD: [&str; 2] = ["blink", "hello-small"];
@@ -80,7 +77,10 @@ fn rust(folder: &Path) -> Result<Vec<Module>> {
         command
             .args(["build", "--release", "--target", target])
             .args(packages)
-            .env("CARGO_TARGET_DIR", crate::workspace().join(CARGO_TARGET))
+            .env(
+                "CARGO_TARGET_DIR",
+                crate::workspace().join(crate::check::GUESTS_TARGET),
+            )
             .current_dir(crate::workspace().join("guests"));
         succeed(&mut command)?;
         for name in names {
