@@ -4,7 +4,7 @@ use crate::clock::{Source, WallClock};
 use crate::journal::Journal;
 use crate::kubeconfig::Access;
 use crate::machine::Linux;
-use crate::network::{Inbound, Server, Tokio};
+use crate::network::{Inbound, ServerConfig, Tokio};
 use crate::reload::{self, KeyPair, Origin, Watched, WatchedAuthority};
 use crate::state::NodeState;
 use anyhow::{Context, Result, bail};
@@ -25,7 +25,7 @@ pub struct Node {
     /// How it reaches its API server.
     pub(crate) access: Access,
     /// The API servers; the others are tried when the first does not answer.
-    pub(crate) servers: Vec<Server>,
+    pub(crate) servers: Vec<ServerConfig>,
     pub(crate) lab_mode: bool,
     /// Where it is called.
     pub(crate) listen: SocketAddr,
@@ -83,7 +83,7 @@ impl Node {
                 limits: Limits::default(),
                 built: built(),
             },
-            servers: vec![Server::parse(&access.server, lab_mode)?],
+            servers: vec![ServerConfig::parse(&access.server, lab_mode)?],
             client_authorities: access.certificate_authority.clone(),
             access,
             lab_mode,

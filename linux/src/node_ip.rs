@@ -1,6 +1,6 @@
 //! The address that a node reports and listens on.
 
-use crate::network::Server;
+use crate::network::ServerConfig;
 use anyhow::{Context, Result, bail};
 use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
 
@@ -13,7 +13,7 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    pub(crate) fn find(servers: &[Server]) -> Self {
+    pub(crate) fn find(servers: &[ServerConfig]) -> Self {
         let ways: Vec<_> = servers.iter().map(towards).collect();
         let is_remote = |way: &Option<IpAddr>| way.is_none_or(|from| !from.is_loopback());
         let remote = servers.iter().zip(&ways).find(|(_, way)| is_remote(way));
@@ -56,7 +56,7 @@ pub(crate) fn warning<'a>(address: IpAddr, routes: impl FnOnce() -> &'a Routes) 
 }
 
 /// The address from which this machine sends to that server. Nothing is sent.
-fn towards(server: &Server) -> Option<IpAddr> {
+fn towards(server: &ServerConfig) -> Option<IpAddr> {
     let mut addresses = (&*server.host, server.port).to_socket_addrs().ok()?;
     addresses.find_map(|address| {
         let any: IpAddr = match address {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn routes(url: &str) -> Routes {
-        Routes::find(&[Server::parse(url, false).expect("a URL")])
+        Routes::find(&[ServerConfig::parse(url, false).expect("a URL")])
     }
 
     fn address(text: &str) -> IpAddr {

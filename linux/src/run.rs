@@ -8,7 +8,7 @@ use crate::joining::{Given, Joining, K3S_URL, Token};
 use crate::journal::Journal;
 use crate::k3s;
 use crate::kubeconfig::{self, Access};
-use crate::network::Server;
+use crate::network::ServerConfig;
 use crate::node::{Node, built};
 use crate::node_ip::{self, Routes};
 use crate::options::Options;
@@ -312,7 +312,7 @@ impl Setup {
         };
         let mut servers = Vec::new();
         for url in std::iter::once(&access.server).chain(&more_servers) {
-            servers.push(Server::parse(url, self.options.lab_mode)?);
+            servers.push(ServerConfig::parse(url, self.options.lab_mode)?);
         }
         // They are the same for all nodes of the process.
         let routes = || self.routes.get_or_init(|| Routes::find(&servers));

@@ -23,6 +23,7 @@ mod pins;
 mod records;
 mod sensors;
 mod system;
+mod transport;
 
 pub use clock::{Clock, TimeKeeper, TimeSource, UnixMicros};
 pub use duration::Duration;
@@ -37,6 +38,7 @@ pub use pins::{Led, LedMode, PWM_HERTZ, PinMode, PinReading, PinSet, Pins, PwmOu
 pub use records::{LONGEST_RECORD, Record, RecordError, Records, TimeFloor};
 pub use sensors::Sensors;
 pub use system::{Machine, ResetReason, System};
+pub use transport::{Server, Transport};
 
 /// All that a node agent needs of the machine it runs on, under one name.
 pub trait Platform: Clock + Entropy + Log + Memory + Pins + Led + Sensors + System + Records {}

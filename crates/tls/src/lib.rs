@@ -19,6 +19,7 @@ extern crate alloc;
 mod acceptor;
 mod arithmetic;
 mod clients;
+mod connections;
 mod connector;
 mod ecdsa;
 mod error;
@@ -39,6 +40,7 @@ mod time;
 pub mod x509;
 
 pub use acceptor::{Acceptor, Clients};
+pub use connections::{Connections, Stream};
 pub use connector::Connector;
 pub use error::{Alert, SetupError, TlsError};
 pub use handshake::Handshake;

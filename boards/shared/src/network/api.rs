@@ -4,32 +4,26 @@ use super::socket::{Connection, Direction, SEND, resolve};
 use super::{address, condition};
 use crate::{clock, log};
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
+use core::fmt;
 use core::future::pending;
 use core::net::IpAddr;
 use embassy_futures::select::{Either, select};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
-use embassy_time::{Duration, Timer, with_timeout};
-use embedded_io_async::{Error, ErrorKind, ErrorType, Read, Write};
+use embassy_time::{Duration, TimeoutError, Timer, with_timeout};
 use picolet_kube::Address;
 use picolet_kubelet::Limits;
 use picolet_platform::{
-    AcceptError, Accepted, Addresses, Credential, DialError, Dialled, Dialler, Endpoint, Endpoints,
-    Identities, Level, Lifetime, Network, NetworkFigures, Purpose, Undated,
+    AcceptError, Accepted, Addresses, DialError, Dialled, Endpoint, Identities, Level, Network,
+    NetworkFigures, Purpose, Server, Transport, Undated,
 };
-use picolet_store::settings::{Server, Settings};
+use picolet_store::settings::Settings;
 use picolet_tls::{
-    Acceptor, Clients, Connector, Identity, Keyholder, Keyrings, OwnIdentities, P256Key, RECORD_OVERHEAD,
-    SetupError, TlsError, TlsStream,
+    Acceptor, Clients, Connections, Connector, Identity, Keyholder, Keyrings, OwnIdentities, P256Key,
+    RECORD_OVERHEAD, SetupError, Stream,
 };
 
-/// How long an address of a server may take to answer: a lost SYN is sent again after a second (RFC 6298).
-const CONNECT: Duration = Duration::from_secs(3);
-/// How long it may take with the handshake, and how long a name may take to resolve.
-const DIAL: Duration = Duration::from_secs(5);
-/// How long a caller may take for its handshake.
-const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long the network is waited for, then the time servers before the API server is asked for the time, and how often
 /// either is looked at.
 const NETWORK: Duration = Duration::from_secs(8);
@@ -55,58 +49,11 @@ pub(crate) const LIMITS: Limits = Limits {
 /// The longest record that a client may send afterwards: many put a whole request into one.
 const REQUEST_RECORD: usize = LIMITS.head_bytes + LIMITS.body_bytes + RECORD_OVERHEAD;
 
-/// A stream with or without TLS.
-pub(crate) enum Stream {
-    Tls(TlsStream<Connection>),
-    Plain(Connection),
-}
-
-impl Stream {
-    /// Keeps no more than it must: no certificate of the peer, who is known by now, and no record that is larger than what the
-    /// socket takes at once.
-    fn secure(mut stream: TlsStream<Connection>) -> Self {
-        drop(stream.take_peer_certificate());
-        stream.set_fragment(SEND - RECORD_OVERHEAD);
-        Self::Tls(stream)
-    }
-}
-
-impl ErrorType for Stream {
-    type Error = ErrorKind;
-}
-
-impl Read for Stream {
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
-        match self {
-            Self::Tls(stream) => stream.read(buffer).await.map_err(|error| error.kind()),
-            Self::Plain(stream) => stream.read(buffer).await,
-        }
-    }
-}
-
-impl Write for Stream {
-    async fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
-        match self {
-            Self::Tls(stream) => stream.write(bytes).await.map_err(|error| error.kind()),
-            Self::Plain(stream) => stream.write(bytes).await,
-        }
-    }
-
-    async fn flush(&mut self) -> Result<(), ErrorKind> {
-        match self {
-            Self::Tls(stream) => stream.flush().await.map_err(|error| error.kind()),
-            Self::Plain(stream) => stream.flush().await,
-        }
-    }
-}
-
 /// How the node reaches and is reached.
 pub(crate) struct Api {
     settings: Settings<'static>,
-    /// Which of the servers is in use, and at which address.
-    endpoints: Endpoints,
-    /// What counts for connections from now on: with the settings' certificates, or those that the node got for itself.
-    connector: RefCell<Option<Connector>>,
+    connections: Connections,
+    /// Shows the settings' certificate, or the one that the node requested.
     acceptor: RefCell<Option<Acceptor>>,
     keyrings: Keyrings,
     /// One handshake at a time: two would take twice the memory and come no sooner. For either direction one, so that
@@ -115,7 +62,6 @@ pub(crate) struct Api {
     accepting: Mutex<NoopRawMutex, ()>,
     /// Held by the worker that listens on the read-only port.
     read_only: Mutex<NoopRawMutex, ()>,
-    figures: Cell<NetworkFigures>,
 }
 
 /// An identity of DER.
@@ -162,110 +108,60 @@ impl Api {
             .transpose()?;
         Ok(Self {
             settings,
-            endpoints: Endpoints::default(),
-            connector: RefCell::new(connector),
+            connections: Connections::new(connector),
             acceptor: RefCell::new(acceptor),
             keyrings: Keyrings::default(),
             dialling: Mutex::new(()),
             accepting: Mutex::new(()),
             read_only: Mutex::new(()),
-            figures: Cell::default(),
         })
     }
+}
 
-    fn count(&self, change: impl Fn(&mut NetworkFigures)) {
-        let mut figures = self.figures.get();
-        change(&mut figures);
-        self.figures.set(figures);
+impl Transport for Api {
+    type Socket = Connection;
+    type Elapsed = TimeoutError;
+
+    const FRAGMENT_BYTES: usize = SEND - RECORD_OVERHEAD;
+
+    fn servers(&self) -> u8 {
+        self.settings.servers().count() as u8
     }
 
-    /// What is needed for TLS with that server, if it speaks TLS.
-    fn connector(&self, server: Server<'static>) -> Option<Connector> {
-        self.connector.borrow().clone().filter(|_| server.tls)
+    fn server(&self, index: u8) -> Option<Server<'_>> {
+        self.settings.servers().nth(usize::from(index))
     }
 
-    fn failed(&self, server: Server<'static>, error: TlsError) -> DialError {
-        self.count(|figures| figures.handshakes_failed += 1);
+    async fn resolve(&self, server: Server<'_>) -> Addresses {
+        resolve(server.host).await.unwrap_or_default()
+    }
+
+    async fn connect(&self, server: Server<'_>, address: IpAddr) -> Result<Connection, DialError> {
+        let mut socket = Connection::free(Direction::Outbound).await;
+        let connected = socket.connect(address, server.port).await;
+        connected.map(|()| socket).map_err(|_| DialError::Connect)
+    }
+
+    fn with_timeout<F: Future>(
+        &self,
+        limit: picolet_platform::Duration,
+        future: F,
+    ) -> impl Future<Output = Result<F::Output, TimeoutError>> {
+        with_timeout(Duration::from_micros(limit.as_micros()), future)
+    }
+
+    /// The network's executor closes it when it is dropped, and sends what waits first.
+    fn hang_up(&self, _: Connection) {}
+
+    fn log_server_failure(&self, server: Server<'_>, error: &dyn fmt::Display) {
         log::line(
             Level::Warn,
             format_args!("TLS with {}: {error}", server.authority),
         );
-        DialError::Tls
     }
 
-    /// Connects to an address of a server. Without `dated` nothing is shown, and the dates of the server's certificates do not
-    /// count.
-    async fn connect(
-        &self,
-        server: Server<'static>,
-        address: IpAddr,
-        dated: bool,
-    ) -> Result<(Stream, Lifetime), DialError> {
-        let mut socket = Connection::free(Direction::Outbound).await;
-        match with_timeout(CONNECT, socket.connect(address, server.port)).await {
-            Ok(Ok(())) => {}
-            _ => return Err(DialError::Connect),
-        }
-        let Some(connector) = self.connector(server) else {
-            return Ok((Stream::Plain(socket), Lifetime::UNVERIFIED));
-        };
-        let handshake = match dated {
-            true => connector
-                .shake(server.host, &mut socket)
-                .await
-                .map(|handshake| (handshake, None)),
-            false => connector
-                .shake_undated(server.host, &mut socket)
-                .await
-                .map(|(handshake, validity)| (handshake, Some(validity))),
-        };
-        let (handshake, validity) = handshake.map_err(|error| self.failed(server, error))?;
-        let stream = handshake.over(socket);
-        let resumed = stream.resumed();
-        self.count(|figures| match resumed {
-            true => figures.handshakes_client_resumed += 1,
-            false => figures.handshakes_client_full += 1,
-        });
-        let validity = validity.or_else(|| connector.validity()).ok_or(DialError::Tls)?;
-        Ok((Stream::secure(stream), validity.into()))
-    }
-
-    fn attempts(&self, dated: bool) -> Attempts<'_> {
-        Attempts { api: self, dated }
-    }
-
-    fn server(&self, index: u8) -> Option<Server<'static>> {
-        self.settings.servers().nth(usize::from(index))
-    }
-}
-
-/// The attempts of one dial.
-struct Attempts<'a> {
-    api: &'a Api,
-    dated: bool,
-}
-
-impl Dialler for Attempts<'_> {
-    type Connection = (Stream, Lifetime);
-
-    fn servers(&self) -> u8 {
-        self.api.settings.servers().count() as u8
-    }
-
-    async fn resolve(&self, server: u8) -> Result<Addresses, DialError> {
-        let server = self.api.server(server).ok_or(DialError::Name)?;
-        with_timeout(DIAL, resolve(server.host))
-            .await
-            .ok()
-            .flatten()
-            .ok_or(DialError::Name)
-    }
-
-    async fn connect(&self, server: u8, address: IpAddr) -> Result<Self::Connection, DialError> {
-        let server = self.api.server(server).ok_or(DialError::Name)?;
-        with_timeout(DIAL, self.api.connect(server, address, self.dated))
-            .await
-            .unwrap_or(Err(DialError::Timeout))
+    fn log_client_failure(&self, peer: IpAddr, error: &dyn fmt::Display) {
+        log::line(Level::Debug, format_args!("TLS with {}: {error}", Address(peer)));
     }
 }
 
@@ -297,7 +193,7 @@ impl Keyholder for Api {
         match purpose {
             Purpose::Client => {
                 let connector = connector(self.settings, identity.as_ref())?;
-                self.connector.replace(connector);
+                self.connections.set_connector(connector);
             }
             Purpose::Serving => {
                 if let Some(identity) = identity {
@@ -311,39 +207,33 @@ impl Keyholder for Api {
 }
 
 impl Network for Api {
-    type Outbound = Stream;
-    type Inbound = Stream;
+    type Outbound = Stream<Connection>;
+    type Inbound = Stream<Connection>;
 
     fn identities(&self) -> impl Identities {
         OwnIdentities(self)
     }
 
-    async fn dial(&self) -> Result<Dialled<Stream>, DialError> {
+    async fn dial(&self) -> Result<Dialled<Stream<Connection>>, DialError> {
         let _one = self.dialling.lock().await;
         connected().await?;
-        let (endpoint, (stream, validity)) = self.endpoints.dial(&self.attempts(true)).await?;
-        Ok(Dialled {
-            stream,
-            endpoint,
-            validity,
-        })
+        self.connections.dial(self).await
     }
 
-    async fn dial_undated(&self) -> Result<Undated<Stream>, DialError> {
+    async fn dial_undated(&self) -> Result<Undated<Stream<Connection>>, DialError> {
         let _one = self.dialling.lock().await;
         connected().await?;
         if clock::now().is_none() && with_timeout(TIME_SERVERS, dated()).await.is_ok() {
             return Err(DialError::Dated);
         }
-        let (stream, validity) = self.endpoints.dial_undated(&self.attempts(false)).await?;
-        Ok(Undated { stream, validity })
+        self.connections.dial_undated(self).await
     }
 
     fn pass_over(&self, endpoint: Endpoint) {
-        self.endpoints.pass_over(endpoint);
+        self.connections.pass_over(endpoint);
     }
 
-    async fn accept(&self) -> Result<Accepted<Stream>, AcceptError> {
+    async fn accept(&self) -> Result<Accepted<Stream<Connection>>, AcceptError> {
         let listen = async |port| {
             let mut socket = Connection::free(Direction::Inbound).await;
             let peer = socket.accept(port).await;
@@ -368,40 +258,23 @@ impl Network for Api {
         let (socket, peer) = match select(secure, read_only).await {
             Either::First(accepted) => accepted,
             Either::Second((socket, peer)) => {
-                return Ok(Accepted {
-                    stream: Stream::Plain(socket),
-                    credential: Credential::ReadOnlyPort,
-                    peer: peer.ok_or(AcceptError::Handshake)?,
-                });
+                let peer = peer.ok_or(AcceptError::Handshake)?;
+                return Ok(Connections::accept_read_only(socket, peer));
             }
         };
         let peer = peer.ok_or(AcceptError::Handshake)?;
         let acceptor = self.acceptor.borrow().clone();
         let acceptor = acceptor.ok_or(AcceptError::NotListening)?;
         let _one = self.accepting.lock().await;
-        match with_timeout(HANDSHAKE, acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => {
-                self.count(|figures| figures.handshakes_server += 1);
-                let credential = stream.credential();
-                Ok(Accepted {
-                    stream: Stream::secure(stream),
-                    credential,
-                    peer,
-                })
-            }
-            failed => {
-                self.count(|figures| figures.handshakes_failed += 1);
-                if let Ok(Err(error)) = failed {
-                    log::line(Level::Debug, format_args!("TLS with {}: {error}", Address(peer)));
-                }
-                Err(AcceptError::Handshake)
-            }
-        }
+        self.connections.accept(self, &acceptor, socket, peer).await
     }
 
     fn with_host<R>(&self, use_it: impl FnOnce(&str) -> R) -> R {
-        let server = self.server(self.endpoints.used().server);
-        use_it(server.map_or("", |server| server.authority))
+        use_it(
+            self.connections
+                .server(self)
+                .map_or("", |server| server.authority),
+        )
     }
 
     fn address(&self) -> Option<IpAddr> {
@@ -414,6 +287,6 @@ impl Network for Api {
     }
 
     fn figures(&self) -> NetworkFigures {
-        self.figures.get()
+        self.connections.figures()
     }
 }

@@ -1,7 +1,8 @@
 //! The rules of every field, and of fields together. What is told in case of an error is the remedy.
 
-use super::values::{Security, Server, StaticToken, address, ipv4, is_bootstrap_token, is_k3s_token};
+use super::values::{Security, StaticToken, address, ipv4, is_bootstrap_token, is_k3s_token};
 use super::{Entries, Field, Settings, SettingsError};
+use picolet_platform::Server;
 
 /// The longest name for DHCP, in bytes: what embassy-net has room for.
 pub(super) const HOSTNAME: usize = 32;

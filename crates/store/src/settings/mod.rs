@@ -38,12 +38,13 @@ mod writer;
 pub use field::Field;
 #[cfg(feature = "flash")]
 pub use install::{InstallError, install, load, mend, remove};
-pub use values::{Address, Security, Server, StaticToken, is_bootstrap_token, is_k3s_token};
+pub use values::{Address, Security, StaticToken, is_bootstrap_token, is_k3s_token};
 pub use writer::Writer;
 
 use core::fmt;
 use core::net::Ipv4Addr;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
+use picolet_platform::Server;
 
 /// The version of the format.
 pub const VERSION: u16 = 1;

@@ -49,61 +49,6 @@ pub(super) fn address(value: &[u8]) -> Option<(Ipv4Addr, u8)> {
     (prefix <= 30).then_some((Ipv4Addr::new(a, b, c, d), prefix))
 }
 
-/// An API server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Server<'a> {
-    /// Whether TLS is spoken; without it only in lab mode.
-    pub tls: bool,
-    /// Its name or address; that of an IPv6 address without brackets.
-    pub host: &'a str,
-    /// Its port.
-    pub port: u16,
-    /// As a `Host` header has it.
-    pub authority: &'a str,
-}
-
-impl<'a> Server<'a> {
-    /// Reads `https://HOST[:PORT]` or `http://HOST[:PORT]`.
-    ///
-    /// # Errors
-    /// Says how to write it.
-    pub fn parse(url: &'a str) -> Result<Self, &'static str> {
-        let malformed = "write it as https://HOST:PORT, without a path";
-        let (tls, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-            (Some(rest), _) => (true, rest),
-            (None, Some(rest)) => (false, rest),
-            (None, None) => return Err(malformed),
-        };
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(bracketed) => match bracketed.split_once(']') {
-                Some((host, "")) => (host, None),
-                Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(malformed)?)),
-                None => return Err(malformed),
-            },
-            None => match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            },
-        };
-        let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
-        if host.is_empty() || host.len() > 253 || !host.bytes().all(of_host) {
-            return Err(malformed);
-        }
-        let port = match port {
-            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(malformed)?,
-            None if tls => 443,
-            None => 80,
-        };
-        Ok(Self {
-            tls,
-            host,
-            port,
-            authority,
-        })
-    }
-}
-
 /// A bearer token and whose it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StaticToken<'a> {
