@@ -428,8 +428,9 @@ impl Cyw43439 {
 
     /// Loses all that a radio without power does not keep.
     fn lose_power(&mut self, now: Time) {
-        self.failures.power_off(now);
-        self.powered_at = None;
+        if self.powered_at.take().is_some() {
+            self.failures.power_off(now);
+        }
         self.start_reads = 0;
         self.wire = Wire::default();
         self.wire.select(!self.selected);
