@@ -6,6 +6,7 @@
 //! be an argument, too. None is ever printed.
 
 mod check;
+mod country;
 mod k3s_cluster;
 mod material;
 mod onboarding;
@@ -432,7 +433,12 @@ impl Arguments {
 
     /// Puts all that was given. Returns what a person should know of it.
     fn put_all(&self, writer: &mut Writer<'_>, cluster: &Cluster) -> Result<Vec<String>> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self
+            .country
+            .as_deref()
+            .and_then(country::warning)
+            .into_iter()
+            .collect();
         for server in &cluster.servers {
             notes.extend(check::server(server)?);
         }

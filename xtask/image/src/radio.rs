@@ -7,6 +7,9 @@ use std::fs;
 /// The licence that the maker's files are under, to lie beside every image.
 pub const LICENSE: &str = "LICENSE-permissive-binary-license-1.0.txt";
 
+/// The country locale matrix, as its maker releases it.
+pub const COUNTRIES: &[u8] = cyw43_firmware::CYW43_43439A0_CLM;
+
 /// What goes into the radio's region of the flash.
 ///
 /// # Errors
@@ -17,7 +20,7 @@ pub fn region() -> Result<Vec<u8>> {
     let parameters: Vec<u8> = parameters(&text).collect();
     let radio = Radio {
         firmware: cyw43_firmware::CYW43_43439A0,
-        countries: cyw43_firmware::CYW43_43439A0_CLM,
+        countries: COUNTRIES,
         parameters: &parameters,
     };
     Ok(radio.region().collect())
