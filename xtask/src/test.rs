@@ -16,12 +16,18 @@ use crate::fuzz;
 /// How many tests of a program run at once, as the standard runner reads it.
 const THREADS: &str = "RUST_TEST_THREADS";
 
+/// By which the tests know that the long ones are wanted.
+const LONG_TESTS: &str = "PICOLET_LONG_TESTS";
+
 /// What to run.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Fail where a program to compare with is not installed, instead of counting the test as not run.
     #[arg(long)]
     require_all: bool,
+    /// Run also what takes hours, such as a thousand boards with failing radios.
+    #[arg(long)]
+    long: bool,
     /// What is passed to `cargo test`, such as `--package picolet-kube` or a part of a test's name.
     #[arg(last = true)]
     cargo: Vec<String>,
@@ -79,6 +85,9 @@ fn cargo_test(arguments: &Arguments, name: Option<&str>, not_run_file: &Path) ->
         .env(picolet_oracle::NOT_RUN_FILE, not_run_file);
     if let Some(name) = name {
         command.args(["--", "--test-threads=1", "--exact", name]);
+    }
+    if arguments.long {
+        command.env(LONG_TESTS, "1");
     }
     if arguments.require_all {
         command.env(picolet_oracle::REQUIRE_ALL, "1");

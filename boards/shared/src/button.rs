@@ -41,7 +41,7 @@ pub(crate) async fn watch(
         let pressed = is_pressed(button.reborrow());
         match (pressed, held) {
             (false, 0) => continue,
-            (false, HELD) => fault::restart(),
+            (false, HELD) => fault::restart().await,
             (false, _) => {
                 held = 0;
                 network::show_over(None);

@@ -132,7 +132,7 @@ pub(crate) fn sample(noise: &mut ChipNoise, bytes: &mut [u8]) {
 /// Fills `bytes`. Nothing that calls this runs before there is a seed.
 pub(crate) fn fill(bytes: &mut [u8]) {
     if Source.fill(bytes).is_err() {
-        fault::restart();
+        fault::restart_now();
     }
 }
 

@@ -4,6 +4,7 @@
 //! by the watchdog. The watchdog also bites when the thread does not come around for eight seconds: the bootloader has
 //! started it, so that firmware which never gets this far is found too.
 
+use crate::network;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
@@ -73,7 +74,7 @@ pub(crate) fn before() -> Before {
         None => ResetReason::Software,
     };
     if reason == ResetReason::PowerOn {
-        radio_works();
+        RADIO_RESETS.with(RadioResets::reset);
     }
     let crash = crash.filter(|_| matches!(reason, ResetReason::Panic | ResetReason::Radio));
     Before { reason, crash }
@@ -99,14 +100,25 @@ pub(crate) async fn feed(mut watchdog: Watchdog) -> ! {
     }
 }
 
+/// Leaves the network, so that the access point lets the next run in at once, and starts the chip over.
+pub(crate) async fn restart() -> ! {
+    network::leave().await;
+    restart_now()
+}
+
 /// Starts the chip over, because it was asked to.
-pub(crate) fn restart() -> ! {
+pub(crate) fn restart_now() -> ! {
     end(Cause::Restart, "")
 }
 
 /// Seconds to wait before the board is reset for its radio: more after each such reset, until the radio works.
 pub(crate) fn radio_reset_delay() -> u32 {
     RADIO_RESETS.with(|resets| resets.delay())
+}
+
+/// Steps by which the radio's bus is to be slower than usual.
+pub(crate) fn radio_slower() -> u32 {
+    RADIO_RESETS.with(|resets| resets.slower())
 }
 
 /// The radio works: the next reset for it need not wait.
@@ -116,7 +128,7 @@ pub(crate) fn radio_works() {
 
 /// Resets the chip, and with it the radio, which loses its power until the driver starts again.
 pub(crate) fn reset_for_radio(failure: RadioFailure) -> ! {
-    RADIO_RESETS.with(RadioResets::add);
+    RADIO_RESETS.with(|resets| resets.add(failure));
     end(Cause::Radio(failure), "")
 }
 

@@ -41,7 +41,7 @@ use embassy_rp::watchdog::Watchdog;
 use flash::DeviceRecords;
 use picolet_device::entropy::NoiseFailure;
 use picolet_device::led::{Code, Show};
-use picolet_platform::Level;
+use picolet_platform::{Level, ResetReason};
 use picolet_store::layout::Layout;
 use picolet_store::settings::{InstallError, Settings, SettingsError};
 
@@ -163,6 +163,7 @@ fn start(
     let radio = network::firmware(flash::radio(layout)).map(|firmware| network::Hardware {
         room,
         firmware,
+        restarted: before.reason != ResetReason::PowerOn,
         power: p.PIN_23,
         select: p.PIN_25,
         data: p.PIN_24,

@@ -210,7 +210,7 @@ impl System for Board {
     }
 
     async fn reboot(&self) {
-        fault::restart()
+        fault::restart().await
     }
 }
 

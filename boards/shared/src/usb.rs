@@ -106,7 +106,7 @@ async fn run(usb: Peri<'static, USB>, serial: &'static str, board: &'static str,
     let restart = async {
         written.wait().await;
         Timer::after(UNASKED).await;
-        fault::restart()
+        fault::restart().await
     };
     join3(device.run(), serve, restart).await;
 }
@@ -150,7 +150,7 @@ async fn talk(
             send(sender, answer.line.as_bytes()).await?;
             if answer.then == Then::Restart {
                 Timer::after(FAREWELL).await;
-                fault::restart();
+                fault::restart().await;
             }
         }
     }

@@ -1,14 +1,22 @@
-//! Recovery from a radio that fails: when the board is reset, and how long it waits between two such resets.
+//! Recovery from a radio that fails: when the network is joined again, when the board is reset, and how long it waits between two such
+//! resets.
 
 use core::fmt;
 
-/// Seconds without a frame, joined and with link up, after which the radio counts as failed; also the seconds with frames after
-/// which it counts as working.
+/// Seconds with frames after which the radio counts as working.
 const HOUR: u32 = 3600;
+/// Seconds without a frame, joined and with link up, after which the network is joined again: at first, and after such a join.
+const SILENCE: u32 = 300;
+const SILENCE_AFTER_JOIN: u32 = 120;
+/// Silences in a row after which the radio counts as failed.
+const SILENCES: u8 = 3;
+/// Joins in a row without an outcome after which the radio counts as failed.
+const JOINS: u8 = 8;
 /// Seconds without a failure after which a radio that did not answer counts as answering again.
 const ANSWERING: u64 = 60;
-/// Seconds before the second reset in a row. Each later one waits twice as long, at most an hour.
+/// Seconds before the second reset in a row. Each later one waits twice as long, up to the longest delay.
 const FIRST_DELAY: u32 = 60;
+const LONGEST_DELAY: u32 = 480;
 
 /// How the radio failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +25,7 @@ pub enum RadioFailure {
     NotStarted,
     /// It did not answer a control call in time.
     NotAnswering,
-    /// It was joined with link up, and no frame arrived for an hour.
+    /// It was joined with link up, and no frame arrived, however often the network was joined again.
     NoFrames,
 }
 
@@ -26,50 +34,71 @@ impl fmt::Display for RadioFailure {
         f.write_str(match self {
             Self::NotStarted => "radio did not start",
             Self::NotAnswering => "radio stopped answering",
-            Self::NoFrames => "radio received no frame for an hour",
+            Self::NoFrames => "radio received no frame",
         })
     }
 }
 
 /// The number of resets in a row for a failed radio, in memory that is not cleared at a reset. Any content is valid; one that
-/// was not written by [`RadioResets::add`] counts as zero.
-#[derive(Clone, Copy, Debug)]
+/// was not written here counts as zero.
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct RadioResets {
     count: u32,
+    slower: u32,
     check: u32,
 }
 
 impl RadioResets {
     const CHECK: u32 = u32::from_le_bytes(*b"wifi");
-    /// From this count on the delay is an hour.
-    const MAX: u32 = 7;
+    /// From this count on the delay is the longest.
+    const MAX: u32 = 4;
+    /// The most steps by which the bus is slower.
+    const SLOWEST: u32 = 2;
 
-    fn count(&self) -> u32 {
-        if self.check == self.count ^ Self::CHECK {
-            self.count.min(Self::MAX)
-        } else {
-            0
+    fn sum(&self) -> u32 {
+        self.count ^ self.slower.rotate_left(16) ^ Self::CHECK
+    }
+
+    fn checked(&self) -> Self {
+        match self.check == self.sum() {
+            true => *self,
+            false => Self::default(),
         }
     }
 
-    /// Seconds to wait before the next reset: 0, 60, 120, 240, … 3600.
+    /// Seconds to wait before the next reset: 0, 60, 120, 240, 480, 480, …
     pub fn delay(&self) -> u32 {
-        match self.count() {
+        match self.checked().count.min(Self::MAX) {
             0 => 0,
-            count => (FIRST_DELAY << (count - 1)).min(HOUR),
+            count => (FIRST_DELAY << (count - 1)).min(LONGEST_DELAY),
         }
+    }
+
+    /// Steps by which the radio's bus is to be slower than usual: one more after each start that failed.
+    pub fn slower(&self) -> u32 {
+        self.checked().slower.min(Self::SLOWEST)
     }
 
     /// Counts a reset.
-    pub fn add(&mut self) {
-        self.count = self.count() + 1;
-        self.check = self.count ^ Self::CHECK;
+    pub fn add(&mut self, failure: RadioFailure) {
+        let slower = self.slower() + u32::from(failure == RadioFailure::NotStarted);
+        self.set(self.checked().count.min(Self::MAX) + 1, slower);
     }
 
-    /// Counts from zero again.
+    /// Counts from zero again, since the radio works. Its bus stays as slow as it is.
     pub fn clear(&mut self) {
-        (self.count, self.check) = (0, 0);
+        self.set(0, self.slower());
+    }
+
+    /// Starts anew after power was lost.
+    pub fn reset(&mut self) {
+        self.set(0, 0);
+    }
+
+    fn set(&mut self, count: u32, slower: u32) {
+        (self.count, self.slower) = (count, slower.min(Self::SLOWEST));
+        self.check = self.sum();
     }
 }
 
@@ -116,7 +145,9 @@ pub enum Health {
     Unknown,
     /// Frames arrived in an hour's worth of observations.
     Working,
-    /// No frame arrived for an hour and the delay.
+    /// No frame arrived for minutes: the network is to be joined again.
+    Silent,
+    /// No frame arrived in spite of that: the board is to be reset.
     Failed,
 }
 
@@ -125,21 +156,32 @@ pub enum Health {
 pub struct Reception {
     /// Seconds without a frame.
     silent: u32,
+    /// Silences since the last frame.
+    silences: u8,
     /// Seconds with frames.
     received: u32,
 }
 
 impl Reception {
-    /// Records whether a frame arrived in the last `seconds`. `delay` is what [`RadioResets::delay`] asks for, in seconds.
-    pub fn record(&mut self, frames: bool, seconds: u32, delay: u32) -> Health {
+    /// Records whether a frame arrived in the last `seconds`.
+    pub fn record(&mut self, frames: bool, seconds: u32) -> Health {
         if frames {
-            self.silent = 0;
+            (self.silent, self.silences) = (0, 0);
             self.received = self.received.saturating_add(seconds);
         } else {
             self.silent = self.silent.saturating_add(seconds);
         }
-        if self.silent >= HOUR + delay {
-            Health::Failed
+        let limit = match self.silences {
+            0 => SILENCE,
+            _ => SILENCE_AFTER_JOIN,
+        };
+        if self.silent >= limit {
+            (self.silent, self.silences) = (0, (self.silences + 1) % SILENCES);
+            if self.silences == 0 {
+                Health::Failed
+            } else {
+                Health::Silent
+            }
         } else if self.received >= HOUR {
             Health::Working
         } else {
@@ -148,20 +190,41 @@ impl Reception {
     }
 }
 
+/// Joins in a row of which the radio reported no outcome, or for which it refused a control message. An access point that is away, or
+/// refuses the node, is an outcome.
+#[derive(Debug, Default)]
+pub struct Joins {
+    without_outcome: u8,
+}
+
+impl Joins {
+    /// Records a join. Returns whether the radio counts as failed.
+    pub fn record(&mut self, outcome: bool) -> bool {
+        self.without_outcome = match outcome {
+            true => 0,
+            false => self.without_outcome.saturating_add(1),
+        };
+        self.without_outcome >= JOINS
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
 
     #[test]
-    fn delay_doubles_up_to_an_hour_until_cleared() {
+    fn delay_doubles_up_to_eight_minutes_until_cleared() {
         // What memory holds after power-on.
         let mut resets = RadioResets {
             count: 0xa5a5_a5a5,
+            slower: 0x5a5a_5a5a,
             check: 0x1234_5678,
         };
-        for delay in [0, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600] {
+        for delay in [0, 60, 120, 240, 480, 480, 480] {
             assert_eq!(resets.delay(), delay);
-            resets.add();
+            resets.add(RadioFailure::NotAnswering);
         }
         resets.clear();
         assert_eq!(resets.delay(), 0);
@@ -169,14 +232,15 @@ mod tests {
 
     #[test]
     fn count_is_zero_when_any_bit_is_flipped() {
-        for bit in 0..64 {
-            let mut resets = RadioResets { count: 0, check: 0 };
-            resets.add();
+        for bit in 0..96 {
+            let mut resets = RadioResets::default();
+            resets.add(RadioFailure::NotStarted);
             match bit {
                 0..32 => resets.count ^= 1 << bit,
-                _ => resets.check ^= 1 << (bit - 32),
+                32..64 => resets.slower ^= 1 << (bit - 32),
+                _ => resets.check ^= 1 << (bit - 64),
             }
-            assert_eq!(resets.delay(), 0, "bit {bit}");
+            assert_eq!((resets.delay(), resets.slower()), (0, 0), "bit {bit}");
         }
     }
 
@@ -209,27 +273,72 @@ mod tests {
     }
 
     #[test]
-    fn radio_fails_when_no_frame_arrives_for_an_hour_and_the_delay() {
-        for delay in [0, 60, 3600] {
-            let mut reception = Reception::default();
-            for _ in 1..(3600 + delay) / 10 {
-                assert_eq!(reception.record(false, 10, delay), Health::Unknown);
+    fn network_is_joined_twice_again_before_a_silent_radio_fails() {
+        let mut reception = Reception::default();
+        let mut seen = std::vec::Vec::new();
+        for second in (10..=540).step_by(10) {
+            match reception.record(false, 10) {
+                Health::Unknown => {}
+                health => seen.push((second, health)),
             }
-            assert_eq!(reception.record(false, 10, delay), Health::Failed);
         }
+        assert_eq!(
+            seen,
+            [
+                (300, Health::Silent),
+                (420, Health::Silent),
+                (540, Health::Failed)
+            ]
+        );
     }
 
     #[test]
     fn radio_works_when_frames_arrived_for_an_hour() {
         let mut reception = Reception::default();
         for second in (10..3600).step_by(10) {
-            assert_eq!(reception.record(true, 10, 0), Health::Unknown, "{second} s");
-            assert_ne!(
-                reception.record(false, 3590, 0),
-                Health::Failed,
+            assert_eq!(reception.record(true, 10), Health::Unknown, "{second} s");
+            assert_eq!(
+                reception.record(false, 290),
+                Health::Unknown,
                 "one frame is enough"
             );
         }
-        assert_eq!(reception.record(true, 10, 0), Health::Working);
+        assert_eq!(reception.record(true, 10), Health::Working);
+    }
+
+    #[test]
+    fn silences_are_counted_from_the_last_frame() {
+        let mut reception = Reception::default();
+        for _ in 0..9 {
+            assert_eq!(reception.record(false, 300), Health::Silent);
+            assert_eq!(reception.record(false, 120), Health::Silent);
+            assert_eq!(reception.record(true, 10), Health::Unknown);
+        }
+    }
+
+    #[test]
+    fn radio_fails_when_eight_joins_in_a_row_have_no_outcome() {
+        let mut joins = Joins::default();
+        for _ in 0..9 {
+            assert!((1..8).all(|_| !joins.record(false)));
+            assert!(!joins.record(true));
+        }
+        assert!((1..8).all(|_| !joins.record(false)));
+        assert!(joins.record(false) && joins.record(false));
+    }
+
+    #[test]
+    fn bus_is_slower_after_each_start_that_failed_until_power_is_lost() {
+        let mut resets = RadioResets::default();
+        assert_eq!(resets.slower(), 0);
+        for slower in [1, 2, 2] {
+            resets.add(RadioFailure::NotStarted);
+            assert_eq!(resets.slower(), slower);
+        }
+        resets.add(RadioFailure::NotAnswering);
+        resets.clear();
+        assert_eq!((resets.slower(), resets.delay()), (2, 0));
+        resets.reset();
+        assert_eq!(resets.slower(), 0);
     }
 }

@@ -11,6 +11,7 @@ mod joining;
 mod life;
 mod network;
 mod power;
+mod quirks;
 mod radio;
 mod time;
 mod weather;

@@ -97,24 +97,34 @@ fn board_resets_with_backoff_while_its_radio_does_not_start() {
 }
 
 #[test]
-fn board_resets_when_its_data_line_is_stuck_high() {
-    // The driver reads without a pause then, which an emulator does slowly.
-    if is_long() {
-        Bench::ready().expect_reset_for(FailureMode::BusHigh, Duration::ZERO);
+fn board_resets_when_its_status_or_data_line_is_stuck_high_or_credit_is_missing() {
+    let mut bench = Bench::ready();
+    for (mode, delay) in [
+        (FailureMode::BusHigh, Duration::ZERO),
+        (FailureMode::StatusHigh, MINUTE),
+        (FailureMode::NoCredit, 2 * MINUTE),
+    ] {
+        bench.expect_reset_for(mode, delay);
     }
 }
 
 #[test]
-fn board_resets_when_no_frame_arrives_for_an_hour() {
+fn board_joins_twice_again_and_resets_when_no_frame_arrives() {
     let mut bench = Bench::ready();
     bench.testbed.break_radio(FailureMode::Deaf, Some(1));
-    bench.expect_no_reset(HOUR - MINUTE);
-    bench.expect_reset(2 * MINUTE);
-    bench.expect(
-        "the run before ended: radio received no frame for an hour after",
-        READY,
-    );
+    bench.expect("no frame received for minutes", 5 * MINUTE + NOTICED);
+    bench.expect("no frame received for minutes", 2 * MINUTE + NOTICED);
+    bench.expect_reset(2 * MINUTE + NOTICED);
+    bench.expect("the run before ended: radio received no frame after", READY);
     bench.expect_ready();
+    assert!(bench.reason().contains("radio"), "{}", bench.reason());
+
+    // Frames arrive again after the first such join.
+    bench.testbed.break_radio(FailureMode::Deaf, None);
+    bench.expect("no frame received for minutes", 5 * MINUTE + NOTICED);
+    bench.testbed.mend_radio();
+    bench.expect_back("no frame arrived for five minutes");
+    bench.expect_no_reset(10 * MINUTE);
 }
 
 #[test]

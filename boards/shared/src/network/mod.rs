@@ -7,14 +7,19 @@ mod sntp;
 pub(crate) mod socket;
 mod supervisor;
 
-use crate::{entropy, log};
+use crate::{entropy, fault, log};
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr};
 use core::pin::Pin;
 use critical_section::Mutex;
 use cyw43::{A4, Aligned, Control, PowerManagementMode, SpiBus};
-use cyw43_pio::{DEFAULT_CLOCK_DIVIDER, PioSpi};
+// Half of the PIO's clock is the bus's: 31.25 MHz on the Pico W. Some Pico 2 W have bit errors at 37.5 MHz, so it is 25 MHz there.
+#[cfg(target_abi = "eabi")]
+use cyw43_pio::DEFAULT_CLOCK_DIVIDER as CLOCK_DIVIDER;
+#[cfg(target_abi = "eabihf")]
+use cyw43_pio::RM2_CLOCK_DIVIDER as CLOCK_DIVIDER;
+use cyw43_pio::{OVERCLOCK_CLOCK_DIVIDER, PioSpi};
 use device::Device;
 use embassy_executor::{SendSpawner, Spawner};
 use embassy_futures::select::{Either, select};
@@ -25,7 +30,7 @@ use embassy_rp::pio::{InterruptHandler, Pio};
 use embassy_rp::{Peri, bind_interrupts, dma};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::signal::Signal;
-use embassy_time::Duration;
+use embassy_time::{Duration, Timer, with_timeout};
 use picolet_device::led::{BOOTING, Show};
 use picolet_device::radio::{Radio, RadioError};
 use picolet_device::recovery::RadioFailure;
@@ -42,6 +47,8 @@ bind_interrupts!(struct Interrupts {
 pub(crate) struct Hardware {
     pub(crate) room: Room,
     pub(crate) firmware: Firmware,
+    /// The radio may have had power until just now.
+    pub(crate) restarted: bool,
     pub(crate) power: Peri<'static, PIN_23>,
     pub(crate) select: Peri<'static, PIN_25>,
     pub(crate) data: Peri<'static, PIN_24>,
@@ -113,6 +120,20 @@ fn update(change: impl FnOnce(&mut Condition)) {
         change(&mut condition);
         CONDITION.borrow(section).set(condition);
     });
+}
+
+/// Asks whoever keeps the radio joined to leave the network, and reports that it has.
+static LEAVE: Signal<CriticalSectionRawMutex, ()> = Signal::new();
+static LEFT: Signal<CriticalSectionRawMutex, ()> = Signal::new();
+/// Limit of leaving, which takes some milliseconds.
+const LEAVING: Duration = Duration::from_millis(300);
+
+/// Leaves the network for good, if the board is in one: an access point that protects management frames refuses a station that it
+/// still has associated.
+pub(crate) async fn leave() {
+    LEAVE.signal(());
+    // One that has not left is refused for some seconds.
+    let _ = with_timeout(LEAVING, LEFT.wait()).await;
 }
 
 /// Makes the LED show this from now on.
@@ -200,13 +221,20 @@ fn address_config(settings: Settings<'static>) -> Config {
         None => {
             let mut dhcp = DhcpConfig::default();
             dhcp.hostname = settings.hostname().try_into().ok();
+            // The first frames after a join are lost now and then.
+            dhcp.retry_config.discover_timeout = DHCP_RETRY;
+            dhcp.retry_config.initial_request_timeout = DHCP_RETRY;
             Config::dhcpv4(dhcp)
         }
     }
 }
 
+/// Between two questions for an address.
+const DHCP_RETRY: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(1);
 /// Limit of bringing the radio up, which takes two seconds. Half of that are fixed pauses of the driver.
 const BRING_UP: Duration = Duration::from_secs(10);
+/// How long the radio must be without power to be reset, beyond the 20 ms of its driver.
+const POWER_OFF: Duration = Duration::from_millis(150);
 
 /// Brings the radio up, and keeps it joined.
 #[embassy_executor::task]
@@ -245,10 +273,18 @@ async fn start(hardware: Hardware, settings: Option<Settings<'static>>) -> Start
     let power = Output::new(hardware.power, Level::Low);
     let select = Output::new(hardware.select, Level::High);
     let mut pio = Pio::new(hardware.pio, Interrupts);
+    if hardware.restarted {
+        Timer::after(POWER_OFF).await;
+    }
+    let mut divider = CLOCK_DIVIDER;
+    for _ in 0..fault::radio_slower() {
+        // It is 1.
+        divider += OVERCLOCK_CLOCK_DIVIDER;
+    }
     let bus = PioSpi::new(
         &mut pio.common,
         pio.sm0,
-        DEFAULT_CLOCK_DIVIDER,
+        divider,
         pio.irq0,
         select,
         hardware.data,

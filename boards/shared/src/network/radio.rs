@@ -1,14 +1,15 @@
 //! The radio: joined, joined again when the link is lost, its signal measured, its LED lit.
 
 use super::supervisor::Supervisor;
-use super::{LED, condition, device, shown, update};
+use super::{LEAVE, LED, LEFT, condition, device, shown, update};
 use crate::{fault, log};
+use core::future::pending;
 use cyw43::{Control, JoinAuth, JoinOptions};
 use embassy_futures::select::{Either, Either4, select, select4};
 use embassy_net::Stack;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use picolet_device::led::{self, Show};
-use picolet_device::recovery::{Health, RadioFailure, Reception};
+use picolet_device::recovery::{Health, Joins, RadioFailure, Reception};
 use picolet_kube::Address;
 use picolet_platform::Level;
 use picolet_store::settings::{Security, Settings};
@@ -18,8 +19,10 @@ const LED_PIN: u8 = 0;
 /// Limit of a control call. The radio's firmware answers an ioctl within milliseconds, so one that has taken a thousand times
 /// as long hangs.
 const ANSWER: Duration = Duration::from_secs(5);
-/// An access point that does not answer is given up after this.
-const JOIN: Duration = Duration::from_secs(10);
+/// Limit of a join, which takes up to 6 s at busy access points.
+const JOIN: Duration = Duration::from_secs(20);
+/// What a frame needs to be on the air after the radio has taken it.
+const SENT: Duration = Duration::from_millis(20);
 /// Between two attempts: first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -108,7 +111,31 @@ fn words(error: &cyw43::JoinError) -> &'static str {
     match error {
         cyw43::JoinError::NetworkNotFound => "there is no network of that name",
         cyw43::JoinError::AuthenticationFailure => "the passphrase is not accepted",
+        cyw43::JoinError::HandshakeTimeout => "the access point does not begin the handshake",
+        cyw43::JoinError::Refused => "the radio refuses",
         _ => "the access point refuses",
+    }
+}
+
+/// Why the network is left.
+#[derive(Clone, Copy)]
+enum End {
+    LinkDown,
+    /// No frame arrived for minutes.
+    Silent,
+    /// The same, after joins that did not help.
+    Failed,
+    /// The board restarts.
+    Restart,
+}
+
+impl End {
+    fn words(self) -> &'static str {
+        match self {
+            Self::LinkDown => "disconnected from the access point",
+            Self::Silent | Self::Failed => "no frame received for minutes",
+            Self::Restart => "left the network to restart",
+        }
     }
 }
 
@@ -138,28 +165,40 @@ impl Controls<'_> {
     async fn stay_joined(&mut self, stack: Stack<'static>, settings: Settings<'static>) -> ! {
         let mut light = Light::new();
         let mut reception = Reception::default();
+        let mut joins = Joins::default();
         let mut pause = FIRST_PAUSE;
         loop {
             // The driver does nothing else while it joins.
             self.set_led(true).await;
             let join = self.control.join(settings.ssid(), options(settings));
             let joined = with_timeout(JOIN, join).await;
+            let mut end = End::LinkDown;
             if let Ok(Ok(())) = joined {
                 log::line(Level::Info, format_args!("joined {:?}", settings.ssid()));
                 pause = FIRST_PAUSE;
-                self.serve(stack, &mut light, &mut reception).await;
+                end = self.serve(stack, &mut light, &mut reception).await;
                 disconnected();
             }
             // What the radio does not answer says nothing about the access point.
-            self.supervisor.begin(ANSWER);
-            self.control.leave().await;
-            self.supervisor.end();
+            self.leave().await;
             let (what, why) = match &joined {
-                Ok(Ok(())) => ("the access point is gone", ""),
+                Ok(Ok(())) => (end.words(), ""),
                 Ok(Err(error)) => ("not joined: ", words(error)),
-                Err(_) => ("not joined: ", "the access point does not answer"),
+                Err(_) => ("not joined: ", "the radio reports no outcome"),
             };
             log::line(Level::Warn, format_args!("{what}{why}"));
+            match end {
+                End::Restart => {
+                    Timer::after(SENT).await;
+                    LEFT.signal(());
+                    pending().await
+                }
+                End::Failed => fault::reset_for_radio(RadioFailure::NoFrames),
+                End::LinkDown | End::Silent => {}
+            }
+            if joins.record(!matches!(joined, Err(_) | Ok(Err(cyw43::JoinError::Refused)))) {
+                self.supervisor.fail(RadioFailure::NotAnswering);
+            }
             let again = Instant::now() + pause;
             while let Either::Second(()) = select(Timer::at(again), light.change()).await {
                 self.set_led(light.lit).await;
@@ -168,11 +207,17 @@ impl Controls<'_> {
         }
     }
 
-    /// What is to be done while the link is up. Returns when it is down.
-    async fn serve(&mut self, stack: Stack<'static>, light: &mut Light, reception: &mut Reception) {
+    async fn leave(&mut self) {
+        self.supervisor.begin(ANSWER);
+        self.control.leave().await;
+        self.supervisor.end();
+    }
+
+    /// What is to be done while the link is up. Returns why the network is to be left.
+    async fn serve(&mut self, stack: Stack<'static>, light: &mut Light, reception: &mut Reception) -> End {
         // It comes up with the join, unless it is lost at that moment.
         if with_timeout(ANSWER, stack.wait_link_up()).await.is_err() {
-            return;
+            return End::LinkDown;
         }
         let mut measured = Instant::now();
         let mut measure = measured;
@@ -191,8 +236,12 @@ impl Controls<'_> {
                 Timer::at(measure),
                 address,
             );
-            match all.await {
-                Either4::First(()) => return,
+            let event = match select(all, LEAVE.wait()).await {
+                Either::First(event) => event,
+                Either::Second(()) => return End::Restart,
+            };
+            match event {
+                Either4::First(()) => return End::LinkDown,
                 Either4::Second(()) => self.set_led(light.lit).await,
                 Either4::Fourth(()) => {
                     let address = stack.config_v4().map(|config| config.address.address());
@@ -212,10 +261,11 @@ impl Controls<'_> {
                     let seconds = measured.elapsed().as_secs() as u32;
                     measured = Instant::now();
                     measure = measured + MEASURE;
-                    match reception.record(device::take_received(), seconds, fault::radio_reset_delay()) {
+                    match reception.record(device::take_received(), seconds) {
                         Health::Unknown => {}
                         Health::Working => fault::radio_works(),
-                        Health::Failed => fault::reset_for_radio(RadioFailure::NoFrames),
+                        Health::Silent => return End::Silent,
+                        Health::Failed => return End::Failed,
                     }
                 }
             }
