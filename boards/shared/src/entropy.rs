@@ -112,7 +112,7 @@ pub(crate) async fn run(
             let mut next = [0; CARRIED];
             Generator::new(&fresh[..], &[], &unique).fill(&mut next);
             match flash::store_seed(storage, region, &next) {
-                Ok(()) => fault::restart(),
+                Ok(()) => fault::restart().await,
                 Err(error) => log::line(Level::Error, format_args!("random seed not stored: {error}")),
             }
         }
