@@ -187,7 +187,10 @@ fn changes_are_refused_to_firmware_that_may_not_make_them() {
 fn other_slot_is_written_only_as_scratch() {
     assert_eq!(UPDATED.writable(Slot::B), None, "it holds confirmed firmware");
     assert_eq!(UPDATED.start_trial(Slot::B, NAME), Err(Refusal::NotScratch));
-    let nameless = State { name: None, ..UPDATED };
+    let nameless = State {
+        name: None,
+        ..UPDATED
+    };
     assert_eq!(nameless.writable(Slot::B), None, "also when its name is unknown");
     let state = UPDATED.mark_scratch(Slot::B).expect("it runs");
     assert_eq!(state.writable(Slot::B), Some(Slot::A));
