@@ -1,7 +1,7 @@
 //! What a board cannot do although each value by itself is well formed: refused before the board has to find out.
 
 use anyhow::{Context, Result, bail, ensure};
-use picolet_store::settings::Server;
+use picolet_platform::Server;
 use picolet_tls::RSA_BITS;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use x509_cert::Certificate;
