@@ -20,23 +20,26 @@ use core::future::pending;
 use core::pin::pin;
 use picolet_platform::Pins;
 
+#[cfg(test)]
+mod tests;
+
 /// A node agent on one machine. Everything in it runs on one thread: what its controllers share is in cells, and no borrow
 /// is ever held across an `await`. Nothing else knows all of them.
 pub struct Agent<H: Host> {
-    pub(crate) settings: Settings,
-    pub(crate) machine: Rc<H::Machine>,
-    pub(crate) network: Rc<H::Network>,
+    settings: Settings,
+    machine: Rc<H::Machine>,
+    network: Rc<H::Network>,
     /// What runs the containers of pods.
-    pub(crate) runtime: H::Runtime,
-    pub(crate) time: Rc<Time<H::Machine>>,
-    pub(crate) metrics: Rc<Metrics>,
-    pub(crate) client: Client<H>,
-    pub(crate) events: Recorder<H::Machine>,
-    pub(crate) node: NodeRef,
-    pub(crate) health: Health,
-    pub(crate) devices: Devices,
-    pub(crate) pods: PodStore,
-    pub(crate) certificates: Certificates,
+    runtime: H::Runtime,
+    time: Rc<Time<H::Machine>>,
+    metrics: Rc<Metrics>,
+    client: Client<H>,
+    events: Recorder<H::Machine>,
+    node: NodeRef,
+    health: Health,
+    devices: Devices,
+    pods: PodStore,
+    certificates: Certificates,
 }
 
 impl<H: Host> Agent<H> {
@@ -95,7 +98,7 @@ impl<H: Host> Agent<H> {
         pending().await
     }
 
-    pub(crate) fn identity(&self) -> IdentityController<'_, H> {
+    fn identity(&self) -> IdentityController<'_, H> {
         IdentityController {
             settings: &self.settings,
             client: &self.client,
@@ -107,7 +110,7 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    pub(crate) fn status<'a>(
+    fn status<'a>(
         &'a self,
         identity: &'a IdentityController<'a, H>,
         reporters: &'a [&'a dyn Reporter],
@@ -151,7 +154,7 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    pub(crate) fn pods(&self) -> PodController<'_, H> {
+    fn pods(&self) -> PodController<'_, H> {
         PodController {
             settings: &self.settings,
             client: &self.client,
@@ -165,7 +168,7 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    pub(crate) fn sender(&self) -> EventSender<'_, H> {
+    fn sender(&self) -> EventSender<'_, H> {
         EventSender {
             client: &self.client,
             machine: &self.machine,
@@ -182,7 +185,7 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    pub(crate) fn served(&self) -> ServedNode<'_, H> {
+    fn served(&self) -> ServedNode<'_, H> {
         ServedNode {
             settings: &self.settings,
             client: &self.client,

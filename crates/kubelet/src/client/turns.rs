@@ -112,14 +112,14 @@ impl<T> Drop for Next<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Time;
+    use crate::testing::TestClock;
     use embassy_futures::join::join4;
     use picolet_platform::Duration;
     use std::vec::Vec;
 
     #[test]
     fn turns_go_to_the_most_urgent_when_several_wait() {
-        let (time, turns) = (Time::default(), Turns::new(Vec::new()));
+        let (time, turns) = (TestClock::default(), Turns::new(Vec::new()));
         let take = async |class: Class, after: u64| {
             time.sleep(Duration::from_millis(after)).await;
             let mut turn = turns.take(class).await;
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn turns_go_on_when_the_most_urgent_gives_up() {
-        let (time, turns) = (Time::default(), Turns::new(()));
+        let (time, turns) = (TestClock::default(), Turns::new(()));
         let held = async {
             let _turn = turns.take(Class::Pods).await;
             time.sleep(Duration::from_millis(100)).await;

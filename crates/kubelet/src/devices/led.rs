@@ -106,7 +106,7 @@ impl<H: Host> LedController<'_, H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Machine, Time, Wires};
+    use crate::testing::{Machine, TestClock, Wires};
     use picolet_runtime::NoRuntime;
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn led_follows_the_health_of_the_node() {
-        let time = Time::default();
+        let time = TestClock::default();
         let (machine, health, display) = (Machine::new(time.clone()), Health::default(), Display::default());
         let controller = LedController::<(Machine, Wires, NoRuntime)> {
             machine: &machine,

@@ -1,14 +1,17 @@
 //! A node that gets its certificates by itself, beside an in-memory cluster that really signs them, in time that jumps.
 
 use super::*;
+use crate::lease::LeaseController;
+use crate::node_status::StatusController;
 use crate::settings::{Join, Settings};
-use crate::testing::{ClusterClock, START, TestAgent, Time, agent, settings};
+use crate::testing::{ClusterClock, START, Services, TestClock, TestHost, settings};
 use core::cell::Cell;
-use embassy_futures::join::{join4, join5};
+use embassy_futures::join::{join3, join4, join5};
 use picolet_devcluster::host::Pki;
 use picolet_devcluster::{Cluster, Fault, Identity, Options, serve_connection};
 use picolet_kube::Timestamp;
 use picolet_platform::{Duration, Record};
+use picolet_runtime::NoRuntime;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::format;
@@ -22,11 +25,11 @@ const TOKEN: &str = "abcdef.0123456789abcdef";
 /// What certificates of ten minutes are valid for: they are signed as if it had been five minutes earlier.
 const LIFE: u64 = 900;
 
-fn cluster(time: &Time) -> Cluster<ClusterClock> {
+fn cluster(time: &TestClock) -> Cluster<ClusterClock> {
     cluster_with(time, None)
 }
 
-fn cluster_with(time: &Time, k3s_token: Option<&str>) -> Cluster<ClusterClock> {
+fn cluster_with(time: &TestClock, k3s_token: Option<&str>) -> Cluster<ClusterClock> {
     let options = Options {
         tokens: BTreeMap::from([(TOKEN.to_string(), Identity::bootstrapper("abcdef"))]),
         k3s_token: k3s_token.map(Into::into),
@@ -48,17 +51,89 @@ fn joining(token: Option<&str>) -> Settings {
     }
 }
 
+/// A node that gets its certificates, with the controllers that show whether it can do without the others: the Lease and the status.
+struct JoiningNode {
+    services: Services,
+    certificates: Certificates,
+}
+
+impl core::ops::Deref for JoiningNode {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+impl JoiningNode {
+    fn new(token: Option<&str>, clock: &TestClock) -> Self {
+        Self {
+            services: Services::with(joining(token), clock),
+            certificates: Certificates::default(),
+        }
+    }
+
+    async fn run(&self) {
+        let Services {
+            settings,
+            machine,
+            network,
+            time,
+            metrics,
+            client,
+            events,
+            node,
+            health,
+            ..
+        } = &self.services;
+        let identity = IdentityController::<TestHost> {
+            settings,
+            client,
+            machine,
+            network,
+            time,
+            node,
+            certificates: &self.certificates,
+        };
+        let status = StatusController::<TestHost> {
+            settings,
+            client,
+            machine,
+            network,
+            runtime: &NoRuntime,
+            time,
+            events,
+            node,
+            health,
+            identity: &identity,
+            reporters: &[&identity],
+        };
+        let lease = LeaseController::<TestHost> {
+            client,
+            machine,
+            time,
+            node,
+            health,
+            metrics,
+        };
+        time.load().await;
+        client.learn_time().await;
+        identity.join_cluster().await;
+        join3(lease.run(), status.run(), identity.keep()).await;
+    }
+}
+
 /// Serves what the node dials, as whom the certificate names that it has at that moment.
-async fn serve(agent: &TestAgent, cluster: &Cluster<ClusterClock>) {
+async fn serve(node: &JoiningNode, cluster: &Cluster<ClusterClock>) {
     let one = || async {
         loop {
-            let mut end = agent.network.served().await;
-            let valid = agent
+            let mut end = node.network.served().await;
+            let valid = node
                 .network
                 .identities()
                 .lifetime(Purpose::Client)
                 .is_some_and(|lifetime| {
-                    (lifetime.not_before..=lifetime.not_after).contains(&agent.time.now().seconds())
+                    (lifetime.not_before..=lifetime.not_after).contains(&node.time.now().seconds())
                 });
             let identity = valid.then(|| Identity::node("pico-1"));
             let _ = serve_connection(cluster, &mut end, identity).await;
@@ -127,8 +202,8 @@ fn is_ready(cluster: &Cluster<ClusterClock>) -> bool {
 }
 
 fn run<T>(
-    time: &Time,
-    agent: &TestAgent,
+    time: &TestClock,
+    node: &JoiningNode,
     cluster: &Cluster<ClusterClock>,
     approves: bool,
     test: impl Future<Output = T>,
@@ -142,8 +217,8 @@ fn run<T>(
         }
     };
     let node = join5(
-        agent.run(),
-        serve(agent, cluster),
+        node.run(),
+        serve(node, cluster),
         cluster.run_controllers(),
         approver,
         core::future::pending::<()>(),
@@ -151,7 +226,7 @@ fn run<T>(
     time.run(node, test)
 }
 
-async fn until(time: &Time, limit: u64, what: &str, holds: impl Fn() -> bool) {
+async fn until(time: &TestClock, limit: u64, what: &str, holds: impl Fn() -> bool) {
     let end = time.now() + Duration::from_secs(limit);
     while !holds() {
         assert!(time.now() < end, "not within {limit} s: {what}");
@@ -161,15 +236,15 @@ async fn until(time: &Time, limit: u64, what: &str, holds: impl Fn() -> bool) {
 
 #[test]
 fn an_hour_of_certificates_of_ten_minutes() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         until(&time, 12, "it is Ready", || is_ready(&cluster)).await;
         until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
         let purposes = [Purpose::Client, Purpose::Serving];
         let mut held = purposes.map(|purpose| {
-            agent
-                .network
+            node.network
                 .identities()
                 .lifetime(purpose)
                 .expect("a certificate")
@@ -178,9 +253,9 @@ fn an_hour_of_certificates_of_ten_minutes() {
         let end = time.now() + Duration::from_secs(3600);
         while time.now() < end {
             time.sleep(Duration::from_secs(1)).await;
-            let now = agent.time.now().seconds();
+            let now = node.time.now().seconds();
             for (index, purpose) in purposes.into_iter().enumerate() {
-                let lifetime = agent
+                let lifetime = node
                     .network
                     .identities()
                     .lifetime(purpose)
@@ -228,9 +303,10 @@ fn an_hour_of_certificates_of_ten_minutes() {
 
 #[test]
 fn the_port_waits_for_approval_in_words() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, false, async {
+    run(&time, &node, &cluster, false, async {
         until(&time, 12, "it is Ready", || is_ready(&cluster)).await;
         until(&time, 30, "it says what is missing", || {
             condition(&cluster).1.starts_with("the kubelet port is closed")
@@ -245,8 +321,7 @@ fn the_port_waits_for_approval_in_words() {
         time.sleep(Duration::from_secs(120)).await;
         assert_eq!(requests(&cluster, Purpose::Serving).len(), 1, "one is enough");
         // Another address: what was asked for is of no use.
-        agent
-            .network
+        node.network
             .address
             .set(Some("192.0.2.99".parse().expect("an address")));
         until(&time, 60, "it asks anew", || {
@@ -265,14 +340,12 @@ fn the_port_waits_for_approval_in_words() {
         decide(&cluster, "Approved");
         until(&time, 30, "it has one", || condition(&cluster).0 == "True").await;
         assert!(
-            agent
-                .network
+            node.network
                 .identities()
                 .serves("192.0.2.99".parse().expect("an address"))
         );
         // And once it is there, a new address asks for a new one.
-        agent
-            .network
+        node.network
             .address
             .set(Some("192.0.2.100".parse().expect("an address")));
         until(&time, 90, "it asks for the new address", || {
@@ -284,7 +357,8 @@ fn the_port_waits_for_approval_in_words() {
 
 #[test]
 fn what_is_kept_counts_until_it_ends() {
-    let (first, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let first = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     run(&time, &first, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
@@ -292,9 +366,9 @@ fn what_is_kept_counts_until_it_ends() {
     let records = first.machine.records.borrow().clone();
     drop(first);
     let start = |token| {
-        let agent = crate::testing::agent_at(joining(token), &time);
-        *agent.machine.records.borrow_mut() = records.clone();
-        agent
+        let node = JoiningNode::new(token, &time);
+        *node.machine.records.borrow_mut() = records.clone();
+        node
     };
     let again = start(None);
     run(&time, &again, &cluster, true, async {
@@ -329,9 +403,10 @@ fn what_is_kept_counts_until_it_ends() {
 
 #[test]
 fn a_certificate_that_is_refused_is_replaced_by_the_token() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
         // As after the cluster's authority was replaced.
         cluster.faults(|faults| faults.add(Fault::status(401).by("system:node:pico-1")));
@@ -354,11 +429,12 @@ fn a_certificate_that_is_refused_is_replaced_by_the_token() {
 
 #[test]
 fn a_wrong_token_is_told_and_tried_again() {
-    let (agent, time) = agent(joining(Some("aaaaaa.0123456789abcdef")));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some("aaaaaa.0123456789abcdef"), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         time.sleep(Duration::from_secs(600)).await;
-        let log = agent.machine.lines.borrow().join("\n");
+        let log = node.machine.lines.borrow().join("\n");
         assert_eq!(
             log.matches("the bootstrap token is wrong or has expired").count(),
             1,
@@ -382,16 +458,16 @@ fn port(cluster: &Cluster<ClusterClock>) -> Value {
 
 #[test]
 fn k3s_signs_and_renews_without_approval() {
-    let (agent, time) = agent(joining(Some(&k3s_token("node:s3cret"))));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(&k3s_token("node:s3cret")), &time);
     let cluster = cluster_with(&time, Some("node:s3cret"));
-    run(&time, &agent, &cluster, false, async {
+    run(&time, &node, &cluster, false, async {
         until(&time, 12, "it is Ready", || is_ready(&cluster)).await;
         until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
         assert!(
-            agent
-                .network
+            node.network
                 .identities()
-                .serves(agent.network.address.get().expect("an address"))
+                .serves(node.network.address.get().expect("an address"))
         );
         assert_ne!(
             port(&cluster)["kubeletEndpoint"]["Port"],
@@ -401,8 +477,7 @@ fn k3s_signs_and_renews_without_approval() {
         let purposes = [Purpose::Client, Purpose::Serving];
         let held = || {
             purposes.map(|purpose| {
-                agent
-                    .network
+                node.network
                     .identities()
                     .lifetime(purpose)
                     .expect("a certificate")
@@ -416,7 +491,7 @@ fn k3s_signs_and_renews_without_approval() {
             let now = held();
             for index in 0..2 {
                 renewals[index] += u32::from(now[index] != before[index]);
-                assert!(agent.time.now().seconds() < now[index].not_after);
+                assert!(node.time.now().seconds() < now[index].not_after);
             }
             before = now;
             assert!(is_ready(&cluster));
@@ -439,9 +514,9 @@ fn k3s_signs_and_renews_without_approval() {
         }
         // Another address: at once a certificate for it.
         let moved = "192.0.2.99".parse().expect("an address");
-        agent.network.address.set(Some(moved));
+        node.network.address.set(Some(moved));
         until(&time, 30, "it serves the new address", || {
-            agent.network.identities().serves(moved)
+            node.network.identities().serves(moved)
         })
         .await;
     });
@@ -450,32 +525,32 @@ fn k3s_signs_and_renews_without_approval() {
 /// Runs a node with these settings and records beside a cluster until its log has `words`.
 fn k3s_says(
     cluster: &Cluster<ClusterClock>,
-    time: &Time,
+    time: &TestClock,
     token: Option<&str>,
     records: &[(Record, Vec<u8>)],
     words: &str,
 ) {
-    let agent = crate::testing::agent_at(joining(token), time);
+    let node = JoiningNode::new(token, time);
     for (record, value) in records {
-        agent
-            .machine
+        node.machine
             .records
             .borrow_mut()
             .insert(*record as u8, value.clone());
     }
-    run(time, &agent, cluster, false, async {
+    run(time, &node, cluster, false, async {
         until(time, 120, words, || {
-            agent.machine.lines.borrow().join("\n").contains(words)
+            node.machine.lines.borrow().join("\n").contains(words)
         })
         .await;
-        let log = agent.machine.lines.borrow().join("\n");
+        let log = node.machine.lines.borrow().join("\n");
         assert!(!log.contains("s3cret"), "{log}");
     });
 }
 
 #[test]
 fn k3s_refuses_in_words() {
-    let (first, time) = agent(joining(Some(&k3s_token("node:s3cret"))));
+    let time = TestClock::default();
+    let first = JoiningNode::new(Some(&k3s_token("node:s3cret")), &time);
     let cluster = cluster_with(&time, Some("node:s3cret"));
     run(&time, &first, &cluster, false, async {
         until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
@@ -509,7 +584,7 @@ fn k3s_refuses_in_words() {
     let mine = [(Record::NodePassword, password.clone())];
     k3s_says(&cluster, &time, Some(&right), &mine, "a new serving certificate");
     // What was joined is renewed without the token too, and asks k3s.
-    let again = crate::testing::agent_at(joining(None), &time);
+    let again = JoiningNode::new(None, &time);
     *again.machine.records.borrow_mut() = kept;
     run(&time, &again, &cluster, false, async {
         time.sleep(Duration::from_secs(1500)).await;

@@ -1,6 +1,6 @@
 //! A machine in memory, every part of which a test can set and look at.
 
-use super::{START, Time};
+use super::{START, TestClock};
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::Future;
@@ -17,7 +17,7 @@ use std::vec::Vec;
 
 /// A Pico W of 264 KiB, but for what a test changes.
 pub(crate) struct Machine {
-    pub(crate) time: Time,
+    pub(crate) time: TestClock,
     /// Who has told the time of day.
     pub(crate) time_source: Cell<TimeSource>,
     /// What was told, and when.
@@ -45,7 +45,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(time: Time) -> Self {
+    pub(crate) fn new(time: TestClock) -> Self {
         // Other bytes for a machine that starts later.
         let seed = 0x9e37_79b9_7f4a_7c15 ^ time.now().as_micros();
         Self {

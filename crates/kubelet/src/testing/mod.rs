@@ -1,28 +1,25 @@
 //! A machine and a network in memory, and time that passes only when everybody waits.
 //!
-//! For the tests of this crate: an agent runs on [`Machine`] and [`Wires`], and [`Time::run`] drives it together with
-//! whatever the test does to it. A test of an hour takes no time and comes out the same each time.
+//! For the tests of this crate: controllers run on [`Machine`] and [`Wires`], and [`TestClock::run`] drives them together with
+//! whatever the test does to them. A test of an hour takes no time and comes out the same each time.
 
 mod machine;
+mod scripted;
 mod server;
 mod services;
 mod time;
 mod wires;
 
 pub(crate) use machine::Machine;
+pub(crate) use scripted::{LEASE, LIST, NODE, Reply, ScriptedServer, ok};
 pub(crate) use server::{answer_requests, request};
 pub(crate) use services::{Services, TestHost};
-pub(crate) use time::{ClusterClock, Time};
+pub(crate) use time::{ClusterClock, TestClock};
 pub(crate) use wires::{End, Wires};
 
-use crate::agent::Agent;
 use crate::settings::{Capacity, Limits, Settings};
 use picolet_kube::Timestamp;
-use picolet_runtime::NoRuntime;
 use std::vec::Vec;
-
-/// An agent on a machine and a network in memory.
-pub(crate) type TestAgent = Agent<TestHost>;
 
 /// The moment at which [`Time`] begins: 2026-11-22T12:00:00Z.
 pub(crate) const START: Timestamp = Timestamp::from_seconds(1_795_348_800);
@@ -41,15 +38,4 @@ pub(crate) fn settings() -> Settings {
         limits: Limits::default(),
         built: Timestamp::from_seconds(1_790_000_000),
     }
-}
-
-/// An agent with `settings`, and the time that it lives in.
-pub(crate) fn agent(settings: Settings) -> (TestAgent, Time) {
-    let time = Time::default();
-    (agent_at(settings, &time), time)
-}
-
-/// An agent that lives in that time.
-pub(crate) fn agent_at(settings: Settings, time: &Time) -> TestAgent {
-    Agent::new(settings, Machine::new(time.clone()), Wires::default(), NoRuntime)
 }

@@ -1,6 +1,6 @@
 //! What controllers share, without an agent around it.
 
-use super::{Machine, Time, Wires, settings};
+use super::{Machine, TestClock, Wires, settings};
 use crate::client::Client;
 use crate::events::Recorder;
 use crate::health::Health;
@@ -16,7 +16,7 @@ pub(crate) type TestHost = (Machine, Wires, NoRuntime);
 /// What controllers of the node `pico-1` share.
 pub(crate) struct Services {
     /// The time that they live in.
-    pub(crate) clock: Time,
+    pub(crate) clock: TestClock,
     pub(crate) settings: Settings,
     pub(crate) machine: Rc<Machine>,
     pub(crate) network: Rc<Wires>,
@@ -29,9 +29,20 @@ pub(crate) struct Services {
 }
 
 impl Services {
+    /// Of a node with ordinary settings.
     pub(crate) fn new() -> Self {
-        let (clock, settings) = (Time::default(), settings());
-        let (machine, network) = (Rc::new(Machine::new(clock.clone())), Rc::<Wires>::default());
+        Self::with(settings(), &TestClock::default())
+    }
+
+    /// Of a node with `settings` that lives in the time of `clock`.
+    pub(crate) fn with(settings: Settings, clock: &TestClock) -> Self {
+        Self::on(Machine::new(clock.clone()), settings)
+    }
+
+    /// Of a node with `settings` on `machine`.
+    pub(crate) fn on(machine: Machine, settings: Settings) -> Self {
+        let clock = machine.time.clone();
+        let (machine, network) = (Rc::new(machine), Rc::<Wires>::default());
         let metrics = Rc::<Metrics>::default();
         let time = Rc::new(crate::time::Time::new(machine.clone(), settings.built));
         Self {

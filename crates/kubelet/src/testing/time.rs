@@ -20,9 +20,9 @@ struct Shared {
 
 /// A clock at which one can sleep. Clones are the same clock.
 #[derive(Clone, Default)]
-pub(crate) struct Time(Rc<Shared>);
+pub(crate) struct TestClock(Rc<Shared>);
 
-impl Time {
+impl TestClock {
     /// How much time has passed.
     pub(crate) fn now(&self) -> Duration {
         self.0.now.get()
@@ -93,7 +93,7 @@ impl Time {
 }
 
 /// The clock of an in-memory cluster: that of the node beside it.
-pub(crate) struct ClusterClock(pub(crate) Time);
+pub(crate) struct ClusterClock(pub(crate) TestClock);
 
 impl Clock for ClusterClock {
     fn uptime(&self) -> Duration {
@@ -117,7 +117,7 @@ impl Clock for ClusterClock {
 
 #[test]
 fn an_hour_passes_at_once() {
-    let time = Time::default();
+    let time = TestClock::default();
     let started = std::time::Instant::now();
     time.alone(time.sleep(Duration::from_secs(3600)));
     assert_eq!(time.now(), Duration::from_secs(3600));

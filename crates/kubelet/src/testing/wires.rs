@@ -286,7 +286,7 @@ impl Network for Wires {
 
 #[test]
 fn both_ways_and_an_end() {
-    let (wires, time) = (Wires::default(), super::Time::default());
+    let (wires, time) = (Wires::default(), super::TestClock::default());
     let node = async {
         let mut stream = wires.dial().await.expect("somebody serves").stream;
         stream.write_all(&[b'?'; 10_000]).await.expect("somebody reads");

@@ -1,21 +1,22 @@
 //! What an agent does with hints, dates and floors.
 
 use super::*;
-use crate::agent::Agent;
 use crate::client::ApiError;
-use crate::testing::{End, START, TestAgent, Time, agent, settings};
+use crate::events::EventSender;
+use crate::identity::{Certificates, IdentityController};
+use crate::node_status::StatusController;
+use crate::testing::{End, Machine, START, Services, TestClock, TestHost, settings};
 use embassy_futures::join::join;
 use embedded_io_async::{Read, Write};
 use picolet_platform::{Clock, DialError};
+use picolet_runtime::NoRuntime;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
 
 /// An agent that does not know the time.
-fn ignorant() -> (TestAgent, Time) {
-    let (agent, time) = agent(settings());
-    agent.machine.time_source.set(TimeSource::Unknown);
-    (agent, time)
+fn ignorant() -> (Services, TestClock) {
+    services_of(TimeSource::Unknown)
 }
 
 async fn request(end: &mut End) -> String {
@@ -30,8 +31,8 @@ async fn request(end: &mut End) -> String {
 }
 
 /// What the API server's answer says of the time.
-async fn answer(agent: &TestAgent, date: &str) -> (String, End) {
-    let mut end = agent.network.served().await;
+async fn answer(services: &Services, date: &str) -> (String, End) {
+    let mut end = services.network.served().await;
     let asked = request(&mut end).await;
     let answer = format!("HTTP/1.1 401 Unauthorized\r\n{date}Content-Length: 0\r\n\r\n");
     end.write_all(answer.as_bytes()).await.expect("the node reads");
@@ -44,20 +45,22 @@ fn date(seconds: u64) -> String {
 
 #[test]
 fn node_takes_the_time_of_a_server_when_it_fits_its_certificate() {
-    let (agent, time) = ignorant();
+    let (services, time) = ignorant();
     let now = START.seconds();
-    agent.network.validity.set(validity(now - 1, now + 1));
-    let (asked, _end) = time.alone(join(learn(&agent), answer(&agent, &date(now)))).1;
+    services.network.validity.set(validity(now - 1, now + 1));
+    let (asked, _end) = time
+        .alone(join(learn(&services), answer(&services, &date(now))))
+        .1;
     assert!(asked.starts_with("GET /version HTTP/1.1\r\n"), "{asked}");
-    assert_eq!(agent.time.now().seconds(), now);
-    assert_eq!(agent.machine.time_source.get(), TimeSource::ApiServer);
+    assert_eq!(services.time.now().seconds(), now);
+    assert_eq!(services.machine.time_source.get(), TimeSource::ApiServer);
 }
 
 #[test]
 fn node_believes_no_date_when_the_certificate_is_not_valid_then() {
-    let (agent, time) = ignorant();
+    let (services, time) = ignorant();
     let now = START.seconds();
-    agent.network.validity.set(validity(now, now + 100));
+    services.network.validity.set(validity(now, now + 100));
     let server = async {
         for wrong in [
             date(now - 1),
@@ -65,15 +68,15 @@ fn node_believes_no_date_when_the_certificate_is_not_valid_then() {
             "Date: today\r\n".into(),
             String::new(),
         ] {
-            let (_, _end) = answer(&agent, &wrong).await;
+            let (_, _end) = answer(&services, &wrong).await;
             time.sleep(Duration::from_millis(10)).await;
-            assert_eq!(agent.machine.time_source.get(), TimeSource::Unknown, "{wrong}");
+            assert_eq!(services.machine.time_source.get(), TimeSource::Unknown, "{wrong}");
         }
-        answer(&agent, &date(now + 7)).await
+        answer(&services, &date(now + 7)).await
     };
-    let (_, _end) = time.alone(join(learn(&agent), server)).1;
-    assert!(agent.time.now().seconds() >= now + 7);
-    let lines = agent.machine.lines.borrow();
+    let (_, _end) = time.alone(join(learn(&services), server)).1;
+    assert!(services.time.now().seconds() >= now + 7);
+    let lines = services.machine.lines.borrow();
     assert!(
         lines[0].contains("it is 2026-11-22T11:59:59Z there, and the API server's certificate is valid from 2026-11-22T12:00:00Z"),
         "{lines:?}"
@@ -87,34 +90,33 @@ fn validity(not_before: u64, not_after: u64) -> Lifetime {
     }
 }
 
-/// An agent whose clock is set by a hint that is `seconds` ahead.
-fn hinted(seconds: i64) -> (TestAgent, Time) {
-    let (agent, time) = agent_of(TimeSource::Hint);
+/// Services of a node whose clock is set by a hint that is `seconds` ahead.
+fn hinted(seconds: i64) -> (Services, TestClock) {
+    let (services, time) = services_of(TimeSource::Hint);
     let now = START.micros().saturating_add_signed(seconds * 1_000_000);
-    agent.machine.told.set((Timestamp::from_micros(now), time.now()));
-    (agent, time)
+    services
+        .machine
+        .told
+        .set((Timestamp::from_micros(now), time.now()));
+    (services, time)
 }
 
-fn agent_of(source: TimeSource) -> (TestAgent, Time) {
-    let time = Time::default();
-    let machine = crate::testing::Machine::new(time.clone());
+fn services_of(source: TimeSource) -> (Services, TestClock) {
+    let clock = TestClock::default();
+    let machine = Machine::new(clock.clone());
     machine.time_source.set(source);
-    let network = crate::testing::Wires::default();
-    (
-        Agent::new(settings(), machine, network, picolet_runtime::NoRuntime),
-        time,
-    )
+    (Services::on(machine, settings()), clock)
 }
 
-fn store_floor(agent: &TestAgent, record: &[u8]) {
-    let records = &agent.machine.records;
+fn store_floor(services: &Services, record: &[u8]) {
+    let records = &services.machine.records;
     records
         .borrow_mut()
         .insert(Record::TimeFloor as u8, record.into());
 }
 
-fn stored_floor(agent: &TestAgent) -> Option<u64> {
-    let records = agent.machine.records.borrow();
+fn stored_floor(services: &Services) -> Option<u64> {
+    let records = services.machine.records.borrow();
     let record = records.get(&(Record::TimeFloor as u8))?;
     let record = record.as_slice().try_into().expect("of that length");
     TimeFloor::from_record(record, Some(TimeFloor::BYTES)).map(|floor| floor.0)
@@ -125,9 +127,9 @@ fn at(seconds: u64) -> Option<Timestamp> {
 }
 
 /// What a node does first.
-async fn learn(agent: &TestAgent) {
-    agent.time.load().await;
-    agent.client.learn_time().await;
+async fn learn(services: &Services) {
+    services.time.load().await;
+    services.client.learn_time().await;
 }
 
 /// When the API server's certificate is valid in these tests.
@@ -136,9 +138,9 @@ fn valid() -> Lifetime {
 }
 
 /// The condition `TimeSynced`.
-fn synced(agent: &TestAgent) -> (Truth, String, String) {
+fn synced(services: &Services) -> (Truth, String, String) {
     let mut words = String::new();
-    let condition = agent.time.condition(&mut words).expect("every node has it");
+    let condition = services.time.condition(&mut words).expect("every node has it");
     assert_eq!(condition.kind, "TimeSynced");
     (condition.status, condition.reason.into(), words)
 }
@@ -155,48 +157,50 @@ fn node_believes_no_server_when_its_certificate_expired_before_the_floor() {
         // A version that stored what a time server said.
         (&START.seconds().to_le_bytes(), built),
     ] {
-        let (agent, time) = ignorant();
-        store_floor(&agent, record);
-        agent.network.validity.set(validity(0, floor - 1));
+        let (services, time) = ignorant();
+        store_floor(&services, record);
+        services.network.validity.set(validity(0, floor - 1));
         let stolen = async {
-            let (_, _end) = answer(&agent, &date(floor - 10)).await;
+            let (_, _end) = answer(&services, &date(floor - 10)).await;
             time.sleep(Duration::from_millis(10)).await;
         };
-        time.run(learn(&agent), stolen);
-        assert_eq!(agent.machine.time_source.get(), TimeSource::Unknown);
-        assert!(agent.time.now().seconds() >= floor);
+        time.run(learn(&services), stolen);
+        assert_eq!(services.machine.time_source.get(), TimeSource::Unknown);
+        assert!(services.time.now().seconds() >= floor);
     }
 }
 
 #[test]
 fn node_drops_the_floor_when_it_contradicts_a_verified_server() {
-    let (agent, time) = ignorant();
+    let (services, time) = ignorant();
     let now = START.seconds();
-    store_floor(&agent, &TimeFloor(now + 86_400).to_record());
-    agent.network.validity.set(valid());
-    let (_, _end) = time.alone(join(learn(&agent), answer(&agent, &date(now)))).1;
-    assert_eq!(agent.time.now().seconds(), now);
-    let lines = agent.machine.lines.borrow();
+    store_floor(&services, &TimeFloor(now + 86_400).to_record());
+    services.network.validity.set(valid());
+    let (_, _end) = time
+        .alone(join(learn(&services), answer(&services, &date(now))))
+        .1;
+    assert_eq!(services.time.now().seconds(), now);
+    let lines = services.machine.lines.borrow();
     assert!(
         lines[0].starts_with("Warn time floor 2026-11-23T12:00:00Z dropped"),
         "{lines:?}"
     );
     // It is replaced once an authenticated connection confirms the time.
-    time.run(agent.time.keep(), time.sleep(Duration::from_secs(61)));
-    assert_eq!(stored_floor(&agent), Some(now + 86_400));
-    agent.time.answered(at(now + 61), valid(), Duration::ZERO);
-    time.run(agent.time.keep(), time.sleep(Duration::from_secs(61)));
-    assert_eq!(stored_floor(&agent), Some(now));
+    time.run(services.time.keep(), time.sleep(Duration::from_secs(61)));
+    assert_eq!(stored_floor(&services), Some(now + 86_400));
+    services.time.answered(at(now + 61), valid(), Duration::ZERO);
+    time.run(services.time.keep(), time.sleep(Duration::from_secs(61)));
+    assert_eq!(stored_floor(&services), Some(now));
 }
 
 #[test]
 fn build_is_a_floor_when_the_server_is_before_it() {
-    let (agent, time) = ignorant();
+    let (services, time) = ignorant();
     let built = settings().built.seconds();
     let (_, _end) = time
-        .alone(join(learn(&agent), answer(&agent, &date(built - 86_400))))
+        .alone(join(learn(&services), answer(&services, &date(built - 86_400))))
         .1;
-    assert_eq!(agent.time.now().seconds(), built);
+    assert_eq!(services.time.now().seconds(), built);
 }
 
 #[test]
@@ -208,30 +212,32 @@ fn node_stores_the_time_only_when_a_verified_server_confirmed_it() {
         (TimeSource::Hint, Some(valid()), Some(START.seconds() - 300)),
         (TimeSource::ApiServer, Some(valid()), Some(START.seconds() - 300)),
     ] {
-        let (agent, time) = agent_of(source);
+        let (services, time) = services_of(source);
         // Ten years, by the time server.
         let told = Timestamp::from_seconds(START.seconds() + 3650 * day);
-        agent.machine.told.set((told, time.now()));
+        services.machine.told.set((told, time.now()));
         if let Some(validity) = validity {
-            agent.time.answered(at(START.seconds()), validity, Duration::ZERO);
+            services
+                .time
+                .answered(at(START.seconds()), validity, Duration::ZERO);
         }
-        time.run(agent.time.keep(), time.sleep(Duration::from_secs(7300)));
-        assert_eq!(stored_floor(&agent), expected, "{source:?}, {validity:?}");
+        time.run(services.time.keep(), time.sleep(Duration::from_secs(7300)));
+        assert_eq!(stored_floor(&services), expected, "{source:?}, {validity:?}");
     }
 }
 
 #[test]
 fn floor_stays_below_the_end_when_a_certificate_expires_on_an_open_connection() {
-    let (agent, time) = agent_of(TimeSource::ApiServer);
+    let (services, time) = services_of(TimeSource::ApiServer);
     let end = START.seconds() + 60;
     for seconds in 0..600 {
-        agent
+        services
             .time
             .answered(at(START.seconds() + seconds), validity(0, end), Duration::ZERO);
         time.alone(time.sleep(Duration::from_secs(1)));
     }
-    time.run(agent.time.keep(), time.sleep(Duration::from_secs(61)));
-    assert_eq!(stored_floor(&agent), Some(end - 300));
+    time.run(services.time.keep(), time.sleep(Duration::from_secs(61)));
+    assert_eq!(stored_floor(&services), Some(end - 300));
 }
 
 #[test]
@@ -247,9 +253,11 @@ fn clock_follows_the_server_when_they_differ() {
         (-20 * day, true),
         (3650 * day, true),
     ] {
-        let (agent, _time) = hinted(ahead);
-        agent.time.answered(at(START.seconds()), valid(), Duration::ZERO);
-        let off = agent.time.now().micros().abs_diff(START.micros());
+        let (services, _time) = hinted(ahead);
+        services
+            .time
+            .answered(at(START.seconds()), valid(), Duration::ZERO);
+        let off = services.time.now().micros().abs_diff(START.micros());
         assert_eq!(
             off,
             if stepped {
@@ -263,52 +271,59 @@ fn clock_follows_the_server_when_they_differ() {
             true => TimeSource::ApiServer,
             false => TimeSource::Synchronized,
         };
-        assert_eq!(agent.machine.time_source.get(), source, "{ahead} s");
-        let warned = agent
+        assert_eq!(services.machine.time_source.get(), source, "{ahead} s");
+        let warned = services
             .machine
             .lines
             .borrow()
             .iter()
             .any(|line| line.starts_with("Warn"));
-        assert_eq!(warned, ahead.abs() > 300, "{ahead} s: {:?}", agent.machine.lines);
+        assert_eq!(
+            warned,
+            ahead.abs() > 300,
+            "{ahead} s: {:?}",
+            services.machine.lines
+        );
     }
 }
 
 /// Its certificate begins later, by its own clock.
 #[test]
 fn node_writes_nothing_ahead_of_a_server_that_it_does_not_believe() {
-    let (agent, time) = hinted(0);
+    let (services, time) = hinted(0);
     let behind = START.seconds() - 3 * 86_400;
-    agent.time.answered(at(behind), valid(), Duration::ZERO);
-    assert_eq!(agent.time.now().seconds(), behind);
-    assert_eq!(agent.machine.now(), Some(UnixMicros(START.micros())));
-    assert_eq!(synced(&agent).0, Truth::False);
+    services.time.answered(at(behind), valid(), Duration::ZERO);
+    assert_eq!(services.time.now().seconds(), behind);
+    assert_eq!(services.machine.now(), Some(UnixMicros(START.micros())));
+    assert_eq!(synced(&services).0, Truth::False);
     time.alone(time.sleep(Duration::from_secs(10)));
-    agent.time.answered(at(behind + 10), valid(), Duration::ZERO);
-    assert_eq!(agent.time.now().seconds(), behind + 10);
-    agent
+    services.time.answered(at(behind + 10), valid(), Duration::ZERO);
+    assert_eq!(services.time.now().seconds(), behind + 10);
+    services
         .time
         .answered(at(START.seconds() + 10), valid(), Duration::ZERO);
-    assert_eq!(agent.time.now().seconds(), START.seconds() + 10);
-    assert_eq!(synced(&agent).0, Truth::True);
+    assert_eq!(services.time.now().seconds(), START.seconds() + 10);
+    assert_eq!(synced(&services).0, Truth::True);
 }
 
 /// The hint makes the verified handshake fail: the server's certificate seems to have expired.
 #[test]
 fn node_asks_without_dates_when_tls_fails_under_a_hint() {
-    let (agent, time) = hinted(3650 * 86_400);
-    agent.network.validity.set(valid());
-    agent.network.dial_error.set(Some(DialError::Tls));
+    let (services, time) = hinted(3650 * 86_400);
+    services.network.validity.set(valid());
+    services.network.dial_error.set(Some(DialError::Tls));
     let now = START.seconds();
-    let (confirmed, (asked, _end)) =
-        time.alone(join(agent.client.confirm_time(), answer(&agent, &date(now))));
+    let (confirmed, (asked, _end)) = time.alone(join(
+        services.client.confirm_time(),
+        answer(&services, &date(now)),
+    ));
     assert_eq!(confirmed, Ok(()));
     assert!(!asked.contains("Authorization"), "{asked}");
-    assert_eq!(agent.time.now().seconds(), now);
+    assert_eq!(services.time.now().seconds(), now);
     // Nothing is asked again until TLS fails again.
-    assert_eq!(time.alone(agent.client.confirm_time()), Ok(()));
-    assert!(time.alone(agent.client.dial()).is_err());
-    assert!(!agent.time.is_settled());
+    assert_eq!(time.alone(services.client.confirm_time()), Ok(()));
+    assert!(time.alone(services.client.dial()).is_err());
+    assert!(!services.time.is_settled());
 }
 
 #[test]
@@ -328,19 +343,47 @@ fn no_timestamp_is_sent_before_the_server_confirmed_the_time() {
 
 /// What a node sends first: it registers, and there is an event.
 fn sent_under_hint(days: i64) -> String {
-    let (agent, time) = hinted(days * 86_400);
-    agent.network.validity.set(valid());
+    let (services, time) = hinted(days * 86_400);
+    services.network.validity.set(valid());
     let node = async {
-        let (identity, sender) = (agent.identity(), agent.sender());
-        join(agent.status(&identity, &[]).run(), sender.run()).await
+        let certificates = Certificates::default();
+        let identity = IdentityController::<TestHost> {
+            settings: &services.settings,
+            client: &services.client,
+            machine: &services.machine,
+            network: &services.network,
+            time: &services.time,
+            node: &services.node,
+            certificates: &certificates,
+        };
+        let status = StatusController::<TestHost> {
+            settings: &services.settings,
+            client: &services.client,
+            machine: &services.machine,
+            network: &services.network,
+            runtime: &NoRuntime,
+            time: &services.time,
+            events: &services.events,
+            node: &services.node,
+            health: &services.health,
+            identity: &identity,
+            reporters: &[],
+        };
+        let sender = EventSender::<TestHost> {
+            client: &services.client,
+            machine: &services.machine,
+            time: &services.time,
+            recorder: &services.events,
+        };
+        join(status.run(), sender.run()).await
     };
     let written = async {
-        agent.events.node(
+        services.events.node(
             picolet_kube::event::Severity::Normal,
             "Starting",
             format_args!("."),
         );
-        let mut end = agent.network.served().await;
+        let mut end = services.network.served().await;
         let first = request(&mut end).await;
         assert!(first.starts_with("GET /version"), "{first}");
         let head = format!(
@@ -373,94 +416,106 @@ fn sent_under_hint(days: i64) -> String {
 /// The log says why.
 #[test]
 fn time_synced_is_false_when_a_date_is_not_believed() {
-    let (agent, time) = hinted(0);
-    agent.time.answered(at(START.seconds()), valid(), Duration::ZERO);
-    assert_eq!(synced(&agent).0, Truth::True);
+    let (services, time) = hinted(0);
+    services
+        .time
+        .answered(at(START.seconds()), valid(), Duration::ZERO);
+    assert_eq!(synced(&services).0, Truth::True);
     time.alone(time.sleep(Duration::from_secs(10)));
     for wrong in [valid().not_before - 1, valid().not_after + 1] {
-        agent.time.answered(at(wrong), valid(), Duration::ZERO);
-        let (truth, reason, message) = synced(&agent);
+        services.time.answered(at(wrong), valid(), Duration::ZERO);
+        let (truth, reason, message) = synced(&services);
         assert_eq!((truth, &*reason), (Truth::False, "ClockUnconfirmed"));
         assert_eq!(
             message,
             "last confirmed by the API server at 2026-11-22T12:00:00Z"
         );
     }
-    agent
+    services
         .time
         .answered(at(START.seconds() + 10), valid(), Duration::ZERO);
-    assert_eq!(synced(&agent).0, Truth::True);
+    assert_eq!(synced(&services).0, Truth::True);
 }
 
 /// Somebody with the key of a certificate that expired while the API server could not be reached.
 #[test]
 fn node_believes_no_server_when_its_certificate_expired_while_the_node_was_up() {
     let day = 86_400;
-    let (agent, time) = hinted(0);
-    agent.time.answered(at(START.seconds()), valid(), Duration::ZERO);
+    let (services, time) = hinted(0);
+    services
+        .time
+        .answered(at(START.seconds()), valid(), Duration::ZERO);
     time.alone(time.sleep(Duration::from_secs(14 * day)));
-    let now = agent.time.now();
+    let now = services.time.now();
     let end = START.seconds() + 7 * day;
-    agent.network.validity.set(validity(0, end));
-    let (asked, (_, _end)) = time.alone(join(agent.client.ask_time(), answer(&agent, &date(end - 60))));
-    assert!(matches!(asked, Err(ApiError::Date(_))), "{asked:?}");
-    assert_eq!(agent.time.now(), now);
-    // The true one's may end a moment later.
-    agent.network.validity.set(validity(0, now.seconds()));
+    services.network.validity.set(validity(0, end));
     let (asked, (_, _end)) = time.alone(join(
-        agent.client.ask_time(),
-        answer(&agent, &date(now.seconds())),
+        services.client.ask_time(),
+        answer(&services, &date(end - 60)),
+    ));
+    assert!(matches!(asked, Err(ApiError::Date(_))), "{asked:?}");
+    assert_eq!(services.time.now(), now);
+    // The true one's may end a moment later.
+    services.network.validity.set(validity(0, now.seconds()));
+    let (asked, (_, _end)) = time.alone(join(
+        services.client.ask_time(),
+        answer(&services, &date(now.seconds())),
     ));
     assert_eq!(asked, Ok(()));
 }
 
 #[test]
 fn timestamps_follow_the_clock_when_it_is_set_without_dates() {
-    let (agent, time) = hinted(0);
-    agent.time.answered(at(START.seconds()), valid(), Duration::ZERO);
-    agent
+    let (services, time) = hinted(0);
+    services
+        .time
+        .answered(at(START.seconds()), valid(), Duration::ZERO);
+    services
         .time
         .answered(at(valid().not_before - 86_400), valid(), Duration::ZERO);
-    agent.network.validity.set(valid());
+    services.network.validity.set(valid());
     let (asked, (_, _end)) = time.alone(join(
-        agent.client.ask_time(),
-        answer(&agent, &date(START.seconds() + 600)),
+        services.client.ask_time(),
+        answer(&services, &date(START.seconds() + 600)),
     ));
     assert_eq!(asked, Ok(()));
-    assert_eq!(agent.time.now().seconds(), START.seconds() + 600);
+    assert_eq!(services.time.now().seconds(), START.seconds() + 600);
 }
 
 #[test]
 fn time_synced_ages_when_nothing_confirms_it() {
-    let (agent, time) = agent_of(TimeSource::Unknown);
-    assert_eq!(synced(&agent).1, "ClockNotSet");
-    let (agent, _) = agent_of(TimeSource::Hint);
+    let (services, time) = services_of(TimeSource::Unknown);
+    assert_eq!(synced(&services).1, "ClockNotSet");
+    let (services, _) = services_of(TimeSource::Hint);
     assert_eq!(
-        (synced(&agent).0, &*synced(&agent).1),
+        (synced(&services).0, &*synced(&services).1),
         (Truth::False, "ClockUnconfirmed")
     );
     drop(time);
 
-    let (agent, time) = hinted(0);
+    let (services, time) = hinted(0);
     time.alone(time.sleep(Duration::from_secs(10)));
-    agent
+    services
         .time
         .answered(at(START.seconds() + 10), valid(), Duration::ZERO);
-    assert_eq!((synced(&agent).0, &*synced(&agent).1), (Truth::True, "ClockSet"));
+    assert_eq!(
+        (synced(&services).0, &*synced(&services).1),
+        (Truth::True, "ClockSet")
+    );
     time.alone(time.sleep(CONFIRMATION));
-    assert_eq!(synced(&agent).0, Truth::True);
+    assert_eq!(synced(&services).0, Truth::True);
     time.alone(time.sleep(Duration::from_secs(1)));
     // Answers without a date, or with one that is not believed, confirm nothing.
-    agent.time.answered(None, valid(), Duration::ZERO);
-    agent.time.answered(at(1), valid(), Duration::ZERO);
-    let (truth, reason, message) = synced(&agent);
+    services.time.answered(None, valid(), Duration::ZERO);
+    services.time.answered(at(1), valid(), Duration::ZERO);
+    let (truth, reason, message) = synced(&services);
     assert_eq!((truth, &*reason), (Truth::False, "ClockUnconfirmed"));
     assert_eq!(
         message,
         "last confirmed by the API server at 2026-11-22T12:00:10Z"
     );
-    agent
+    services
         .time
         .answered(at(START.seconds() + 86_411), valid(), Duration::ZERO);
-    assert_eq!(synced(&agent).0, Truth::True);
+    assert_eq!(synced(&services).0, Truth::True);
 }

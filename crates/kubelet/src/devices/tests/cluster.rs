@@ -1,9 +1,15 @@
 //! What ConfigMaps and commands make of a device, beside an in-memory cluster, in time that jumps.
 
-use crate::testing::{ClusterClock, TestAgent, Time, agent, settings};
-use embassy_futures::join::{join, join4};
+use crate::devices::{ConfigurationController, Devices};
+use crate::events::EventSender;
+use crate::health::State;
+use crate::identity::{Certificates, IdentityController};
+use crate::node_status::StatusController;
+use crate::testing::{ClusterClock, Services, TestClock, TestHost};
+use embassy_futures::join::{join, join3, join4};
 use picolet_devcluster::{Cluster, Identity, Options, serve_connection};
 use picolet_platform::{Duration, PinMode, Pins};
+use picolet_runtime::NoRuntime;
 use serde_json::{Value, json};
 use std::format;
 use std::string::{String, ToString};
@@ -12,33 +18,92 @@ use super::super::layers::BASE;
 
 /// A node beside its cluster.
 struct Bench {
-    agent: TestAgent,
+    services: Services,
+    devices: Devices,
     cluster: Cluster<ClusterClock>,
-    time: Time,
+    time: TestClock,
 }
 
 impl Bench {
     /// Runs `test` beside a node that is Ready.
     fn run(test: impl AsyncFnOnce(&Self)) {
-        let (agent, time) = agent(settings());
+        let services = Services::new();
+        let time = services.clock.clone();
         let cluster = Cluster::new(ClusterClock(time.clone()), Options::default());
         let bench = Self {
-            agent,
+            devices: Devices::new(services.machine.pins()),
+            services,
             cluster,
             time: time.clone(),
         };
-        let background = join(bench.agent.run(), bench.serve());
+        let background = join(bench.controllers(), bench.serve());
         time.run(background, async {
             bench.settle().await;
-            assert!(bench.agent.is_ready());
+            assert_eq!(bench.services.health.state(), State::Ready);
             test(&bench).await;
         });
+    }
+
+    /// Runs the controller with those that show what it does: Events and the Node's conditions.
+    async fn controllers(&self) {
+        let Services {
+            settings,
+            machine,
+            network,
+            time,
+            metrics,
+            client,
+            events,
+            node,
+            health,
+            ..
+        } = &self.services;
+        let configuration = ConfigurationController::<TestHost> {
+            settings,
+            client,
+            machine,
+            time,
+            events,
+            node,
+            metrics,
+            devices: &self.devices,
+        };
+        let certificates = Certificates::default();
+        let identity = IdentityController::<TestHost> {
+            settings,
+            client,
+            machine,
+            network,
+            time,
+            node,
+            certificates: &certificates,
+        };
+        let status = StatusController::<TestHost> {
+            settings,
+            client,
+            machine,
+            network,
+            runtime: &NoRuntime,
+            time,
+            events,
+            node,
+            health,
+            identity: &identity,
+            reporters: &[&self.devices],
+        };
+        let sender = EventSender::<TestHost> {
+            client,
+            machine,
+            time,
+            recorder: events,
+        };
+        join3(configuration.run(), status.run(), sender.run()).await;
     }
 
     async fn serve(&self) {
         let one = || async {
             loop {
-                let mut end = self.agent.network.served().await;
+                let mut end = self.services.network.served().await;
                 let identity = Some(Identity::node("pico-1"));
                 let _ = serve_connection(&self.cluster, &mut end, identity).await;
             }
@@ -81,7 +146,7 @@ impl Bench {
 
     /// What a pin does, in the words of a ConfigMap.
     fn pin(&self, pin: u8) -> String {
-        match self.agent.machine.read_pin(pin).expect("a pin").mode {
+        match self.services.machine.read_pin(pin).expect("a pin").mode {
             PinMode::Unset => "unset".to_string(),
             PinMode::Low => "low".to_string(),
             PinMode::High => "high".to_string(),

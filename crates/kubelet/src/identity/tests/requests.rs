@@ -32,11 +32,11 @@ fn signer(cluster: &Cluster<ClusterClock>) -> Rc<Signer> {
     signer
 }
 
-/// A node that starts with what `agent` has stored.
-fn restarted(agent: TestAgent, time: &Time, token: Option<&str>) -> TestAgent {
-    let again = crate::testing::agent_at(joining(token), time);
-    again.machine.records.swap(&agent.machine.records);
-    again.machine.broken.set(agent.machine.broken.get());
+/// A node that starts with what `node` has stored.
+fn restarted(node: JoiningNode, time: &TestClock, token: Option<&str>) -> JoiningNode {
+    let again = JoiningNode::new(token, time);
+    again.machine.records.swap(&node.machine.records);
+    again.machine.broken.set(node.machine.broken.get());
     again
 }
 
@@ -44,12 +44,12 @@ fn count(cluster: &Cluster<ClusterClock>) -> [usize; 2] {
     [Purpose::Client, Purpose::Serving].map(|purpose| requests(cluster, purpose).len())
 }
 
-fn log(agent: &TestAgent) -> String {
-    agent.machine.lines.borrow().join("\n")
+fn log(node: &JoiningNode) -> String {
+    node.machine.lines.borrow().join("\n")
 }
 
-fn ends(agent: &TestAgent, purpose: Purpose) -> u64 {
-    let lifetime = agent.network.identities().lifetime(purpose);
+fn ends(node: &JoiningNode, purpose: Purpose) -> u64 {
+    let lifetime = node.network.identities().lifetime(purpose);
     lifetime.map_or(0, |lifetime| lifetime.not_after)
 }
 
@@ -66,8 +66,8 @@ fn give_name_to_another_machine(cluster: &Cluster<ClusterClock>) {
 }
 
 /// Whether a record has a value.
-fn stores(agent: &TestAgent, record: Record) -> bool {
-    let records = agent.machine.records.borrow();
+fn stores(node: &JoiningNode, record: Record) -> bool {
+    let records = node.machine.records.borrow();
     records
         .get(&(record as u8))
         .is_some_and(|value| !value.is_empty())
@@ -75,42 +75,44 @@ fn stores(agent: &TestAgent, record: Record) -> bool {
 
 #[test]
 fn serving_request_is_resumed_when_the_node_restarts() {
-    let (mut agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let mut node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     for _ in 0..4 {
-        run(&time, &agent, &cluster, false, async {
+        run(&time, &node, &cluster, false, async {
             until(&time, 60, "it waits for approval", || {
-                log(&agent).contains("the kubelet port is closed until")
+                log(&node).contains("the kubelet port is closed until")
             })
             .await;
         });
         assert_eq!(count(&cluster), [1, 1]);
-        agent = restarted(agent, &time, Some(TOKEN));
+        node = restarted(node, &time, Some(TOKEN));
     }
     decide(&cluster, "Approved");
-    run(&time, &agent, &cluster, false, async {
+    run(&time, &node, &cluster, false, async {
         until(&time, 60, "it has the certificate", || {
             condition(&cluster).0 == "True"
         })
         .await;
     });
     assert_eq!(count(&cluster), [1, 1]);
-    assert!(stores(&agent, Record::ServingIdentity) && !stores(&agent, Record::PendingServing));
+    assert!(stores(&node, Record::ServingIdentity) && !stores(&node, Record::PendingServing));
 }
 
 #[test]
 fn serving_request_is_replaced_when_it_is_of_no_use_after_a_restart() {
-    let (mut agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let mut node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     let waits = "the kubelet port is closed until";
-    run(&time, &agent, &cluster, false, async {
-        until(&time, 60, "it waits for approval", || log(&agent).contains(waits)).await;
+    run(&time, &node, &cluster, false, async {
+        until(&time, 60, "it waits for approval", || log(&node).contains(waits)).await;
     });
     // The node has moved.
-    agent = restarted(agent, &time, Some(TOKEN));
+    node = restarted(node, &time, Some(TOKEN));
     let moved = "192.0.2.99".parse().expect("an address");
-    agent.network.address.set(Some(moved));
-    run(&time, &agent, &cluster, false, async {
+    node.network.address.set(Some(moved));
+    run(&time, &node, &cluster, false, async {
         until(&time, 60, "it asks anew", || count(&cluster) == [1, 2]).await;
     });
     // The requests were deleted: the one that counts is sent again.
@@ -120,49 +122,48 @@ fn serving_request_is_replaced_when_it_is_of_no_use_after_a_restart() {
             .delete("certificatesigningrequests", "", name, None)
             .expect("deleted");
     }
-    agent = restarted(agent, &time, Some(TOKEN));
-    agent.network.address.set(Some(moved));
-    run(&time, &agent, &cluster, false, async {
+    node = restarted(node, &time, Some(TOKEN));
+    node.network.address.set(Some(moved));
+    run(&time, &node, &cluster, false, async {
         until(&time, 60, "it asks again", || count(&cluster) == [1, 1]).await;
     });
     decide(&cluster, "Denied");
-    agent = restarted(agent, &time, Some(TOKEN));
-    agent.network.address.set(Some(moved));
-    run(&time, &agent, &cluster, false, async {
+    node = restarted(node, &time, Some(TOKEN));
+    node.network.address.set(Some(moved));
+    run(&time, &node, &cluster, false, async {
         until(&time, 180, "it makes another", || count(&cluster) == [1, 2]).await;
-        assert!(log(&agent).contains("was denied"), "{}", log(&agent));
+        assert!(log(&node).contains("was denied"), "{}", log(&node));
         decide(&cluster, "Approved");
-        until(&time, 60, "it serves", || {
-            agent.network.identities().serves(moved)
-        })
-        .await;
+        until(&time, 60, "it serves", || node.network.identities().serves(moved)).await;
     });
 }
 
 #[test]
 fn client_request_is_resumed_when_the_node_restarts() {
-    let (mut agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let mut node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     let signer = signer(&cluster);
     signer.lengths.set([0, 1]);
     for _ in 0..3 {
-        run(&time, &agent, &cluster, false, async {
+        run(&time, &node, &cluster, false, async {
             time.sleep(Duration::from_secs(30)).await;
         });
         assert_eq!(count(&cluster), [1, 0]);
-        agent = restarted(agent, &time, Some(TOKEN));
+        node = restarted(node, &time, Some(TOKEN));
     }
 }
 
 #[test]
 fn request_is_sent_once_when_its_answer_is_lost() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     for _ in 0..2 {
         let mut fault = Fault::new(FaultKind::LoseAnswer).on("create", "certificatesigningrequests");
         fault.times = Some(1);
         cluster.faults(|faults| faults.add(fault));
-        run(&time, &agent, &cluster, true, async {
+        run(&time, &node, &cluster, true, async {
             until(&time, 90, "both certificates", || condition(&cluster).0 == "True").await;
         });
     }
@@ -171,11 +172,12 @@ fn request_is_sent_once_when_its_answer_is_lost() {
 
 #[test]
 fn serving_certificate_is_requested_when_the_node_is_registered() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, false, async {
+    run(&time, &node, &cluster, false, async {
         until(&time, 30, "it is registered", || {
-            log(&agent).contains("registered as node")
+            log(&node).contains("registered as node")
         })
         .await;
         until(&time, 1, "it asks", || count(&cluster) == [1, 1]).await;
@@ -184,25 +186,27 @@ fn serving_certificate_is_requested_when_the_node_is_registered() {
 
 #[test]
 fn approved_request_is_reported_when_nobody_signs_it() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     signer(&cluster).lengths.set([1, 0]);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         let words = "is approved, waiting for the signer (kube-controller-manager's csrsigning controller)";
         until(&time, 60, "the condition has it", || {
             condition(&cluster).1.contains(words)
         })
         .await;
-        assert!(log(&agent).contains(words));
+        assert!(log(&node).contains(words));
     });
 }
 
 #[test]
 fn signer_that_limits_certificates_is_asked_few_times() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     signer(&cluster).ends.set(START.seconds() + 160);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
         let words = "certificate is not valid for longer than the one before";
         until(&time, 130, "the condition has it", || {
@@ -210,7 +214,7 @@ fn signer_that_limits_certificates_is_asked_few_times() {
         })
         .await;
         time.sleep(Duration::from_secs(155) - time.now()).await;
-        let (log, issued) = (log(&agent), count(&cluster).iter().sum());
+        let (log, issued) = (log(&node), count(&cluster).iter().sum());
         assert!(
             log.matches(words).count() <= issued,
             "once for each certificate: {log}"
@@ -225,13 +229,14 @@ fn signer_that_limits_certificates_is_asked_few_times() {
 
 #[test]
 fn certificates_are_renewed_once_a_minute_when_they_live_for_seconds() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     let signer = signer(&cluster);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         let end = time.now() + Duration::from_secs(600);
         while time.now() < end {
-            signer.ends.set(agent.time.now().seconds() + 20);
+            signer.ends.set(node.time.now().seconds() + 20);
             time.sleep(Duration::from_secs(1)).await;
         }
     });
@@ -244,9 +249,10 @@ fn certificates_are_renewed_once_a_minute_when_they_live_for_seconds() {
 
 #[test]
 fn denied_requests_are_repeated_ever_more_rarely() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, false, async {
+    run(&time, &node, &cluster, false, async {
         let end = time.now() + Duration::from_secs(4 * 3600);
         while time.now() < end {
             time.sleep(Duration::from_secs(10)).await;
@@ -262,17 +268,18 @@ fn denied_requests_are_repeated_ever_more_rarely() {
 fn chain_is_refused_with_a_reason_when_it_cannot_be_stored() {
     // Certificates of some 400 bytes: more than fit a record, and more than are read.
     for length in [5, 100] {
-        let (agent, time) = agent(joining(Some(TOKEN)));
+        let time = TestClock::default();
+        let node = JoiningNode::new(Some(TOKEN), &time);
         let cluster = cluster(&time);
         signer(&cluster).lengths.set([1, length]);
-        run(&time, &agent, &cluster, true, async {
+        run(&time, &node, &cluster, true, async {
             let words = "and this device stores 2048: issue it without intermediate certificates";
             until(&time, 60, "the condition has it", || {
                 condition(&cluster).1.contains(words)
             })
             .await;
-            assert!(log(&agent).contains(words));
-            assert_eq!(ends(&agent, Purpose::Serving), 0);
+            assert!(log(&node).contains(words));
+            assert_eq!(ends(&node, Purpose::Serving), 0);
             time.sleep(Duration::from_secs(600)).await;
         });
         assert!(count(&cluster)[1] <= 5, "{:?}", count(&cluster));
@@ -281,34 +288,36 @@ fn chain_is_refused_with_a_reason_when_it_cannot_be_stored() {
 
 #[test]
 fn name_of_another_machine_is_refused_when_the_node_restarts_too() {
-    let (mut agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let mut node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "pico-1"}});
-    cluster.create("nodes", "", node).expect("created");
+    let object = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "pico-1"}});
+    cluster.create("nodes", "", object).expect("created");
     give_name_to_another_machine(&cluster);
     for _ in 0..3 {
-        run(&time, &agent, &cluster, true, async {
+        run(&time, &node, &cluster, true, async {
             until(&time, 60, "it refuses", || {
-                log(&agent).contains("another machine has this name")
+                log(&node).contains("another machine has this name")
             })
             .await;
             time.sleep(Duration::from_secs(60)).await;
         });
         assert_eq!(machine_id(&cluster), "another-machine");
-        assert!(!stores(&agent, Record::ClientIdentity), "it is no proof");
-        agent = restarted(agent, &time, Some(TOKEN));
+        assert!(!stores(&node, Record::ClientIdentity), "it is no proof");
+        node = restarted(node, &time, Some(TOKEN));
     }
     assert_eq!(count(&cluster), [1, 0]);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         cluster.delete("nodes", "", "pico-1", None).expect("deleted");
         until(&time, 60, "the remedy helps", || condition(&cluster).0 == "True").await;
     });
-    assert!(stores(&agent, Record::ClientIdentity));
+    assert!(stores(&node, Record::ClientIdentity));
 }
 
 #[test]
 fn node_is_adopted_when_its_certificate_was_kept() {
-    let (first, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let first = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     run(&time, &first, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
@@ -340,16 +349,17 @@ fn refuse(cluster: &Cluster<ClusterClock>, user: &str) {
 
 #[test]
 fn certificate_stays_in_use_when_it_is_refused_for_a_moment() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
-        let before = ends(&agent, Purpose::Client);
+        let before = ends(&node, Purpose::Client);
         refuse(&cluster, "system:node:pico-1");
         time.sleep(Duration::from_secs(45)).await;
         cluster.faults(picolet_devcluster::Faults::clear);
         time.sleep(Duration::from_secs(120)).await;
-        assert_eq!(ends(&agent, Purpose::Client), before);
+        assert_eq!(ends(&node, Purpose::Client), before);
         assert!(is_ready(&cluster));
     });
     assert_eq!(count(&cluster), [1, 1]);
@@ -357,22 +367,23 @@ fn certificate_stays_in_use_when_it_is_refused_for_a_moment() {
 
 #[test]
 fn certificate_comes_back_when_the_token_is_refused_too() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    agent.machine.broken.set(true);
-    run(&time, &agent, &cluster, true, async {
+    node.machine.broken.set(true);
+    run(&time, &node, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
-        let before = ends(&agent, Purpose::Client);
+        let before = ends(&node, Purpose::Client);
         refuse(&cluster, "system:node:pico-1");
         refuse(&cluster, "system:bootstrap:abcdef");
         until(&time, 120, "the token is refused", || {
-            log(&agent).contains("the bootstrap token is wrong or has expired")
+            log(&node).contains("the bootstrap token is wrong or has expired")
         })
         .await;
-        assert_eq!(ends(&agent, Purpose::Client), before);
+        assert_eq!(ends(&node, Purpose::Client), before);
         cluster.faults(picolet_devcluster::Faults::clear);
         time.sleep(Duration::from_secs(60)).await;
-        assert_eq!(ends(&agent, Purpose::Client), before);
+        assert_eq!(ends(&node, Purpose::Client), before);
         assert!(is_ready(&cluster) && condition(&cluster).0 == "True");
     });
     assert_eq!(count(&cluster), [1, 1]);
@@ -380,19 +391,20 @@ fn certificate_comes_back_when_the_token_is_refused_too() {
 
 #[test]
 fn certificate_comes_back_when_nobody_approves_what_the_token_requests() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     let signer = signer(&cluster);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
-        let before = ends(&agent, Purpose::Client);
+        let before = ends(&node, Purpose::Client);
         signer.lengths.set([0, 1]);
         refuse(&cluster, "system:node:pico-1");
         until(&time, 120, "it uses its token", || count(&cluster)[0] == 2).await;
-        assert_eq!(ends(&agent, Purpose::Client), 0, "it shows no certificate");
+        assert_eq!(ends(&node, Purpose::Client), 0, "it shows no certificate");
         cluster.faults(picolet_devcluster::Faults::clear);
         until(&time, 120, "it shows its certificate", || {
-            ends(&agent, Purpose::Client) == before
+            ends(&node, Purpose::Client) == before
         })
         .await;
         time.sleep(Duration::from_secs(60)).await;
@@ -403,11 +415,12 @@ fn certificate_comes_back_when_nobody_approves_what_the_token_requests() {
 
 #[test]
 fn certificate_stays_in_use_when_the_server_is_silent_after_a_refusal() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
-        let before = ends(&agent, Purpose::Client);
+        let before = ends(&node, Purpose::Client);
         // As of a server that is going down: one refusal, and then no answer for minutes.
         let mut fault = Fault::status(401).by("system:node:pico-1");
         fault.times = Some(1);
@@ -417,29 +430,30 @@ fn certificate_stays_in_use_when_the_server_is_silent_after_a_refusal() {
         });
         let end = time.now() + Duration::from_secs(180);
         while time.now() < end {
-            assert_eq!(ends(&agent, Purpose::Client), before, "it shows its certificate");
+            assert_eq!(ends(&node, Purpose::Client), before, "it shows its certificate");
             time.sleep(Duration::from_millis(50)).await;
         }
         cluster.faults(picolet_devcluster::Faults::clear);
         until(&time, 60, "it is Ready", || is_ready(&cluster)).await;
     });
     assert_eq!(count(&cluster), [1, 1]);
-    assert!(!stores(&agent, Record::PendingClient), "its token was not used");
+    assert!(!stores(&node, Record::PendingClient), "its token was not used");
 }
 
 #[test]
 fn expired_certificates_are_refused_and_requested_ever_more_rarely() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     // As a signer does whose clock is behind.
     let signer = signer(&cluster);
     signer.ends.set(0);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         time.sleep(Duration::from_secs(600)).await;
         assert!(
-            log(&agent).contains("check the clock of the signer"),
+            log(&node).contains("check the clock of the signer"),
             "{}",
-            log(&agent)
+            log(&node)
         );
         let [requests, _] = count(&cluster);
         assert!((2..=5).contains(&requests), "{requests} in ten minutes");
@@ -453,25 +467,27 @@ fn expired_certificates_are_refused_and_requested_ever_more_rarely() {
 
 #[test]
 fn certificate_stays_in_use_when_its_successor_has_expired() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     let signer = signer(&cluster);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
-        let before = ends(&agent, Purpose::Client);
+        let before = ends(&node, Purpose::Client);
         signer.ends.set(0);
         until(&time, 700, "it asks for a new one", || {
-            count(&cluster)[0] == 2 && log(&agent).contains("check the clock of the signer")
+            count(&cluster)[0] == 2 && log(&node).contains("check the clock of the signer")
         })
         .await;
-        assert_eq!(ends(&agent, Purpose::Client), before);
+        assert_eq!(ends(&node, Purpose::Client), before);
         assert!(is_ready(&cluster));
     });
 }
 
 #[test]
 fn kept_certificate_is_used_when_the_clock_is_set_right() {
-    let (first, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let first = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
     run(&time, &first, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
@@ -493,39 +509,38 @@ fn kept_certificate_is_used_when_the_clock_is_set_right() {
     assert_eq!(count(&cluster), [1, 1]);
 }
 
-fn move_to(agent: &TestAgent, address: &str) {
-    agent
-        .network
+fn move_to(node: &JoiningNode, address: &str) {
+    node.network
         .address
         .set(Some(address.parse().expect("an address")));
 }
 
 #[test]
 fn serving_certificate_is_not_requested_when_the_node_moves_back() {
-    let (mut agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let mut node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    let home = agent.network.address.get().expect("an address");
-    run(&time, &agent, &cluster, false, async {
+    let home = node.network.address.get().expect("an address");
+    run(&time, &node, &cluster, false, async {
         until(&time, 60, "it is requested", || count(&cluster) == [1, 1]).await;
         decide(&cluster, "Approved");
         until(&time, 60, "it has it", || condition(&cluster).0 == "True").await;
-        move_to(&agent, "192.0.2.99");
+        move_to(&node, "192.0.2.99");
         until(&time, 120, "it is requested for the new address", || {
             count(&cluster) == [1, 2]
         })
         .await;
     });
-    agent = restarted(agent, &time, Some(TOKEN));
-    run(&time, &agent, &cluster, false, async {
+    node = restarted(node, &time, Some(TOKEN));
+    run(&time, &node, &cluster, false, async {
         time.sleep(Duration::from_secs(60)).await;
-        assert!(agent.network.identities().serves(home));
+        assert!(node.network.identities().serves(home));
         assert_eq!(count(&cluster), [1, 2]);
         // What was requested for the other address still counts there.
-        move_to(&agent, "192.0.2.99");
+        move_to(&node, "192.0.2.99");
         decide(&cluster, "Approved");
         until(&time, 60, "it serves", || {
-            agent
-                .network
+            node.network
                 .identities()
                 .serves("192.0.2.99".parse().expect("an address"))
         })
@@ -536,9 +551,10 @@ fn serving_certificate_is_not_requested_when_the_node_moves_back() {
 
 #[test]
 fn new_address_is_requested_soon_when_the_old_one_was_denied() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, false, async {
+    run(&time, &node, &cluster, false, async {
         // Each denial doubles the delay.
         for n in 1..5 {
             until(&time, 600, "it is requested", || count(&cluster)[1] == n).await;
@@ -546,7 +562,7 @@ fn new_address_is_requested_soon_when_the_old_one_was_denied() {
         }
         // It is read every 5 s.
         time.sleep(Duration::from_secs(10)).await;
-        move_to(&agent, "192.0.2.99");
+        move_to(&node, "192.0.2.99");
         until(&time, 75, "it is requested for the new address", || {
             count(&cluster)[1] == 5
         })
@@ -556,7 +572,8 @@ fn new_address_is_requested_soon_when_the_old_one_was_denied() {
 
 #[test]
 fn request_of_kubernetes_is_dropped_when_the_node_moves_to_k3s() {
-    let (first, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let first = JoiningNode::new(Some(TOKEN), &time);
     let kubernetes = cluster(&time);
     run(&time, &first, &kubernetes, false, async {
         until(&time, 60, "it waits for approval", || {
@@ -580,9 +597,10 @@ fn request_of_kubernetes_is_dropped_when_the_node_moves_to_k3s() {
 
 #[test]
 fn token_makes_a_request_of_its_own_when_the_nodes_own_is_pending() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, true, async {
+    run(&time, &node, &cluster, true, async {
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
         // From now on no renewal is signed.
         let signer = signer(&cluster);
@@ -601,25 +619,26 @@ fn token_makes_a_request_of_its_own_when_the_nodes_own_is_pending() {
 
 #[test]
 fn port_is_not_called_closed_when_an_old_certificate_is_presented() {
-    let (agent, time) = agent(joining(Some(TOKEN)));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
     let cluster = cluster(&time);
-    run(&time, &agent, &cluster, false, async {
+    run(&time, &node, &cluster, false, async {
         until(&time, 60, "it is requested", || count(&cluster) == [1, 1]).await;
         decide(&cluster, "Approved");
         until(&time, 60, "both certificates", || condition(&cluster).0 == "True").await;
-        agent.machine.lines.borrow_mut().clear();
+        node.machine.lines.borrow_mut().clear();
         // The CA is another one, so that the certificate is refused.
         refuse(&cluster, "system:node:pico-1");
         until(&time, 300, "a new client certificate", || count(&cluster)[0] == 2).await;
         cluster.faults(picolet_devcluster::Faults::clear);
         until(&time, 120, "it waits for approval", || {
-            log(&agent).contains("the new serving certificate waits for approval")
+            log(&node).contains("the new serving certificate waits for approval")
         })
         .await;
         assert!(
-            !log(&agent).contains("the kubelet port is closed"),
+            !log(&node).contains("the kubelet port is closed"),
             "{}",
-            log(&agent)
+            log(&node)
         );
     });
 }

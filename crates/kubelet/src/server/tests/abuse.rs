@@ -10,10 +10,10 @@ use std::format;
 const CONNECTIONS: usize = 5;
 
 fn raw(request: &str) -> Option<(u16, bool)> {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, _| {
-            let mut caller = Caller::new(agent, certificate());
+        async |node, _| {
+            let mut caller = Caller::new(node, certificate());
             caller.send(request).await;
             let reply = caller.reply().await?;
             Some((reply.code, reply.head.contains("Connection: close")))
@@ -93,13 +93,13 @@ fn framing_that_two_readers_could_read_differently_is_refused() {
 
 #[test]
 fn a_smuggled_request_is_not_served() {
-    with_caller(async |agent, caller| {
+    with_caller(async |node, caller| {
         caller
             .send("POST /pico/command HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /spec HTTP/1.1\r\nHost: x\r\n\r\n")
             .await;
         assert_eq!(caller.reply().await.map(|reply| reply.code), Some(400));
         assert!(caller.ended().await);
-        assert_eq!(log(agent).len(), 1);
+        assert_eq!(log(node).len(), 1);
     });
 }
 
@@ -166,10 +166,10 @@ fn whoever_is_slow_is_told_so() {
             "error",
         ),
     ] {
-        with_agent(
+        with_node(
             |_| {},
-            async |agent, time| {
-                let mut caller = Caller::new(agent, certificate());
+            async |node, time| {
+                let mut caller = Caller::new(node, certificate());
                 let started = time.now();
                 caller.send(begin).await;
                 let reply = loop {
@@ -189,10 +189,10 @@ fn whoever_is_slow_is_told_so() {
 
 #[test]
 fn whoever_is_idle_is_left_without_a_word() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, time| {
-            let mut caller = Caller::new(agent, certificate());
+        async |node, time| {
+            let mut caller = Caller::new(node, certificate());
             assert_eq!(caller.get("/livez").await.code, 200);
             let since = time.now();
             assert!(caller.ended().await);
@@ -203,11 +203,11 @@ fn whoever_is_idle_is_left_without_a_word() {
 
 #[test]
 fn whoever_does_not_read_is_left() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, time| {
+        async |node, time| {
             let mut greedy: Vec<Caller> = (0..CONNECTIONS)
-                .map(|_| Caller::new(agent, certificate()))
+                .map(|_| Caller::new(node, certificate()))
                 .collect();
             for caller in &mut greedy {
                 // More answers than fit on the way, none of them read.
@@ -216,7 +216,7 @@ fn whoever_does_not_read_is_left() {
                     .await;
             }
             time.sleep(Duration::from_secs(31)).await;
-            let mut caller = Caller::new(agent, certificate());
+            let mut caller = Caller::new(node, certificate());
             assert_eq!(caller.get("/livez").await.code, 200);
         },
     );
@@ -224,12 +224,12 @@ fn whoever_does_not_read_is_left() {
 
 #[test]
 fn the_connection_that_was_idle_longest_makes_room() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, time| {
+        async |node, time| {
             let mut callers = Vec::new();
             for _ in 0..CONNECTIONS {
-                let mut caller = Caller::new(agent, certificate());
+                let mut caller = Caller::new(node, certificate());
                 assert_eq!(caller.get("/livez").await.code, 200);
                 callers.push(caller);
                 time.sleep(Duration::from_secs(1)).await;
@@ -239,7 +239,7 @@ fn the_connection_that_was_idle_longest_makes_room() {
                 200,
                 "the first was heard last"
             );
-            let mut new = Caller::new(agent, certificate());
+            let mut new = Caller::new(node, certificate());
             let metrics = new.get("/metrics").await.body;
             assert!(
                 metrics.contains("picolet_server_connections_evicted_total 1\n"),
@@ -256,15 +256,15 @@ fn the_connection_that_was_idle_longest_makes_room() {
 
 #[test]
 fn where_all_are_busy_one_more_is_turned_away() {
-    with_agent(
+    with_node(
         |settings| settings.limits.connections = 2,
-        async |agent, time| {
-            let mut busy: Vec<Caller> = (0..2).map(|_| Caller::new(agent, certificate())).collect();
+        async |node, time| {
+            let mut busy: Vec<Caller> = (0..2).map(|_| Caller::new(node, certificate())).collect();
             for caller in &mut busy {
                 caller.send("GET /livez HT").await;
             }
             time.sleep(Duration::from_millis(1)).await;
-            let mut new = Caller::new(agent, certificate());
+            let mut new = Caller::new(node, certificate());
             let reply = new.reply().await.expect("an answer");
             assert_eq!(reply.code, 503);
             assert!(
@@ -275,7 +275,7 @@ fn where_all_are_busy_one_more_is_turned_away() {
                 assert_eq!(caller.reply().await.map(|reply| reply.code), Some(200));
             }
             assert!(new.ended().await);
-            let mut later = Caller::new(agent, certificate());
+            let mut later = Caller::new(node, certificate());
             let metrics = later.get("/metrics").await.body;
             assert!(
                 metrics.contains("picolet_server_connections_refused_total 1\n"),
@@ -287,13 +287,13 @@ fn where_all_are_busy_one_more_is_turned_away() {
 
 #[test]
 fn a_rate_for_each_caller() {
-    with_agent(
+    with_node(
         |settings| {
             settings.limits.requests_per_second = 2;
             settings.limits.burst = 3;
         },
-        async |agent, time| {
-            let mut caller = Caller::new(agent, certificate());
+        async |node, time| {
+            let mut caller = Caller::new(node, certificate());
             for _ in 0..3 {
                 assert_eq!(caller.get("/livez").await.code, 200);
             }
@@ -302,7 +302,7 @@ fn a_rate_for_each_caller() {
             assert!(over.head.contains("Retry-After: 1\r\n"), "{}", over.head);
             let other = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 8));
             let mut neighbour = Caller {
-                end: agent.network.call(other, Credential::None),
+                end: node.network.call(other, Credential::None),
                 received: Vec::new(),
             };
             assert_eq!(neighbour.get("/livez").await.code, 401);
@@ -314,8 +314,8 @@ fn a_rate_for_each_caller() {
 
 #[test]
 fn without_memory_only_health_is_told() {
-    with_caller(async |agent, caller| {
-        agent.machine.heap.set(picolet_platform::HeapFigures {
+    with_caller(async |node, caller| {
+        node.machine.heap.set(picolet_platform::HeapFigures {
             total: 131_072,
             used: 126_000,
             peak: 126_000,
@@ -329,10 +329,10 @@ fn without_memory_only_health_is_told() {
 
 #[test]
 fn caller_is_left_when_there_is_no_memory_for_its_request() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, _| {
-            let stream = Caller::new(agent, certificate()).end;
+        async |node, _| {
+            let stream = Caller::new(node, certificate()).end;
             let mut connection = Connection::new(Accepted {
                 stream,
                 credential: certificate(),
@@ -346,13 +346,13 @@ fn caller_is_left_when_there_is_no_memory_for_its_request() {
 
 #[test]
 fn a_port_that_is_not_open_is_tried_again() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, time| {
-            agent.network.listening.set(false);
+        async |node, time| {
+            node.network.listening.set(false);
             time.sleep(Duration::from_secs(10)).await;
-            agent.network.listening.set(true);
-            let mut caller = Caller::new(agent, certificate());
+            node.network.listening.set(true);
+            let mut caller = Caller::new(node, certificate());
             assert_eq!(caller.get("/livez").await.code, 200);
         },
     );
@@ -360,10 +360,10 @@ fn a_port_that_is_not_open_is_tried_again() {
 
 /// Sends `pieces` and returns what comes back until the node ends the connection.
 fn garbage(pieces: &[Vec<u8>]) -> Vec<u8> {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, time| {
-            let mut caller = Caller::new(agent, certificate());
+        async |node, time| {
+            let mut caller = Caller::new(node, certificate());
             let started = time.now();
             for piece in pieces {
                 if caller.end.write_all(piece).await.is_err() {

@@ -30,7 +30,7 @@ fn question(path: &str, body: &str) -> String {
 fn with_cluster<T>(
     allowed: &[&str],
     up: &Cell<bool>,
-    test: impl AsyncFnOnce(&TestAgent, &Time, &RefCell<Vec<String>>) -> T,
+    test: impl AsyncFnOnce(&Node, &TestClock, &RefCell<Vec<String>>) -> T,
 ) -> T {
     let asked = RefCell::new(Vec::new());
     let answers = |path: &str, body: &str| {
@@ -50,17 +50,17 @@ fn with_cluster<T>(
     let mut settings = settings();
     settings.limits.requests_per_second = 1000;
     settings.limits.burst = 1000;
-    let (agent, time) = agent(settings);
-    let served = agent.served();
-    let node = join(
+    let node = Node::new(settings);
+    let served = node.served();
+    let background = join(
         super::super::run(&served),
-        answer_requests(&agent.network, &answers),
+        answer_requests(&node.network, &answers),
     );
-    time.run(node, test(&agent, &time, &asked))
+    node.clock.run(background, test(&node, &node.clock, &asked))
 }
 
-async fn get(agent: &TestAgent, credential: Credential, token: &str, path: &str) -> Reply {
-    let mut caller = Caller::new(agent, credential);
+async fn get(node: &Node, credential: Credential, token: &str, path: &str) -> Reply {
+    let mut caller = Caller::new(node, credential);
     let authorization = match token {
         "" => String::new(),
         token => format!("Authorization: Bearer {token}\r\n"),
@@ -79,13 +79,13 @@ fn a_certificate_is_a_name_and_not_a_right() {
     with_cluster(
         &["reader get pods", "proxy get proxy"],
         &Cell::new(true),
-        async |agent, _, asked| {
-            assert_eq!(get(agent, named("reader", &[]), "", "/pods").await.code, 200);
+        async |node, _, asked| {
+            assert_eq!(get(node, named("reader", &[]), "", "/pods").await.code, 200);
             assert_eq!(taken(asked), ["reader get pods"]);
             // The fine-grained right first, then the one for everything.
-            assert_eq!(get(agent, named("proxy", &[]), "", "/pods").await.code, 200);
+            assert_eq!(get(node, named("proxy", &[]), "", "/pods").await.code, 200);
             assert_eq!(taken(asked), ["proxy get pods", "proxy get proxy"]);
-            let refused = get(agent, named("reader", &[]), "", "/metrics").await;
+            let refused = get(node, named("reader", &[]), "", "/metrics").await;
             assert_eq!(refused.code, 403);
             assert!(
                 refused
@@ -102,14 +102,14 @@ fn a_certificate_is_a_name_and_not_a_right() {
                 ("reader", "/metrics/resource", 403),
             ] {
                 assert_eq!(
-                    get(agent, named(user, &[]), "", path).await.code,
+                    get(node, named(user, &[]), "", path).await.code,
                     code,
                     "{user} {path}"
                 );
             }
             assert_eq!(taken(asked), [""; 0]);
             // The same name in another group is somebody else.
-            assert_eq!(get(agent, named("reader", &["ops"]), "", "/pods").await.code, 200);
+            assert_eq!(get(node, named("reader", &["ops"]), "", "/pods").await.code, 200);
             assert_eq!(taken(asked), ["reader get pods"]);
         },
     );
@@ -117,15 +117,15 @@ fn a_certificate_is_a_name_and_not_a_right() {
 
 #[test]
 fn caller_is_unauthenticated_when_its_certificate_expires_on_an_open_connection() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, time| {
-            let now = agent.machine.now().expect("the time");
+        async |node, time| {
+            let now = node.machine.now().expect("the time");
             let mut credential = certificate();
             if let Credential::Certificate(subject) = &mut credential {
                 subject.not_after = now.seconds() + 40;
             }
-            let mut caller = Caller::new(agent, credential);
+            let mut caller = Caller::new(node, credential);
             for (seconds, code) in [(0, 200), (20, 200), (20, 200), (1, 401)] {
                 time.sleep(Duration::from_secs(seconds)).await;
                 assert_eq!(caller.get("/pods").await.code, code);
@@ -142,23 +142,23 @@ fn caller_is_unauthenticated_when_its_certificate_expires_on_an_open_connection(
 #[test]
 fn a_token_is_whose_the_cluster_says() {
     let allowed = ["system:serviceaccount:x:prometheus get metrics"];
-    with_cluster(&allowed, &Cell::new(true), async |agent, _, asked| {
-        assert_eq!(get(agent, Credential::None, "sa", "/metrics").await.code, 200);
+    with_cluster(&allowed, &Cell::new(true), async |node, _, asked| {
+        assert_eq!(get(node, Credential::None, "sa", "/metrics").await.code, 200);
         assert_eq!(taken(asked), ["token sa", allowed[0]]);
-        assert_eq!(get(agent, Credential::None, "sa", "/metrics").await.code, 200);
+        assert_eq!(get(node, Credential::None, "sa", "/metrics").await.code, 200);
         assert_eq!(
-            get(agent, Credential::None, "sa", "/stats/summary").await.code,
+            get(node, Credential::None, "sa", "/stats/summary").await.code,
             403
         );
         assert_eq!(taken(asked), ["system:serviceaccount:x:prometheus get stats"]);
         for token in ["made-up", "nameless"] {
-            assert_eq!(get(agent, Credential::None, token, "/metrics").await.code, 401);
-            assert_eq!(get(agent, Credential::None, token, "/metrics").await.code, 401);
+            assert_eq!(get(node, Credential::None, token, "/metrics").await.code, 401);
+            assert_eq!(get(node, Credential::None, token, "/metrics").await.code, 401);
             assert_eq!(taken(asked), [format!("token {token}")]);
         }
-        assert_eq!(get(agent, Credential::None, "", "/metrics").await.code, 401);
+        assert_eq!(get(node, Credential::None, "", "/metrics").await.code, 401);
         assert_eq!(taken(asked), [""; 0]);
-        let log = log(agent).join("\n");
+        let log = log(node).join("\n");
         assert!(
             log.contains("client=system:serviceaccount:x:prometheus@192.0.2.7 status=200"),
             "{log}"
@@ -171,7 +171,7 @@ fn a_token_is_whose_the_cluster_says() {
 /// Keeps what it is asked of users.
 fn with_user<T>(
     user: &serde_json::Value,
-    test: impl AsyncFnOnce(&TestAgent, &RefCell<Vec<serde_json::Value>>) -> T,
+    test: impl AsyncFnOnce(&Node, &RefCell<Vec<serde_json::Value>>) -> T,
 ) -> T {
     let asked = RefCell::new(Vec::new());
     let answers = |path: &str, body: &str| {
@@ -186,13 +186,13 @@ fn with_user<T>(
     let mut settings = settings();
     settings.limits.requests_per_second = 1000;
     settings.limits.burst = 1000;
-    let (agent, time) = agent(settings);
-    let served = agent.served();
-    let node = join(
+    let node = Node::new(settings);
+    let served = node.served();
+    let background = join(
         super::super::run(&served),
-        answer_requests(&agent.network, &answers),
+        answer_requests(&node.network, &answers),
     );
-    time.run(node, test(&agent, &asked))
+    node.clock.run(background, test(&node, &asked))
 }
 
 #[test]
@@ -201,8 +201,8 @@ fn all_groups_and_extra_of_a_token_are_asked_for() {
     let extra =
         serde_json::json!({"authentication.kubernetes.io/node-name": ["worker-1"], "scopes": ["a", "b"]});
     let user = serde_json::json!({"username": "ops", "uid": "7", "groups": groups, "extra": extra});
-    with_user(&user, async |agent, asked| {
-        assert_eq!(get(agent, Credential::None, "t", "/metrics").await.code, 200);
+    with_user(&user, async |node, asked| {
+        assert_eq!(get(node, Credential::None, "t", "/metrics").await.code, 200);
         let [spec] = &asked.borrow_mut().split_off(0)[..] else {
             panic!("one question");
         };
@@ -216,7 +216,7 @@ fn all_groups_and_extra_of_a_token_are_asked_for() {
 
 #[test]
 fn uid_and_credential_of_a_certificate_are_asked_for() {
-    with_user(&serde_json::json!({}), async |agent, asked| {
+    with_user(&serde_json::json!({}), async |node, asked| {
         for (uid, expected) in [
             (Some("7".into()), serde_json::json!("7")),
             (None, serde_json::Value::Null),
@@ -225,7 +225,7 @@ fn uid_and_credential_of_a_certificate_are_asked_for() {
             if let Credential::Certificate(subject) = &mut credential {
                 subject.uid = uid;
             }
-            assert_eq!(get(agent, credential, "", "/metrics").await.code, 200);
+            assert_eq!(get(node, credential, "", "/metrics").await.code, 200);
             let [spec] = &asked.borrow_mut().split_off(0)[..] else {
                 panic!("one question");
             };
@@ -250,13 +250,13 @@ fn user_is_refused_with_the_limit_when_it_is_too_large() {
     let token = serde_json::json!({"username": "ops", "groups": groups});
     let groups: Vec<_> = groups.iter().map(|group| &**group).collect();
     let name = "n".repeat(5000);
-    with_user(&token, async |agent, asked| {
+    with_user(&token, async |node, asked| {
         for (credential, token) in [
             (Credential::None, "t"),
             (named("ops", &groups), ""),
             (named(&name, &[]), ""),
         ] {
-            let refused = get(agent, credential, token, "/metrics").await;
+            let refused = get(node, credential, token, "/metrics").await;
             assert_eq!(refused.code, 500);
             assert!(refused.body.contains("more than 4096 bytes"), "{}", refused.body);
         }
@@ -282,18 +282,18 @@ fn token_of_four_kibibytes_is_accepted() {
     for head_bytes in [6144, settings().limits.head_bytes] {
         let mut settings = settings();
         settings.limits.head_bytes = head_bytes;
-        let (agent, time) = agent(settings);
-        let served = agent.served();
-        let node = join(
+        let node = Node::new(settings);
+        let served = node.served();
+        let background = join(
             super::super::run(&served),
-            answer_requests(&agent.network, &answers),
+            answer_requests(&node.network, &answers),
         );
         let token = "t".repeat(4096);
-        time.run(node, async {
-            assert_eq!(get(&agent, Credential::None, &token, "/metrics").await.code, 200);
+        node.clock.run(background, async {
+            assert_eq!(get(&node, Credential::None, &token, "/metrics").await.code, 200);
             assert_eq!(taken(&asked), [format!("token {token}")]);
             let long = "t".repeat(head_bytes);
-            assert_eq!(get(&agent, Credential::None, &long, "/metrics").await.code, 431);
+            assert_eq!(get(&node, Credential::None, &long, "/metrics").await.code, 431);
         });
     }
 }
@@ -301,20 +301,20 @@ fn token_of_four_kibibytes_is_accepted() {
 #[test]
 fn commands_need_create_when_the_method_is_get() {
     let allowed = ["viewer get proxy", "operator create proxy"];
-    with_cluster(&allowed, &Cell::new(true), async |agent, _, asked| {
+    with_cluster(&allowed, &Cell::new(true), async |node, _, asked| {
         for path in ["/exec/a/b/c", "/attach/a/b/c", "/portForward/a/b", "/run/a/b/c"] {
-            let refused = get(agent, named("viewer", &[]), "", path).await;
+            let refused = get(node, named("viewer", &[]), "", path).await;
             assert_eq!(refused.code, 403, "{path}");
             assert!(refused.body.contains("verb=create"), "{}", refused.body);
             assert_ne!(
-                get(agent, named("operator", &[]), "", path).await.code,
+                get(node, named("operator", &[]), "", path).await.code,
                 403,
                 "{path}"
             );
         }
         assert_eq!(taken(asked), ["viewer create proxy", "operator create proxy"]);
         assert_ne!(
-            get(agent, named("viewer", &[]), "", "/containerLogs/a/b/c")
+            get(node, named("viewer", &[]), "", "/containerLogs/a/b/c")
                 .await
                 .code,
             403
@@ -328,11 +328,11 @@ fn answers_are_kept_as_long_as_a_kubelet_keeps_them() {
         "reader get pods",
         "system:serviceaccount:x:prometheus get metrics",
     ];
-    with_cluster(&allowed, &Cell::new(true), async |agent, time, asked| {
+    with_cluster(&allowed, &Cell::new(true), async |node, time, asked| {
         let round = async || {
-            get(agent, named("reader", &[]), "", "/pods").await;
-            get(agent, named("reader", &[]), "", "/metrics").await;
-            get(agent, Credential::None, "sa", "/metrics").await;
+            get(node, named("reader", &[]), "", "/pods").await;
+            get(node, named("reader", &[]), "", "/metrics").await;
+            get(node, Credential::None, "sa", "/metrics").await;
             taken(asked)
         };
         let (denied, token) = ("reader get metrics", "token sa");
@@ -356,12 +356,12 @@ fn without_the_api_server_only_what_is_known_counts() {
     with_cluster(
         &["reader get pods", "reader get metrics"],
         &up,
-        async |agent, time, _| {
-            assert_eq!(get(agent, named("reader", &[]), "", "/pods").await.code, 200);
-            assert_eq!(get(agent, Credential::None, "sa", "/pods").await.code, 403);
+        async |node, time, _| {
+            assert_eq!(get(node, named("reader", &[]), "", "/pods").await.code, 200);
+            assert_eq!(get(node, Credential::None, "sa", "/pods").await.code, 403);
             up.set(false);
-            assert_eq!(get(agent, named("reader", &[]), "", "/pods").await.code, 200);
-            let unknown = get(agent, named("reader", &[]), "", "/metrics").await;
+            assert_eq!(get(node, named("reader", &[]), "", "/pods").await.code, 200);
+            let unknown = get(node, named("reader", &[]), "", "/metrics").await;
             assert_eq!(unknown.code, 500);
             assert!(
                 unknown.body.contains(
@@ -370,16 +370,16 @@ fn without_the_api_server_only_what_is_known_counts() {
                 "{}",
                 unknown.body
             );
-            assert_eq!(get(agent, Credential::None, "other", "/pods").await.code, 401);
+            assert_eq!(get(node, Credential::None, "other", "/pods").await.code, 401);
             time.sleep(Duration::from_secs(301)).await;
             assert_eq!(
-                get(agent, named("reader", &[]), "", "/pods").await.code,
+                get(node, named("reader", &[]), "", "/pods").await.code,
                 500,
                 "no longer known"
             );
             up.set(true);
             time.sleep(Duration::from_secs(2)).await;
-            assert_eq!(get(agent, named("reader", &[]), "", "/pods").await.code, 200);
+            assert_eq!(get(node, named("reader", &[]), "", "/pods").await.code, 200);
         },
     );
 }
@@ -395,27 +395,28 @@ fn a_review_waits_for_nobody() {
     };
     let mut settings = settings();
     settings.limits.request_timeout = Duration::from_secs(5);
-    let (agent, time) = agent(settings);
-    let served = agent.served();
-    let node = join(
+    let node = Node::new(settings);
+    let time = &node.clock;
+    let served = node.served();
+    let background = join(
         super::super::run(&served),
-        answer_requests(&agent.network, &answers),
+        answer_requests(&node.network, &answers),
     );
     let slow = async {
-        let mut node = picolet_kube::node::Node::default();
+        let mut object = picolet_kube::node::Node::default();
         let request = Request {
             resource: Resource::Nodes,
             verb: Verb::Create,
             body: "{}",
         };
-        let answer = agent.client.get(&request, &mut node).await;
+        let answer = node.client.get(&request, &mut object).await;
         assert!(answer.is_err(), "nobody answers this");
     };
     let test = async {
         time.sleep(Duration::from_millis(1)).await;
         hangs.set(false);
         let begun = time.now();
-        assert_eq!(get(&agent, certificate(), "", "/pods").await.code, 200);
+        assert_eq!(get(&node, certificate(), "", "/pods").await.code, 200);
         assert!(
             time.now() - begun < Duration::from_secs(1),
             "{:?}",
@@ -423,24 +424,24 @@ fn a_review_waits_for_nobody() {
         );
         hangs.set(true);
         let begun = time.now();
-        assert_eq!(get(&agent, certificate(), "", "/metrics").await.code, 500);
+        assert_eq!(get(&node, certificate(), "", "/metrics").await.code, 500);
         assert!(
             time.now() - begun < Duration::from_secs(6),
             "{:?}",
             time.now() - begun
         );
     };
-    time.run(join(node, slow), test);
+    time.run(join(background, slow), test);
 }
 
 #[test]
 fn health_alone_may_be_open() {
     for open in [false, true] {
-        with_agent(
+        with_node(
             |settings| settings.anonymous_health = open,
-            async |agent, _| {
+            async |node, _| {
                 for path in ["/healthz", "/healthz?verbose=1", "/livez", "/pods", "/metrics"] {
-                    let code = get(agent, Credential::None, "", path).await.code;
+                    let code = get(node, Credential::None, "", path).await.code;
                     let expected = if open && path.starts_with("/healthz") {
                         200
                     } else {
@@ -448,7 +449,7 @@ fn health_alone_may_be_open() {
                     };
                     assert_eq!(code, expected, "{path}");
                 }
-                assert_eq!(get(agent, Credential::None, "wrong", "/healthz").await.code, 401);
+                assert_eq!(get(node, Credential::None, "wrong", "/healthz").await.code, 401);
             },
         );
     }

@@ -8,10 +8,10 @@ use std::format;
 use std::string::ToString;
 
 /// A node that has been up for an hour, has a configuration and was heard 5 s ago.
-async fn live(agent: &TestAgent, time: &Time) {
+async fn live(node: &Node, time: &TestClock) {
     time.sleep(Duration::from_secs(3600)).await;
     configure(
-        &agent.devices,
+        &node.devices,
         &[
             ("memory_values", "0=0x42,1=67,2=0xFF,1023=1"),
             ("gpio", "2=high,4=pwm:128"),
@@ -19,10 +19,10 @@ async fn live(agent: &TestAgent, time: &Time) {
         ],
     );
     let uptime = time.now();
-    agent.health.heard(uptime, agent.time.now());
-    agent.metrics.lease_latency.record(Duration::from_millis(12));
-    agent.metrics.api_latency.record(Duration::from_millis(999));
-    agent.metrics.api_latency.record(Duration::from_secs(9));
+    node.health.heard(uptime, node.time.now());
+    node.metrics.lease_latency.record(Duration::from_millis(12));
+    node.metrics.api_latency.record(Duration::from_millis(999));
+    node.metrics.api_latency.record(Duration::from_secs(9));
     time.sleep(Duration::from_secs(5)).await;
 }
 
@@ -48,7 +48,7 @@ fn every_path() {
         "/pico/memory",
         "/pico/gpio",
     ] {
-        let reply = with_agent(
+        let reply = with_node(
             |settings| {
                 settings.taints = std::vec![picolet_kube::selector::Taint {
                     key: "picolet.dev/microcontroller".into(),
@@ -56,9 +56,9 @@ fn every_path() {
                     effect: "NoSchedule".into(),
                 }];
             },
-            async |agent, time| {
-                live(agent, time).await;
-                let mut caller = Caller::new(agent, certificate());
+            async |node, time| {
+                live(node, time).await;
+                let mut caller = Caller::new(node, certificate());
                 let reply = caller.get(path).await;
                 let head = caller.ask("HEAD", path, "").await;
                 assert_eq!((head.code, &*head.body), (reply.code, ""), "HEAD {path}");
@@ -77,9 +77,9 @@ fn every_path() {
 
 #[test]
 fn a_node_that_knows_little_says_null() {
-    with_caller(async |agent, caller| {
-        agent.network.rssi_dbm.set(None);
-        agent.machine.temperature.set(None);
+    with_caller(async |node, caller| {
+        node.network.rssi_dbm.set(None);
+        node.machine.temperature.set(None);
         let status = caller.get("/pico/status").await.body;
         assert_eq!(
             status,
@@ -96,7 +96,7 @@ fn a_node_that_knows_little_says_null() {
 
 #[test]
 fn temperatures_have_one_digit() {
-    with_caller(async |agent, caller| {
+    with_caller(async |node, caller| {
         for (millis, want) in [
             (27_449, "27.4"),
             (27_450, "27.5"),
@@ -104,7 +104,7 @@ fn temperatures_have_one_digit() {
             (-40, "0.0"),
             (-12_351, "-12.4"),
         ] {
-            agent.machine.temperature.set(Some(millis));
+            node.machine.temperature.set(Some(millis));
             let status = caller.get("/pico/status").await.body;
             assert!(
                 status.contains(&format!("\"temperature_celsius\":{want},")),
@@ -116,10 +116,10 @@ fn temperatures_have_one_digit() {
 
 #[test]
 fn readiness() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, time| {
-            let mut caller = Caller::new(agent, certificate());
+        async |node, time| {
+            let mut caller = Caller::new(node, certificate());
             let never = caller.get("/readyz").await;
             assert_eq!(never.code, 503);
             assert!(
@@ -127,9 +127,9 @@ fn readiness() {
                 "{}",
                 never.body
             );
-            agent.health.heard(time.now(), agent.time.now());
+            node.health.heard(time.now(), node.time.now());
             assert_eq!(caller.get("/readyz").await.body, "ok");
-            agent.network.address.set(None);
+            node.network.address.set(None);
             assert_eq!(caller.get("/readyz").await.code, 503);
             assert!(
                 caller
@@ -138,7 +138,7 @@ fn readiness() {
                     .body
                     .contains(r#""wifi":"the node has no address""#)
             );
-            agent.network.address.set(Some(PEER));
+            node.network.address.set(Some(PEER));
             for _ in 0..3 {
                 time.sleep(Duration::from_secs(20)).await;
                 assert_eq!(caller.get("/readyz").await.code, 200);
@@ -162,8 +162,8 @@ fn readiness() {
 #[test]
 fn a_whole_memory_is_sent_in_pieces() {
     let data: std::vec::Vec<String> = (0..1024).map(|at| format!("{at}={}", at % 256)).collect();
-    with_caller(async |agent, caller| {
-        configure(&agent.devices, &[("memory_values", &data.join(","))]);
+    with_caller(async |node, caller| {
+        configure(&node.devices, &[("memory_values", &data.join(","))]);
         let reply = caller.get("/pico/memory").await;
         assert!(
             reply.head.contains("Transfer-Encoding: chunked\r\n") && !reply.head.contains("Content-Length")
@@ -200,8 +200,8 @@ fn a_container_that_is_not_here() {
 
 #[test]
 fn commands() {
-    with_caller(async |agent, caller| {
-        let pins = &agent.machine.pins;
+    with_caller(async |node, caller| {
+        let pins = &node.machine.pins;
         for (body, code, answer) in [
             (
                 r#"{"command":"blink_led","params":{"times":5,"delay_ms":100}}"#,
@@ -324,15 +324,15 @@ fn commands() {
                 hertz: 1000
             }
         );
-        assert_eq!(agent.machine.reboots.get(), 0);
-        assert!(agent.machine.records.borrow().is_empty(), "nothing is forgotten");
+        assert_eq!(node.machine.reboots.get(), 0);
+        assert!(node.machine.records.borrow().is_empty(), "nothing is forgotten");
     });
 }
 
 #[test]
 fn what_a_config_map_holds_is_not_commanded() {
-    with_caller(async |agent, caller| {
-        configure(&agent.devices, &[("gpio", "5=low"), ("led", "on")]);
+    with_caller(async |node, caller| {
+        configure(&node.devices, &[("gpio", "5=low"), ("led", "on")]);
         for (body, error) in [
             (
                 r#"{"command":"set_gpio","params":{"pin":5,"value":"high"}}"#,
@@ -350,7 +350,7 @@ fn what_a_config_map_holds_is_not_commanded() {
             let reply = caller.ask("POST", "/pico/command", body).await;
             assert_eq!(reply.body, format!(r#"{{"error":"{error}","code":409}}"#));
         }
-        assert!(agent.machine.pins.borrow().is_empty());
+        assert!(node.machine.pins.borrow().is_empty());
         let identify = caller
             .ask("POST", "/pico/command", r#"{"command":"identify"}"#)
             .await;
@@ -360,57 +360,57 @@ fn what_a_config_map_holds_is_not_commanded() {
 
 #[test]
 fn a_reboot_is_answered_first() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, time| {
-            let mut caller = Caller::new(agent, certificate());
+        async |node, time| {
+            let mut caller = Caller::new(node, certificate());
             let reply = caller
                 .ask("POST", "/pico/command", r#"{"command":"reboot"}"#)
                 .await;
             assert_eq!(reply.body, r#"{"status":"ok"}"#);
-            assert_eq!(agent.machine.reboots.get(), 0);
+            assert_eq!(node.machine.reboots.get(), 0);
             time.sleep(Duration::from_secs(1)).await;
-            assert_eq!(agent.machine.reboots.get(), 1);
+            assert_eq!(node.machine.reboots.get(), 1);
         },
     );
 }
 
 #[test]
 fn who_it_is_is_forgotten_at_the_next_start() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, time| {
-            let mut caller = Caller::new(agent, certificate());
+        async |node, time| {
+            let mut caller = Caller::new(node, certificate());
             let body = format!(
                 r#"{{"command":"forget","params":{{"node":"{}"}}}}"#,
-                agent.settings.node_name
+                node.settings.node_name
             );
-            agent.machine.broken.set(true);
+            node.machine.broken.set(true);
             let reply = caller.ask("POST", "/pico/command", &body).await;
             assert_eq!(
                 reply.body,
                 r#"{"error":"the device's storage cannot be written","code":500}"#
             );
             time.sleep(Duration::from_secs(1)).await;
-            assert_eq!(agent.machine.reboots.get(), 0);
-            agent.machine.broken.set(false);
+            assert_eq!(node.machine.reboots.get(), 0);
+            node.machine.broken.set(false);
             let reply = caller.ask("POST", "/pico/command", &body).await;
             assert_eq!(reply.body, r#"{"status":"ok"}"#);
             let asked = |records: &BTreeMap<u8, Vec<u8>>| records.contains_key(&(Record::Forget as u8));
-            assert!(asked(&agent.machine.records.borrow()));
+            assert!(asked(&node.machine.records.borrow()));
             time.sleep(Duration::from_secs(1)).await;
-            assert_eq!(agent.machine.reboots.get(), 1);
+            assert_eq!(node.machine.reboots.get(), 1);
         },
     );
 }
 
 #[test]
 fn who_may_ask() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, _| {
+        async |node, _| {
             for path in ["/healthz", "/pods", "/nowhere", "/pico/status"] {
-                let mut nobody = Caller::new(agent, Credential::None);
+                let mut nobody = Caller::new(node, Credential::None);
                 let reply = nobody.get(path).await;
                 assert_eq!(reply.code, 401, "{path}");
                 assert!(reply.head.contains("WWW-Authenticate: Bearer\r\n"));
@@ -445,10 +445,10 @@ fn who_may_ask() {
 
 #[test]
 fn the_read_only_port_shows_four_paths() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, _| {
-            let mut caller = Caller::new(agent, Credential::ReadOnlyPort);
+        async |node, _| {
+            let mut caller = Caller::new(node, Credential::ReadOnlyPort);
             for (path, code) in [
                 ("/healthz", 200),
                 ("/metrics", 200),
@@ -506,14 +506,14 @@ fn wrong_methods_and_paths() {
 
 #[test]
 fn one_line_a_request() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, _| {
-            let mut caller = Caller::new(agent, certificate());
+        async |node, _| {
+            let mut caller = Caller::new(node, certificate());
             caller.get("/healthz?verbose=1").await;
             caller.get("/containerLogs/secret/names/here").await;
             caller.get("/%0a[INFO]%20forged").await;
-            let mut token = Caller::new(agent, Credential::None);
+            let mut token = Caller::new(node, Credential::None);
             token
                 .send("GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\r\n\r\n")
                 .await;
@@ -521,7 +521,7 @@ fn one_line_a_request() {
             token.send("nonsense\r\n\r\n").await;
             token.reply().await;
             assert_eq!(
-                log(agent),
+                log(node),
                 [
                     "Info endpoint=/healthz client=admin@192.0.2.7 status=200 duration_ms=0",
                     "Info endpoint=/containerLogs client=admin@192.0.2.7 status=404 duration_ms=0",
@@ -597,16 +597,16 @@ fn many_counters_are_all_there() {
 
 #[test]
 fn the_processor_is_never_idle_to_the_last_digit() {
-    with_agent(
+    with_node(
         |_| {},
-        async |agent, time| {
-            agent.machine.cpu_micros.set(0);
-            agent.machine.heap.set(picolet_platform::HeapFigures {
+        async |node, time| {
+            node.machine.cpu_micros.set(0);
+            node.machine.heap.set(picolet_platform::HeapFigures {
                 total: 270_336,
                 used: 0,
                 peak: 0,
             });
-            let mut caller = Caller::new(agent, certificate());
+            let mut caller = Caller::new(node, certificate());
             let body = caller.get("/metrics/resource").await.body;
             assert!(
                 body.contains("node_cpu_usage_seconds_total 0.000001 1795348800000\n"),
@@ -616,7 +616,7 @@ fn the_processor_is_never_idle_to_the_last_digit() {
                 body.contains("node_memory_working_set_bytes 1 1795348800000\n"),
                 "{body}"
             );
-            agent.machine.cpu_micros.set(250_000);
+            node.machine.cpu_micros.set(250_000);
             time.sleep(Duration::from_secs(1)).await;
             assert!(
                 caller
@@ -625,7 +625,7 @@ fn the_processor_is_never_idle_to_the_last_digit() {
                     .body
                     .contains(r#""usageNanoCores":250000000,"#)
             );
-            agent.machine.cpu_micros.set(350_000);
+            node.machine.cpu_micros.set(350_000);
             time.sleep(Duration::from_secs(10)).await;
             assert!(
                 caller

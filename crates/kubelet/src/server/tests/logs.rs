@@ -1,7 +1,7 @@
 //! `kubectl logs` of the node's own pod.
 
-use super::{Caller, certificate, with_agent};
-use crate::testing::{START, TestAgent, Time};
+use super::{Caller, Node, certificate, with_node};
+use crate::testing::{START, TestClock};
 use embassy_futures::join::join;
 use embassy_futures::select::{Either, select};
 use picolet_platform::{Clock, Duration, Level, Log};
@@ -12,20 +12,20 @@ use std::vec::Vec;
 const PATH: &str = "/containerLogs/kube-system/picolet-pico-1/picolet";
 
 /// A node with ten lines: three of the run before, the others a second apart. It is the eleventh second.
-fn with_lines<T>(test: impl AsyncFnOnce(&TestAgent, &Time) -> T) -> T {
-    with_agent(
+fn with_lines<T>(test: impl AsyncFnOnce(&Node, &TestClock) -> T) -> T {
+    with_node(
         |settings| settings.limits.connections = 2,
-        async |agent, time| {
-            agent.pods().stand_for();
+        async |node, time| {
+            node.pods().stand_for();
             for n in 0..10 {
-                agent.machine.log(Level::Info, format_args!("line {n}"));
+                node.machine.log(Level::Info, format_args!("line {n}"));
                 time.sleep(Duration::from_secs(1)).await;
             }
-            agent.machine.kept.set((0, 3));
+            node.machine.kept.set((0, 3));
             // The run before had its last line after an hour.
             let millis = [3_597_000, 3_598_000, 3_600_000];
-            agent.machine.line_millis.borrow_mut()[..3].copy_from_slice(&millis);
-            test(agent, time).await
+            node.machine.line_millis.borrow_mut()[..3].copy_from_slice(&millis);
+            test(node, time).await
         },
     )
 }
@@ -36,8 +36,8 @@ fn lines(range: impl Iterator<Item = u32>) -> String {
 
 #[test]
 fn which_lines_are_asked_for() {
-    with_lines(async |agent, _| {
-        let caller = &mut Caller::new(agent, certificate());
+    with_lines(async |node, _| {
+        let caller = &mut Caller::new(node, certificate());
         // What is asked for adds lines of its own, which come behind.
         let mut ask = async |query: &str| {
             let reply = caller.get(&format!("{PATH}?{query}")).await;
@@ -66,7 +66,7 @@ fn which_lines_are_asked_for() {
         assert_eq!(body, "2026-11-22T12:00:00.000000Z Info line 2\n");
         let (_, body) = ask("previous=true&timestamps=true&limitBytes=27").await;
         assert_eq!(body, "2026-11-22T11:59:57.000000Z");
-        agent.machine.kept.set((5, 3));
+        node.machine.kept.set((5, 3));
         assert_eq!(
             ask("previous=true").await,
             (
@@ -82,8 +82,8 @@ fn which_lines_are_asked_for() {
 
 #[test]
 fn others_have_no_log() {
-    with_lines(async |agent, _| {
-        let caller = &mut Caller::new(agent, certificate());
+    with_lines(async |node, _| {
+        let caller = &mut Caller::new(node, certificate());
         for path in [
             "/containerLogs/kube-system/picolet-pico-2/picolet",
             "/containerLogs/default/picolet-pico-1/picolet",
@@ -96,8 +96,8 @@ fn others_have_no_log() {
 
 #[test]
 fn who_follows_sees_what_comes_and_hears_of_what_was_missed() {
-    with_lines(async |agent, time| {
-        let mut follower = Caller::new(agent, certificate());
+    with_lines(async |node, time| {
+        let mut follower = Caller::new(node, certificate());
         let request = format!("GET {PATH}?follow=true&tailLines=1 HTTP/1.1\r\nHost: node\r\n\r\n");
         follower.send(&request).await;
         let mut until = async |end: &str| {
@@ -111,26 +111,26 @@ fn who_follows_sees_what_comes_and_hears_of_what_was_missed() {
                 .await
                 .contains("Transfer-Encoding: chunked")
         );
-        agent.machine.log(Level::Warn, format_args!("news"));
+        node.machine.log(Level::Warn, format_args!("news"));
         assert_eq!(until("news").await, "a\r\nWarn news\n\r\n");
         // Lines that are written and gone before the reader comes around.
         for n in 0..100 {
-            agent.machine.log(Level::Info, format_args!("burst {n}"));
+            node.machine.log(Level::Info, format_args!("burst {n}"));
         }
-        let end = u32::try_from(agent.machine.lines.borrow().len()).expect("few");
-        agent.machine.kept.set((end - 2, 0));
+        let end = u32::try_from(node.machine.lines.borrow().len()).expect("few");
+        node.machine.kept.set((end - 2, 0));
         let seen = until("burst 99").await;
         assert!(
             seen.contains("(98 bytes of the log were lost)\nInfo burst 98\n"),
             "{seen}"
         );
         // There is one place for those who wait, and others are served beside them.
-        let mut other = Caller::new(agent, certificate());
+        let mut other = Caller::new(node, certificate());
         assert_eq!(other.get(&format!("{PATH}?follow=true")).await.code, 429);
         assert_eq!(other.get(PATH).await.code, 200);
         drop(follower);
         time.sleep(Duration::from_secs(1)).await;
-        let mut next = Caller::new(agent, certificate());
+        let mut next = Caller::new(node, certificate());
         next.send(&request).await;
         assert_ne!(next.more().await, 0);
         assert!(
@@ -142,36 +142,35 @@ fn who_follows_sees_what_comes_and_hears_of_what_was_missed() {
 
 #[test]
 fn a_reader_who_does_not_read_is_left_and_holds_nobody_up() {
-    with_lines(async |agent, time| {
-        let mut deaf = Caller::new(agent, certificate());
+    with_lines(async |node, time| {
+        let mut deaf = Caller::new(node, certificate());
         let request = format!("GET {PATH}?follow=true HTTP/1.1\r\nHost: node\r\n\r\n");
         deaf.send(&request).await;
-        let began = agent.machine.uptime();
+        let began = node.machine.uptime();
         // Enough to fill whatever is between the two.
         let write = async {
             for n in 0..600 {
-                agent
-                    .machine
+                node.machine
                     .log(Level::Info, format_args!("{n} {}", "x".repeat(150)));
                 time.sleep(Duration::from_millis(100)).await;
             }
         };
         let serve = async {
             for _ in 0..20 {
-                let mut caller = Caller::new(agent, certificate());
+                let mut caller = Caller::new(node, certificate());
                 assert_eq!(caller.get("/healthz").await.code, 200);
                 time.sleep(Duration::from_secs(3)).await;
             }
         };
         join(write, serve).await;
-        assert!(agent.machine.uptime().saturating_sub(began) < Duration::from_secs(70));
+        assert!(node.machine.uptime().saturating_sub(began) < Duration::from_secs(70));
         // It was left at last: what it still reads ends.
         let drained = async { while deaf.more().await > 0 {} };
         assert!(matches!(
             select(drained, time.sleep(Duration::from_secs(60))).await,
             Either::First(())
         ));
-        let lines: Vec<String> = agent.machine.lines.borrow().clone();
+        let lines: Vec<String> = node.machine.lines.borrow().clone();
         assert!(lines.iter().any(|line| line.contains("endpoint=/containerLogs")));
     });
 }

@@ -5,19 +5,78 @@ mod access;
 mod bodies;
 mod logs;
 
+use super::ServedNode;
+use crate::devices::Devices;
+use crate::pods::{PodController, PodStore};
 use crate::settings::{Settings, StaticToken};
-use crate::testing::{End, TestAgent, Time, agent, answer_requests, settings};
+use crate::testing::{End, Services, TestClock, TestHost, answer_requests, settings};
 use core::net::{IpAddr, Ipv4Addr};
 use embassy_futures::join::join;
 use embedded_io_async::{Read, Write};
 use picolet_http::ResponseReader;
-use picolet_platform::{Credential, Subject};
+use picolet_platform::{Credential, Pins, Subject};
+use picolet_runtime::NoRuntime;
 use std::boxed::Box;
 use std::string::String;
 use std::vec::Vec;
 
 /// The address that tests call from.
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+/// What the kubelet API of a node shows and changes.
+struct Node {
+    services: Services,
+    devices: Devices,
+    pods: PodStore,
+}
+
+impl core::ops::Deref for Node {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+impl Node {
+    fn new(settings: Settings) -> Self {
+        let services = Services::with(settings, &TestClock::default());
+        Self {
+            devices: Devices::new(services.machine.pins()),
+            pods: PodStore::default(),
+            services,
+        }
+    }
+
+    fn served(&self) -> ServedNode<'_, TestHost> {
+        ServedNode {
+            settings: &self.settings,
+            client: &self.client,
+            machine: &self.machine,
+            network: &self.network,
+            time: &self.time,
+            health: &self.health,
+            metrics: &self.metrics,
+            devices: &self.devices,
+            pods: &self.pods.table,
+        }
+    }
+
+    /// The controller of its pods.
+    fn pods(&self) -> PodController<'_, TestHost> {
+        PodController {
+            settings: &self.settings,
+            client: &self.client,
+            machine: &self.machine,
+            network: &self.network,
+            runtime: &NoRuntime,
+            time: &self.time,
+            events: &self.events,
+            node: &self.node,
+            pods: &self.pods,
+        }
+    }
+}
 
 /// One answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,9 +94,9 @@ struct Caller {
 }
 
 impl Caller {
-    fn new(agent: &TestAgent, credential: Credential) -> Self {
+    fn new(node: &Node, credential: Credential) -> Self {
         Self {
-            end: agent.network.call(PEER, credential),
+            end: node.network.call(PEER, credential),
             received: Vec::new(),
         }
     }
@@ -143,7 +202,7 @@ fn trusting(path: &str, _: &str) -> Option<(u16, String)> {
 }
 
 /// Asks one node with ordinary settings whatever `test` asks.
-fn with_agent<T>(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(&TestAgent, &Time) -> T) -> T {
+fn with_node<T>(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(&Node, &TestClock) -> T) -> T {
     let mut settings = settings();
     settings.static_tokens = std::vec![StaticToken {
         token: "s3cret".into(),
@@ -152,29 +211,29 @@ fn with_agent<T>(change: impl FnOnce(&mut Settings), test: impl AsyncFnOnce(&Tes
     settings.limits.requests_per_second = 1000;
     settings.limits.burst = 1000;
     change(&mut settings);
-    let (agent, time) = agent(settings);
-    let served = agent.served();
-    let node = join(super::run(&served), answer_requests(&agent.network, &trusting));
-    time.run(node, test(&agent, &time))
+    let node = Node::new(settings);
+    let served = node.served();
+    let background = join(super::run(&served), answer_requests(&node.network, &trusting));
+    node.clock.run(background, test(&node, &node.clock))
 }
 
 /// The same with one caller who has a certificate.
-fn with_caller<T>(test: impl AsyncFnOnce(&TestAgent, &mut Caller) -> T) -> T {
-    with_agent(
+fn with_caller<T>(test: impl AsyncFnOnce(&Node, &mut Caller) -> T) -> T {
+    with_node(
         |_| {},
-        async |agent, _| test(agent, &mut Caller::new(agent, certificate())).await,
+        async |node, _| test(node, &mut Caller::new(node, certificate())).await,
     )
 }
 
 /// The lines of the log.
-fn log(agent: &TestAgent) -> Vec<String> {
-    agent.machine.lines.borrow().clone()
+fn log(node: &Node) -> Vec<String> {
+    node.machine.lines.borrow().clone()
 }
 
 #[test]
 fn the_futures_are_small() {
-    let (agent, _) = agent(settings());
-    let served = agent.served();
+    let node = Node::new(settings());
+    let served = node.served();
     let server = super::Server::new(&served);
     let slot = &server.slots[0];
     let worker = core::mem::size_of_val(&server.work(slot));
