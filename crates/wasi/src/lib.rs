@@ -18,6 +18,8 @@ mod calls;
 mod context;
 mod descriptors;
 mod device;
+#[cfg(feature = "engine")]
+pub mod engine;
 mod errno;
 pub mod files;
 mod functions;
