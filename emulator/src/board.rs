@@ -207,6 +207,11 @@ impl Board {
         Ok(())
     }
 
+    /// Whether programs and erases take as long as the flash's datasheet allows, or the usual time.
+    pub fn set_slow_flash(&mut self, slow: bool) {
+        self.machine.chip.flash.set_slow(slow);
+    }
+
     /// How often each sector of 4 KiB was erased since the board was made.
     #[must_use]
     pub fn wear(&self) -> &[u32] {
@@ -584,9 +589,30 @@ impl Board {
         self.machine.chip.usb.is_open()
     }
 
-    /// Plugs the USB cable in or out. A cable that was in before power-on stays in.
+    /// Plugs the USB cable in or out. The board keeps its power.
     pub fn set_usb_attached(&mut self, attached: bool) {
-        self.machine.chip.usb.attached = attached;
+        let now = self.machine.chip.now;
+        self.machine.chip.usb.set_attached(attached, now);
+        self.machine.chip.usb_touched();
+    }
+
+    /// Whether the USB host sends back what it reads of the console, as Linux does until a program has set the terminal up.
+    pub fn set_usb_echo(&mut self, echo: bool) {
+        self.machine.chip.usb.echo = echo;
+    }
+
+    /// Whether a program on the USB host has the console open (DTR).
+    pub fn set_usb_open(&mut self, open: bool) {
+        let now = self.machine.chip.now;
+        self.machine.chip.usb.set_open(open, now);
+        self.machine.chip.usb_touched();
+    }
+
+    /// Whether the USB host has suspended the bus.
+    pub fn set_usb_suspended(&mut self, suspended: bool) {
+        let now = self.machine.chip.now;
+        self.machine.chip.usb.set_suspended(suspended, now);
+        self.machine.chip.usb_touched();
     }
 
     // ---- to look at ----

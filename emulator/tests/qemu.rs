@@ -10,6 +10,8 @@ use picolet_emulator::{Board, Config, Image, Stop, Time};
 /// What the memory is in the end, and how many instructions that took.
 fn run_here(program: &[u8]) -> (Vec<u8>, u64) {
     let mut board = Board::new(Config::default());
+    // QEMU's memory begins without noise.
+    board.write_memory(DATA, &[0; DATA_SIZE]).expect("RAM");
     board.load(&Image::from_bytes(CODE, program).unwrap()).unwrap();
     board.power_on();
     board.set_debugged(true);

@@ -11,6 +11,8 @@ use rp2040_emu::{Emulator, EmulatorBuilder};
 /// A board of ours with a program in RAM, about to run it.
 fn ours(program: &[u8]) -> Board {
     let mut board = Board::new(Config::default());
+    // Theirs begins without noise.
+    board.write_memory(DATA, &[0; DATA_SIZE]).expect("RAM");
     board
         .load(&Image::from_bytes(CODE, program).expect("RAM"))
         .expect("it fits");

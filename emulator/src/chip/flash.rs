@@ -5,14 +5,32 @@ const PAGE: u32 = 256;
 /// The smallest piece that can be erased.
 pub(crate) const SECTOR: u32 = 4096;
 
-/// Typical times, in nanoseconds (W25Q16JV datasheet, section 9.6).
-mod typical {
-    pub(crate) const PAGE_PROGRAM: u64 = 400_000;
-    pub(crate) const SECTOR_ERASE: u64 = 45_000_000;
-    pub(crate) const BLOCK_32K_ERASE: u64 = 120_000_000;
-    pub(crate) const BLOCK_64K_ERASE: u64 = 150_000_000;
-    pub(crate) const STATUS_WRITE: u64 = 10_000_000;
+/// What operations take, in nanoseconds (W25Q16JV datasheet, section 9.6).
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    page_program: u64,
+    sector_erase: u64,
+    block_32k_erase: u64,
+    block_64k_erase: u64,
+    status_write: u64,
 }
+
+const TYPICAL: Times = Times {
+    page_program: 400_000,
+    sector_erase: 45_000_000,
+    block_32k_erase: 120_000_000,
+    block_64k_erase: 150_000_000,
+    status_write: 10_000_000,
+};
+
+/// What an old or cold chip may need.
+const LONGEST: Times = Times {
+    page_program: 3_000_000,
+    sector_erase: 400_000_000,
+    block_32k_erase: 1_600_000_000,
+    block_64k_erase: 2_000_000_000,
+    status_write: 15_000_000,
+};
 
 /// Manufacturer Winbond, W25Q..JV, 16 Mbit.
 const JEDEC_ID: [u8; 3] = [0xef, 0x40, 0x15];
@@ -62,6 +80,7 @@ pub(crate) struct Flash {
     /// What changed since somebody last looked.
     pub changed: Option<Operation>,
     unique_id: [u8; 8],
+    times: Times,
 }
 
 impl Flash {
@@ -85,7 +104,13 @@ impl Flash {
             power_lost: false,
             changed: None,
             unique_id,
+            times: TYPICAL,
         }
+    }
+
+    /// Whether operations take as long as the datasheet allows, or the usual time.
+    pub(crate) fn set_slow(&mut self, slow: bool) {
+        self.times = if slow { LONGEST } else { TYPICAL };
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -151,9 +176,9 @@ impl Flash {
         self.erases += 1;
         self.changed = Some(Operation::Erase { offset, length });
         match length {
-            SECTOR => typical::SECTOR_ERASE,
-            0x8000 => typical::BLOCK_32K_ERASE,
-            _ => typical::BLOCK_64K_ERASE,
+            SECTOR => self.times.sector_erase,
+            0x8000 => self.times.block_32k_erase,
+            _ => self.times.block_64k_erase,
         }
     }
 
@@ -171,7 +196,7 @@ impl Flash {
             offset: page,
             length: PAGE,
         });
-        typical::PAGE_PROGRAM
+        self.times.page_program
     }
 
     /// Chip select goes low: a command starts.
@@ -262,7 +287,7 @@ impl Flash {
                 if first == 0 && self.page.len() > 1 {
                     self.status[1] = self.page[1];
                 }
-                typical::STATUS_WRITE
+                self.times.status_write
             }
             _ => 0,
         };

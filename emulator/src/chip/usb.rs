@@ -4,7 +4,9 @@
 //! terminal program would: what the firmware writes to its console comes out, what is typed goes in. Transactions
 //! happen when both sides are ready for them, a fixed time apart; the wire itself is not drawn.
 //!
-//! The controller's host mode, isochronous endpoints and suspend are not modelled.
+//! A host may echo what it reads, as Linux does until a program has set a terminal up, close the console, suspend the bus, or go away.
+//!
+//! The controller's host mode and isochronous endpoints are not modelled.
 
 use std::collections::VecDeque;
 
@@ -15,6 +17,8 @@ const MEMORY: usize = 4096;
 const CONNECT_MICROS: u64 = 1_000;
 /// Time of a transaction on a full-speed bus with a packet of 64 bytes, in microseconds.
 const TRANSACTION_MICROS: u64 = 50;
+/// Idle time after which a bus is suspended, in microseconds (USB 2.0, section 7.1.7.6).
+const SUSPEND_MICROS: u64 = 3_000;
 
 /// Bits of a buffer control register (section 4.1.2.5).
 mod buffer {
@@ -27,11 +31,15 @@ mod buffer {
 mod interrupt {
     pub(super) const BUFF_STATUS: u32 = 1 << 4;
     pub(super) const BUS_RESET: u32 = 1 << 12;
+    pub(super) const DEV_SUSPEND: u32 = 1 << 14;
+    pub(super) const DEV_RESUME: u32 = 1 << 15;
     pub(super) const SETUP_REQ: u32 = 1 << 16;
 }
 
 mod status {
     pub(super) const VBUS_DETECTED: u32 = 1;
+    pub(super) const SUSPENDED: u32 = 1 << 4;
+    pub(super) const RESUME: u32 = 1 << 11;
     pub(super) const CONNECTED: u32 = 1 << 16;
     pub(super) const SETUP_REC: u32 = 1 << 17;
     pub(super) const BUS_RESET: u32 = 1 << 19;
@@ -105,7 +113,16 @@ pub(crate) struct Usb {
     pub output: Vec<u8>,
     input: VecDeque<u8>,
     /// The cable is plugged in.
-    pub attached: bool,
+    attached: bool,
+    /// The host has stopped the bus.
+    suspended: bool,
+    /// When the device notices that the bus is idle.
+    idle_at: u64,
+    /// The host sends what it reads back.
+    pub echo: bool,
+    /// A program has the console open, and what the device was last told of that.
+    open: bool,
+    opened: bool,
 }
 
 impl Usb {
@@ -132,6 +149,11 @@ impl Usb {
             output: Vec::new(),
             input: VecDeque::new(),
             attached: true,
+            suspended: false,
+            idle_at: u64::MAX,
+            echo: false,
+            open: true,
+            opened: true,
         }
     }
 
@@ -141,6 +163,9 @@ impl Usb {
             output: std::mem::take(&mut self.output),
             input: std::mem::take(&mut self.input),
             attached: self.attached,
+            suspended: self.suspended,
+            echo: self.echo,
+            open: self.open,
             cycles_per_micro: self.cycles_per_micro,
             ..Self::new()
         };
@@ -158,7 +183,50 @@ impl Usb {
 
     /// Whether the host has the console open.
     pub(crate) fn is_open(&self) -> bool {
-        self.step == Step::Running && self.console.bulk_in != 0
+        self.step == Step::Running && self.console.bulk_in != 0 && self.opened
+    }
+
+    /// A program on the host opens the console, or closes it.
+    pub(crate) fn set_open(&mut self, open: bool, now: u64) {
+        self.open = open;
+        self.memory_written(now);
+    }
+
+    /// The host suspends the bus, or lets it go on.
+    pub(crate) fn set_suspended(&mut self, suspended: bool, now: u64) {
+        if self.suspended == suspended {
+            return;
+        }
+        self.suspended = suspended;
+        if suspended {
+            self.go_idle(now);
+        } else if self.attached {
+            self.idle_at = u64::MAX;
+            self.sie_status |= status::RESUME;
+            self.memory_written(now);
+        }
+    }
+
+    /// The cable is plugged in, or out. A board that has power otherwise sees no more of that than an idle bus.
+    pub(crate) fn set_attached(&mut self, attached: bool, now: u64) {
+        if self.attached == attached {
+            return;
+        }
+        self.attached = attached;
+        self.control = None;
+        self.input.clear();
+        if !attached {
+            self.step = Step::Detached;
+            self.go_idle(now);
+        } else if self.sie_control & 1 << 16 != 0 {
+            self.step = Step::Reset;
+            self.due = now + CONNECT_MICROS * self.cycles_per_micro;
+        }
+    }
+
+    fn go_idle(&mut self, now: u64) {
+        self.due = u64::MAX;
+        self.idle_at = now + SUSPEND_MICROS * self.cycles_per_micro;
     }
 
     // ---- memory ----
@@ -247,6 +315,9 @@ impl Usb {
     // ---- the host ----
 
     fn could_go_on(&self) -> bool {
+        if self.suspended {
+            return false;
+        }
         match (&self.control, self.step) {
             (_, Step::Detached | Step::GaveUp) => false,
             (Some(control), _) => {
@@ -261,7 +332,11 @@ impl Usb {
             }
             (None, Step::Running) => {
                 let console = self.console;
+                if self.open != self.opened && console.control_interface.is_some() {
+                    return true;
+                }
                 let out = console.bulk_in != 0
+                    && self.opened
                     && self.buffer_state(console.bulk_in, true) & (buffer::AVAILABLE | buffer::FULL)
                         == buffer::AVAILABLE | buffer::FULL;
                 let input = console.bulk_out != 0
@@ -275,10 +350,14 @@ impl Usb {
     }
 
     pub(crate) fn next_event(&self) -> u64 {
-        self.due
+        self.due.min(self.idle_at)
     }
 
     pub(crate) fn advance(&mut self, now: u64) {
+        if now >= self.idle_at {
+            self.idle_at = u64::MAX;
+            self.sie_status |= status::SUSPENDED;
+        }
         if now < self.due {
             return;
         }
@@ -325,7 +404,14 @@ impl Usb {
             }
             Step::LineState => {
                 let interface = self.console.control_interface.unwrap_or(0);
-                self.begin([0x21, 0x22, 3, 0, interface, 0, 0, 0], &[]);
+                self.opened = self.open;
+                self.begin(
+                    [0x21, 0x22, if self.open { 3 } else { 0 }, 0, interface, 0, 0, 0],
+                    &[],
+                );
+            }
+            Step::Running if self.open != self.opened && self.console.control_interface.is_some() => {
+                self.step = Step::LineState;
             }
             Step::Running => self.run_console(),
         }
@@ -404,8 +490,18 @@ impl Usb {
     fn run_console(&mut self) {
         let console = self.console;
         if console.bulk_in != 0
+            && self.opened
             && let Some(packet) = self.take_packet(console.bulk_in)
         {
+            if self.echo {
+                // ICRNL makes a line feed of a carriage return, ONLCR both of a line feed
+                for byte in &packet {
+                    match byte {
+                        b'\r' | b'\n' => self.input.extend(b"\r\n"),
+                        byte => self.input.push_back(*byte),
+                    }
+                }
+            }
             self.output.extend_from_slice(&packet);
         }
         if console.bulk_out != 0 && !self.input.is_empty() {
@@ -423,6 +519,8 @@ impl Usb {
         let bit = |set: bool, flag: u32| if set { flag } else { 0 };
         bit(self.buffer_status != 0, interrupt::BUFF_STATUS)
             | bit(self.sie_status & status::BUS_RESET != 0, interrupt::BUS_RESET)
+            | bit(self.sie_status & status::SUSPENDED != 0, interrupt::DEV_SUSPEND)
+            | bit(self.sie_status & status::RESUME != 0, interrupt::DEV_RESUME)
             | bit(self.sie_status & status::SETUP_REC != 0, interrupt::SETUP_REQ)
     }
 
