@@ -6,7 +6,7 @@ use core::convert::Infallible;
 use embedded_storage_async::nor_flash::{ErrorType, MultiwriteNorFlash, NorFlash, ReadNorFlash};
 use futures_executor::block_on;
 use picolet_platform::{LONGEST_RECORD, Record, Records};
-use picolet_store::device::Device;
+use picolet_store::device::{Device, WORD};
 use picolet_store::layout::PICO_W;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ impl ErrorType for Picture {
 }
 
 impl ReadNorFlash for Picture {
-    const READ_SIZE: usize = 1;
+    const READ_SIZE: usize = WORD;
 
     async fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Infallible> {
         let offset = offset as usize;

@@ -17,7 +17,7 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 use picolet_device::entropy::CARRIED;
 use picolet_platform::{LONGEST_RECORD, Level, Record, RecordError, Records, TimeFloor};
-use picolet_store::device::{Device, Opened};
+use picolet_store::device::{Device, Opened, WORD};
 use picolet_store::layout::{Layout, Region};
 use picolet_store::settings::{self, InstallError, Settings};
 use static_cell::StaticCell;
@@ -37,7 +37,7 @@ impl ErrorType for Chip {
 }
 
 impl ReadNorFlash for Chip {
-    const READ_SIZE: usize = 1;
+    const READ_SIZE: usize = WORD;
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
         self.0.blocking_read(offset, bytes)

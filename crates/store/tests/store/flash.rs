@@ -4,6 +4,8 @@ use embedded_storage_async::nor_flash::{
     ErrorType, MultiwriteNorFlash, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
 };
 
+use picolet_store::device::WORD;
+
 pub(crate) const SECTOR: usize = 4096;
 
 /// What is left of the operation in which the power went.
@@ -13,6 +15,8 @@ pub(crate) enum Tear {
     Before,
     /// The first so many 256ths of its bytes were done, the byte after them in part.
     Prefix(u8),
+    /// So many of its bytes were done.
+    Bytes(usize),
     /// Each bit was done or not, by a number.
     Bits(u32),
     /// It was done, and nobody was told.
@@ -111,6 +115,10 @@ impl Flash {
                 place[..done].copy_from_slice(&target[..done]);
                 place[done] = mixed(place[done], target[done], 0b0101_1010);
             }
+            Tear::Bytes(done) => {
+                let done = done.min(target.len());
+                place[..done].copy_from_slice(&target[..done]);
+            }
             Tear::Bits(mut seed) => {
                 seed = seed.wrapping_mul(0x9e37_79b9) | 1;
                 for (byte, target) in place.iter_mut().zip(target) {
@@ -136,8 +144,8 @@ impl ErrorType for Flash {
 }
 
 impl ReadNorFlash for Flash {
-    // As embassy-rp's flash has it.
-    const READ_SIZE: usize = 4;
+    // As the boards' flash has it.
+    const READ_SIZE: usize = WORD;
 
     async fn read(&mut self, at: u32, bytes: &mut [u8]) -> Result<(), NoPower> {
         let at = at as usize;
