@@ -95,7 +95,7 @@ pub(crate) async fn run(
             if let Err(failure) = gatherer.gather()
                 && gatherer.is_round()
             {
-                log::line(Level::Warn, format_args!("{failure}; trying again in 60 s"));
+                log::line(Level::Warn, format_args!("{failure}"));
                 Timer::after(RETRY).await;
             }
         }

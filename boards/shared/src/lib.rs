@@ -87,16 +87,13 @@ fn prepare(
     let no_keys = |failure: NoiseFailure| {
         told(
             Code::NoEntropy,
-            &format_args!("{failure}; no keys are made before it works, which is tried every minute"),
+            &format_args!("{failure}; no keys, trying again every 60 s"),
         )
     };
     let (next, failure) =
         entropy::start(gatherer, flash::carried(&records).as_ref(), unique).map_err(no_keys)?;
     if let Some(failure) = failure {
-        log::line(
-            Level::Warn,
-            format_args!("{failure}; random numbers rest on the seed of the run before"),
-        );
+        log::line(Level::Warn, format_args!("{failure}; using the stored seed"));
     }
     if let Err(error) = flash::carry(&records, &next) {
         log::line(Level::Warn, format_args!("random seed not stored: {error}"));
@@ -179,7 +176,9 @@ fn start(
         },
         |spawner| {
             spawner.spawn(fault::feed(Watchdog::new(p.WATCHDOG)).expect("this is spawned once"));
-            spawner.spawn(log::run(p.UART0, p.PIN_0).expect("this is spawned once"));
+            if settings.is_none_or(|settings| settings.uart_log()) {
+                spawner.spawn(log::run(p.UART0, p.PIN_0).expect("this is spawned once"));
+            }
             usb::spawn(
                 spawner,
                 p.USB,

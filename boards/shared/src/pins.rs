@@ -21,6 +21,12 @@ const NOTHING: u8 = 31;
 pub(crate) const THERMOMETER: u8 = 4;
 /// The first pin with an analogue input.
 const FIRST_ANALOGUE: u8 = 26;
+/// An input that nobody drives charges itself to a level that reads as high (RP2350-E9): the buffer of a pin that is not used is off
+/// but while it is read.
+const LEAKS: bool = cfg!(target_abi = "eabihf");
+/// Cycles in which a pin follows its outside, some microseconds.
+const SETTLE: u32 = 500;
+
 /// Millivolts of the ADC's reference on both boards.
 const REFERENCE: u32 = 3300;
 
@@ -100,12 +106,23 @@ impl Bank {
             w.set_od(false);
         });
         function(pin, NOTHING);
+        if LEAKS {
+            listen(pin, false);
+        }
     }
 
     /// Reads a pin.
     pub(crate) fn read(&self, pin: u8) -> Option<PinReading> {
         let mode = self.mode(pin)?.get();
+        let sleeps = LEAKS && mode == PinMode::Unset;
+        if sleeps {
+            listen(pin, true);
+            cortex_m::asm::delay(SETTLE);
+        }
         let high = pac::IO_BANK0.gpio(usize::from(pin)).status().read().infrompad();
+        if sleeps {
+            listen(pin, false);
+        }
         Some(PinReading { mode, high })
     }
 
@@ -115,17 +132,18 @@ impl Bank {
             .checked_add(channel)
             .filter(|pin| usize::from(*pin) < PINS)?;
         // A digital input draws current from a voltage between its levels.
-        let pad = pac::PADS_BANK0.gpio(usize::from(pin));
-        pad.modify(|w| w.set_ie(false));
+        let listens = pac::PADS_BANK0.gpio(usize::from(pin)).read().ie();
+        listen(pin, false);
         let sample = sample(channel);
-        pad.modify(|w| w.set_ie(true));
+        listen(pin, listens);
         u16::try_from(u32::from(sample?) * REFERENCE / 4096).ok()
     }
 
     /// The die's temperature in thousandths of a degree Celsius.
     pub(crate) fn temperature(&self) -> Option<i32> {
-        let micros = i32::from(sample(THERMOMETER)?) * (REFERENCE as i32 * 1000 / 4096);
-        // 27 degrees at 0.706 V, and 1.721 mV less for each degree more.
+        // The middle of the step that the result stands for.
+        let micros = (2 * i32::from(sample(THERMOMETER)?) + 1) * (REFERENCE as i32 * 1000 / 32) / 256;
+        // 27 degrees at 0.706 V, and 1.721 mV less for each degree more. The sensor and its reference are off by up to 10 degrees.
         Some(27_000 - (micros - 706_000) * 1000 / 1721)
     }
 }
@@ -151,6 +169,11 @@ fn modulate(pin: u8, duty: u8, hertz: u32) {
         w.set_en(true);
     });
     function(pin, PWM);
+}
+
+/// Switches a pad's input buffer.
+fn listen(pin: u8, on: bool) {
+    pac::PADS_BANK0.gpio(usize::from(pin)).modify(|w| w.set_ie(on));
 }
 
 /// Leads a pin to one of the chip's blocks.

@@ -9,7 +9,7 @@
 //! | five times a second, for some seconds | `identify`: this is the board that was asked for |
 //! | two flashes, a pause | no settings: the serial log says what to do |
 //! | three flashes, a pause | the settings cannot be used: the serial log says which and why |
-//! | four flashes, a pause | the noise source is broken: no keys can be made |
+//! | four flashes, a pause | the noise source fails its tests: no keys are made; the board tries again every minute, and the log says so |
 //! | five flashes, a pause | the flash cannot be written |
 //! | ten times a second, then lit | BOOTSEL is held; then: let it go, and the board forgets who it is |
 //!

@@ -14,6 +14,7 @@ mod power;
 mod quirks;
 mod radio;
 mod time;
+mod used;
 mod weather;
 
 use picolet_emulator::Image as Program;

@@ -1,6 +1,6 @@
 //! Reads and writes settings on a board.
 
-use super::{CAPACITY, CHECKSUM, HEADER, Header, SLOT, Settings, SettingsError, VERSION, checksum};
+use super::{CAPACITY, CHECKSUM, HEADER, Header, MAGIC, SLOT, Settings, SettingsError, VERSION, checksum};
 use alloc::vec::Vec;
 use core::fmt;
 use embedded_storage_async::nor_flash::NorFlash;
@@ -44,7 +44,8 @@ const SLOTS: [u32; 2] = [0, SLOT as u32];
 /// region alone, from 0 on.
 ///
 /// # Errors
-/// [`SettingsError::Missing`] where the region is erased, [`SettingsError::Version`], or [`SettingsError::Damaged`].
+/// [`SettingsError::Missing`] where neither slot begins as settings do: it is erased, or has what another program left there.
+/// [`SettingsError::Version`], or [`SettingsError::Damaged`].
 pub async fn load<F: NorFlash>(region: &mut F) -> Result<Vec<u8>, InstallError<F::Error>> {
     let mut piece = [0; PIECE];
     for slot in SLOTS {
@@ -65,9 +66,9 @@ pub async fn load<F: NorFlash>(region: &mut F) -> Result<Vec<u8>, InstallError<F
         }
         return Ok(entries);
     }
-    for at in (0..2 * SLOT as u32).step_by(PIECE) {
-        region.read(at, &mut piece).await.map_err(InstallError::Flash)?;
-        if piece.iter().any(|byte| *byte != 0xff) {
+    for slot in SLOTS {
+        region.read(slot, &mut piece).await.map_err(InstallError::Flash)?;
+        if piece.starts_with(MAGIC) {
             return Err(SettingsError::Damaged.into());
         }
     }

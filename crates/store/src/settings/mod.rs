@@ -117,12 +117,12 @@ impl<'a> Settings<'a> {
     /// Reads the settings that count of a whole region, as the processor sees it.
     ///
     /// # Errors
-    /// [`SettingsError::Damaged`] only where neither slot has a whole block and at least one is not erased.
+    /// [`SettingsError::Missing`] where neither slot begins as settings do, [`SettingsError::Damaged`] where one does and none is whole.
     pub fn read(region: &'a [u8]) -> Result<Self, SettingsError> {
         match first(region) {
             Some((header, slot)) => Self::check(header, &slot[HEADER..]),
-            None if region.iter().all(|byte| *byte == 0xff) => Err(SettingsError::Missing),
-            None => Err(SettingsError::Damaged),
+            None if region.chunks(SLOT).any(|slot| slot.starts_with(MAGIC)) => Err(SettingsError::Damaged),
+            None => Err(SettingsError::Missing),
         }
     }
 

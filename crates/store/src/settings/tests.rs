@@ -290,8 +290,16 @@ fn the_first_whole_block_counts() {
         let mut broken = a;
         broken[at] ^= 0x10;
         assert_eq!(read(&broken, &b).as_deref(), Ok("b"), "{at}");
-        assert_eq!(read(&broken, &erased), Err(SettingsError::Damaged), "{at}");
+        // Without the magic nothing says that they were settings.
+        let error = match at {
+            0 => SettingsError::Missing,
+            _ => SettingsError::Damaged,
+        };
+        assert_eq!(read(&broken, &erased), Err(error), "{at}");
     }
+    let foreign = [0x5a; SLOT];
+    assert_eq!(read(&foreign, &foreign), Err(SettingsError::Missing));
+    assert_eq!(read(&foreign, &b).as_deref(), Ok("b"));
 }
 
 #[test]
