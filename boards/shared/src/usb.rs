@@ -16,7 +16,7 @@ use embassy_rp::{Peri, bind_interrupts};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Timer};
-use embassy_usb::class::cdc_acm::{self, CdcAcmClass};
+use embassy_usb::class::cdc_acm::{self, CdcAcmClass, ControlChanged};
 use embassy_usb::driver::EndpointError;
 use embassy_usb::{Builder, Config};
 use heapless::String;
@@ -37,6 +37,8 @@ const PACKET: usize = 64;
 /// After a full packet a host waits for more before it tells a program.
 const SHORT: usize = PACKET - 1;
 
+/// Between a program opening the port and the first line: in it a terminal's echo is switched off.
+const OPENED: Duration = Duration::from_millis(100);
 /// How long a host may take for the last answer.
 const FAREWELL: Duration = Duration::from_millis(100);
 /// When a board restarts that was given settings, and whose host does not ask for it: until then the node runs with a
@@ -92,32 +94,44 @@ async fn run(usb: Peri<'static, USB>, serial: &'static str, board: &'static str,
         &mut buffers.control,
     );
     let class = CdcAcmClass::new(&mut builder, &mut buffers.state, PACKET as u16);
-    let (mut sender, mut receiver) = class.split();
+    let (mut sender, mut receiver, control) = class.split_with_control();
     let mut device = builder.build();
     let mut console = Console::new(board);
-    let written = Signal::new();
+    let restarts = Signal::new();
     let serve = async {
         loop {
             sender.wait_connection().await;
+            until_dtr(&control, true).await;
+            Timer::after(OPENED).await;
             // It ends when the host goes away.
-            let _ = talk(&mut sender, &mut receiver, &mut console, &mut settings, &written).await;
+            let talk = talk(&mut sender, &mut receiver, &mut console, &mut settings, &restarts);
+            select(talk, until_dtr(&control, false)).await;
         }
     };
     let restart = async {
-        written.wait().await;
-        Timer::after(UNASKED).await;
+        let mut left = restarts.wait().await;
+        while let Either::First(sooner) = select(restarts.wait(), Timer::after(left)).await {
+            left = sooner;
+        }
         fault::restart().await
     };
     join3(device.run(), serve, restart).await;
 }
 
-/// Tells the log and answers what is typed, until the host goes away.
+/// Waits until a program has the port open, or has closed it.
+async fn until_dtr(control: &ControlChanged<'static>, open: bool) {
+    while control.dtr() != open {
+        control.control_changed().await;
+    }
+}
+
+/// Sends the log and answers what is typed, until the host goes away.
 async fn talk(
     sender: &mut Sender,
     receiver: &mut Receiver,
     console: &mut Console,
     settings: &mut Part,
-    written: &Signal<NoopRawMutex, ()>,
+    restarts: &Signal<NoopRawMutex, Duration>,
 ) -> Result<Infallible, EndpointError> {
     let (mut cursor, mut line, mut packet) = (log::oldest(), log::Sent::new(), [0; PACKET]);
     loop {
@@ -137,7 +151,11 @@ async fn talk(
                     Level::Info,
                     format_args!("there are new settings; they count after a restart"),
                 );
-                written.signal(());
+                restarts.signal(UNASKED);
+            }
+            if answer.then == Then::Restart {
+                // The host may be gone before it has read the answer.
+                restarts.signal(FAREWELL);
             }
             if let Then::Noise(lines) = answer.then {
                 let mut noise = ChipNoise::default();
@@ -148,10 +166,6 @@ async fn talk(
                 }
             }
             send(sender, answer.line.as_bytes()).await?;
-            if answer.then == Then::Restart {
-                Timer::after(FAREWELL).await;
-                fault::restart().await;
-            }
         }
     }
 }

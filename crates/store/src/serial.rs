@@ -14,7 +14,7 @@
 //! | `noise LINES` | `% noise HEX` for each line, `% ok noise` | raw samples of the noise source, 256 a line, the first in the highest bit |
 //!
 //! The entries are those of a block of [`settings`](crate::settings). An empty line is no request: it ends what a
-//! terminal may have left behind. After an error the board knows what it knew before, and `begin` starts over.
+//! terminal may have left behind. Neither is a line of the board's own, which a terminal may echo. After an error the board knows what it knew before, and `begin` starts over.
 //!
 //! [`Console`] is the board's side: bytes in, answers out. It knows no USB and no UART, keeps one line and, between
 //! `begin` and `commit`, the entries; both are bounded and wiped.
@@ -106,7 +106,7 @@ impl Console {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let answer = if overflow {
             Some(failed("the line is too long"))
-        } else if text.is_empty() {
+        } else if is_own(text) {
             None
         } else {
             Some(self.answer(text, region).await)
@@ -201,6 +201,12 @@ impl Console {
     }
 }
 
+/// Whether a line is empty or the echo of an answer or of the log: no request begins with a digit, as each line of the log does, or with
+/// a bracket, as what stands for lost ones.
+fn is_own(line: &[u8]) -> bool {
+    matches!(line, [] | [b'%' | b'(' | b'0'..=b'9', ..])
+}
+
 /// Bytes of samples in a line.
 pub const SAMPLES: usize = 32;
 
@@ -210,7 +216,7 @@ pub fn noise_line(samples: &[u8; SAMPLES]) -> String<LINE> {
     // There is room.
     let _ = line.push_str("% noise ");
     for digit in samples.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
-        let _ = line.push(char::from_digit(digit.into(), 16).unwrap_or_default());
+        let _ = line.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
     }
     let _ = line.push_str("\r\n");
     line

@@ -5,6 +5,7 @@
 //! `PICOLET_LONG_TESTS`, and a shorter form of it runs always.
 
 mod abuse;
+mod console;
 mod devices;
 mod entropy;
 mod joining;
