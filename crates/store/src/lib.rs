@@ -17,5 +17,6 @@ pub mod device;
 pub mod layout;
 #[cfg(feature = "flash")]
 pub mod serial;
+#[cfg(feature = "flash")]
 pub mod settings;
 pub mod uf2;
