@@ -12,7 +12,7 @@ use crate::k3s::{FirstCertificate, Signing};
 use alloc::string::String;
 use alloc::vec::Vec;
 use picolet_kube::request::{Foreign, Request, Resource, Verb};
-use picolet_platform::{Entropy, Identities, Network, Purpose, Record, Records};
+use picolet_platform::{Entropy, Identities, Network, Purpose, Record, RecordError, Records};
 use zeroize::Zeroize;
 
 /// Bytes of a node's password, which is told in hexadecimal.
@@ -33,6 +33,11 @@ impl<H: Host> IdentityController<'_, H> {
         let mut bytes = [0; PASSWORD];
         let platform = self.machine;
         if platform.load(Record::NodePassword, &mut bytes).await != Some(PASSWORD) {
+            // A node with a certificate has told one, which only cannot be read at the moment: with another the name is lost.
+            let identities = self.network.identities();
+            if identities.lifetime(Purpose::Client).is_some() {
+                return Err(Failure::Password(RecordError::Io));
+            }
             platform.fill(&mut bytes);
             platform
                 .store(Record::NodePassword, &bytes)

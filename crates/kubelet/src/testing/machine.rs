@@ -33,6 +33,8 @@ pub(crate) struct Machine {
     pub(crate) records: RefCell<BTreeMap<u8, Vec<u8>>>,
     /// Whether records cannot be written.
     pub(crate) broken: Cell<bool>,
+    /// The record that cannot be read at the moment.
+    pub(crate) unreadable: Cell<Option<Record>>,
     /// Every line of the log.
     pub(crate) lines: RefCell<Vec<String>>,
     /// Their times, as far as they are known, since the start of their run.
@@ -64,6 +66,7 @@ impl Machine {
             led: RefCell::default(),
             records: RefCell::default(),
             broken: Cell::default(),
+            unreadable: Cell::default(),
             lines: RefCell::default(),
             line_millis: RefCell::default(),
             kept: Cell::default(),
@@ -186,7 +189,8 @@ impl Sensors for Machine {
 impl Records for Machine {
     async fn load(&self, record: Record, buffer: &mut [u8]) -> Option<usize> {
         let records = self.records.borrow();
-        let value = records.get(&(record as u8))?;
+        let is_readable = self.unreadable.get() != Some(record);
+        let value = records.get(&(record as u8)).filter(|_| is_readable)?;
         buffer.get_mut(..value.len())?.copy_from_slice(value);
         (!value.is_empty()).then_some(value.len())
     }
