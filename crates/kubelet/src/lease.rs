@@ -193,4 +193,36 @@ mod tests {
         assert_eq!(*sent.borrow(), [&own, leases, &own, &own]);
         assert!(services.health.heartbeat().is_some());
     }
+
+    #[test]
+    fn lease_is_renewed_a_microsecond_later_when_it_is_ahead_of_the_clock() {
+        let services = Services::new();
+        let controller = LeaseController::<TestHost> {
+            client: &services.client,
+            machine: &services.machine,
+            time: &services.time,
+            node: &services.node,
+            health: &services.health,
+            metrics: &services.metrics,
+        };
+        let time = |micros| std::format!("2036-11-22T12:00:00.{micros:06}Z");
+        let times = RefCell::new(std::vec![time(0)]);
+        let answers = |_: &str, body: &str| {
+            if let Some((_, rest)) = body.split_once("\"renewTime\":\"") {
+                times
+                    .borrow_mut()
+                    .push(rest.split('"').next().unwrap_or_default().to_owned());
+            }
+            let stored = times.borrow().last().cloned().unwrap_or_default();
+            let lease =
+                std::format!(r#"{{"metadata":{{"resourceVersion":"7"}},"spec":{{"renewTime":"{stored}"}}}}"#);
+            Some((200, lease))
+        };
+        let running = join(controller.run(), answer_requests(&services.network, &answers));
+        services.clock.run(running, async {
+            services.register();
+            services.clock.sleep(Duration::from_secs(25)).await;
+        });
+        assert_eq!(times.take(), [0, 1, 2, 3].map(time));
+    }
 }

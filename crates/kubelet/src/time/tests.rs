@@ -505,8 +505,10 @@ fn time_synced_ages_when_nothing_confirms_it() {
     time.alone(time.sleep(CONFIRMATION));
     assert_eq!(synced(&services).0, Truth::True);
     time.alone(time.sleep(Duration::from_secs(1)));
+    assert_eq!(synced(&services).0, Truth::False);
     // Answers without a date, or with one that is not believed, confirm nothing.
     services.time.answered(None, valid(), Duration::ZERO);
+    assert_eq!(synced(&services).0, Truth::False);
     services.time.answered(at(1), valid(), Duration::ZERO);
     let (truth, reason, message) = synced(&services);
     assert_eq!((truth, &*reason), (Truth::False, "ClockUnconfirmed"));

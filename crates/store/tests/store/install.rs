@@ -80,6 +80,18 @@ fn settings_are_copied_from_the_slot_that_counts() {
 }
 
 #[test]
+fn second_slot_counts_when_the_header_of_the_first_is_longer_than_a_slot() {
+    let mut flash = Flash::new(REGION / SECTOR);
+    block_on(install(&mut flash, &entries("pico-1"))).expect("installs");
+    for length in [CAPACITY as u32 + 1, REGION as u32, u32::MAX] {
+        flash.bytes[12..16].copy_from_slice(&length.to_le_bytes());
+        let sum = checksum(&flash.bytes[..20]).to_le_bytes();
+        flash.bytes[20..24].copy_from_slice(&sum);
+        assert_eq!(block_on(load(&mut flash)), Ok(entries("pico-1")), "{length}");
+    }
+}
+
+#[test]
 fn what_is_not_in_order_is_not_written() {
     let mut flash = Flash::new(REGION / SECTOR);
     block_on(install(&mut flash, &entries("pico-1"))).expect("installs");
