@@ -1,6 +1,7 @@
 //! The computer's side of the serial protocol: see `picolet_store::serial`.
 
 use anyhow::{Context, Result, bail, ensure};
+use picolet_linux::client::printable;
 use picolet_store::serial::{ANSWER, PIECE, VERSION};
 use picolet_store::settings::checksum;
 use rustix::fs::{Mode, OFlags};
@@ -136,7 +137,8 @@ impl Line {
     fn next_line(&mut self) -> Option<String> {
         let end = self.received.iter().position(|byte| *byte == b'\n')?;
         let line: Vec<u8> = self.received.drain(..=end).collect();
-        Some(String::from_utf8_lossy(&line).trim_end().to_owned())
+        // It ends up on a terminal, and what is plugged in can be anything.
+        Some(printable(String::from_utf8_lossy(&line).trim_end()))
     }
 
     fn receive(&mut self) -> Result<()> {
@@ -163,18 +165,32 @@ mod tests {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use std::io::{BufRead, BufReader};
 
-    #[test]
-    fn request_fails_when_the_line_hangs_up() {
+    /// A line, and what is at its other end.
+    fn line() -> (Line, File) {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
         let name = ptsname(&master, Vec::new()).expect("a name");
-        let mut line = Line::open(Path::new(name.to_str().expect("UTF-8"))).expect("a line");
+        let line = Line::open(Path::new(name.to_str().expect("UTF-8"))).expect("a line");
+        (line, File::from(master))
+    }
+
+    #[test]
+    fn answer_has_no_control_sequences_when_it_is_printed() {
+        let (mut line, mut device) = line();
+        device
+            .write_all(b"% error a\x1b]0;b\x07\x9bc\r\n")
+            .expect("written");
+        let error = line.ask("hello").expect_err("refused").to_string();
+        assert!(error.ends_with(": a\u{fffd}]0;b\u{fffd}\u{fffd}c"), "{error:?}");
+    }
+
+    #[test]
+    fn request_fails_when_the_line_hangs_up() {
+        let (mut line, master) = line();
         let board = std::thread::spawn(move || {
             let mut request = String::new();
-            BufReader::new(File::from(master))
-                .read_line(&mut request)
-                .expect("a request");
+            BufReader::new(master).read_line(&mut request).expect("a request");
             request
         });
         let error = format!("{:#}", line.ask("hello").expect_err("it hung up"));
