@@ -548,6 +548,65 @@ fn request_is_judged_again_when_it_has_changed() {
     }
 }
 
+/// What becomes of a request that is in order, where the cluster has one more object at that path.
+fn refusal_beside(place: &'static str, other: &Value) -> Option<String> {
+    let request = request(USER, NODES, &["pico-1"], &["192.0.2.15"]);
+    let other = other.clone();
+    let client = serve(move |method, path| {
+        let path = path.split('?').next().unwrap_or_default();
+        match (method, path) {
+            ("PUT", _) => (200, json!({})),
+            (_, "/api/v1/nodes/pico-1") => (200, node()),
+            (_, path) if path == place && path.ends_with("/machine-id.pico-1") => (200, other.clone()),
+            (_, path) if path.ends_with("/machine-id.pico-1") => (200, json!({"data": {"machineID": "m"}})),
+            (_, path) if path == place => (200, list(std::slice::from_ref(&other))),
+            _ => (200, list(&[])),
+        }
+    });
+    let arguments = parse("--csr csr").expect("options");
+    match Approver::new(&client, &arguments)
+        .consider(&raw(&request))
+        .expect("a decision")
+    {
+        Decision::Refused(why) => Some(why),
+        _ => None,
+    }
+}
+
+#[test]
+fn request_is_refused_when_anything_in_the_cluster_has_its_address() {
+    let address = "192.0.2.15";
+    let node = node_named("pico-2", &[("InternalIP", address)]);
+    let service = json!({"metadata": {"name": "s", "namespace": "n"}, "spec": {"clusterIP": address}});
+    for (place, object, words) in [
+        ("/api/v1/nodes", node, Some("an address of node pico-2")),
+        ("/api/v1/services", service, Some("an address of service n/s")),
+        (
+            "/apis/networking.k8s.io/v1/servicecidrs",
+            json!({"metadata": {"name": "k"}, "spec": {"cidrs": ["192.0.2.0/24"]}}),
+            Some("in the ServiceCIDR k"),
+        ),
+        (
+            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            json!({"endpoints": [{"addresses": [address]}]}),
+            Some("an endpoint of the API server"),
+        ),
+        (
+            "/api/v1/namespaces/picolet-system/configmaps/machine-id.pico-1",
+            json!({"data": {"machineID": "another"}}),
+            Some("reports the machine ID m"),
+        ),
+        ("/api/v1/none", json!({}), None),
+    ] {
+        let refused = refusal_beside(place, &object);
+        assert_eq!(refused.is_some(), words.is_some(), "{place}: {refused:?}");
+        assert!(
+            refused.is_none_or(|why| words.is_some_and(|words| why.contains(words))),
+            "{place}"
+        );
+    }
+}
+
 #[test]
 fn hint_at_rights_is_given_only_when_rights_are_missing() {
     for (code, hinted) in [(403, true), (500, false), (429, false)] {
