@@ -598,18 +598,19 @@ fn k3s_refuses_in_words() {
 /// With another password the node would lose its name.
 #[test]
 fn k3s_password_is_not_replaced_when_it_cannot_be_read_for_a_moment() {
-    let (agent, time) = agent(joining(Some(&k3s_token("node:s3cret"))));
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(&k3s_token("node:s3cret")), &time);
     let cluster = cluster_with(&time, Some("node:s3cret"));
-    run(&time, &agent, &cluster, false, async {
+    run(&time, &node, &cluster, false, async {
         until(&time, 30, "both certificates", || condition(&cluster).0 == "True").await;
-        agent.machine.unreadable.set(Some(Record::NodePassword));
+        node.machine.unreadable.set(Some(Record::NodePassword));
         let moved = "192.0.2.99".parse().expect("an address");
-        agent.network.address.set(Some(moved));
-        let log = || agent.machine.lines.borrow().join("\n");
+        node.network.address.set(Some(moved));
+        let log = || node.machine.lines.borrow().join("\n");
         until(&time, 90, "it says so", || log().contains("password for k3s")).await;
-        agent.machine.unreadable.set(None);
+        node.machine.unreadable.set(None);
         until(&time, 90, "it serves the new address", || {
-            agent.network.identities().serves(moved)
+            node.network.identities().serves(moved)
         })
         .await;
     });
