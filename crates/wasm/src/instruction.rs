@@ -1,6 +1,6 @@
 //! Instructions: how they are encoded, and the types of those that only compute.
 
-use crate::error::{ErrorKind, Proposal};
+use crate::error::{ErrorKind, Proposal, Reason};
 use crate::reader::{Cursor, Step};
 use crate::types::ValueType;
 
@@ -85,7 +85,7 @@ impl BlockType {
         }
         match u32::try_from(cursor.signed(33)?) {
             Ok(index) => Ok(Self::Function(index)),
-            Err(_) => cursor.fail(ErrorKind::Malformed("block type")),
+            Err(_) => cursor.fail(ErrorKind::Malformed(Reason::BlockType)),
         }
     }
 }
@@ -135,7 +135,7 @@ impl Instruction {
                         .at(this.offset)
                         .into());
                 }
-                _ => return Err(ErrorKind::Malformed("opcode").at(this.offset).into()),
+                _ => return Err(ErrorKind::Malformed(Reason::Opcode).at(this.offset).into()),
             }
         }
         this.read_immediates(cursor)?;
@@ -158,7 +158,7 @@ impl Instruction {
             }
             op::SELECT_TYPED => {
                 if cursor.u32()? != 1 {
-                    return cursor.fail(ErrorKind::Invalid("types of select"));
+                    return cursor.fail(ErrorKind::Invalid(Reason::TypesOfSelect));
                 }
                 self.value = value_type(cursor)?;
             }
@@ -168,7 +168,7 @@ impl Instruction {
                     return cursor.fail(ErrorKind::Unsupported(Proposal::MultiMemory));
                 }
                 if self.a > 31 {
-                    return cursor.fail(ErrorKind::Malformed("alignment"));
+                    return cursor.fail(ErrorKind::Malformed(Reason::Alignment));
                 }
                 self.b = cursor.u32()?;
             }
@@ -188,7 +188,7 @@ impl Instruction {
             op::REF_NULL => {
                 self.value = value_type(cursor)?;
                 if !self.value.is_reference() {
-                    return cursor.fail(ErrorKind::Malformed("reference type"));
+                    return cursor.fail(ErrorKind::Malformed(Reason::ReferenceType));
                 }
             }
             _ => return Err(unknown(self.opcode).at(self.offset).into()),
@@ -206,7 +206,7 @@ fn unknown(opcode: u16) -> ErrorKind {
         0xd3 | 0xfb => Proposal::GarbageCollection,
         0xfd => Proposal::Simd,
         0xfe => Proposal::Threads,
-        _ => return ErrorKind::Malformed("opcode"),
+        _ => return ErrorKind::Malformed(Reason::Opcode),
     })
 }
 

@@ -71,7 +71,7 @@ mod types;
 mod validate;
 
 pub use emitter::{Branch, Emitter, FunctionHead, LocalGroup, NoEmitter, Site};
-pub use error::{Error, ErrorKind, Proposal};
+pub use error::{Error, ErrorKind, Proposal, Reason};
 pub use ids::{Function, GlobalId, InstanceId, MemoryId, TableId};
 pub use instruction::{BlockType, Instruction};
 pub use limits::Limits;

@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Reason};
 use crate::info::{DataSegment, ElementSegment, Import, ImportKind, Info};
 use crate::limits::Limits;
 use crate::reader::{Cursor, Step};
@@ -63,7 +63,7 @@ impl Module {
     pub fn new(validator: Validator<'_>, bytes: Shared<u8>, side_table: Shared<u32>) -> Result<Self, Error> {
         let info = validator.finish()?;
         if bytes.len() != info.size as usize {
-            return Err(ErrorKind::Malformed("bytes differ from what was validated").at(info.size));
+            return Err(ErrorKind::Malformed(Reason::BytesDifferFromWhatWasValidated).at(info.size));
         }
         Ok(Self {
             bytes,
@@ -193,7 +193,7 @@ impl Module {
     }
 
     /// Record of a function of the module's own.
-    pub(crate) fn record(&self, index: u32) -> Option<FunctionRecord> {
+    pub(crate) fn record(&self, index: u32) -> Option<FunctionRecord<'_>> {
         if index >= self.info.functions {
             return None;
         }
@@ -204,7 +204,7 @@ impl Module {
     pub(crate) fn type_index(&self, function: u32) -> Option<u32> {
         match function.checked_sub(self.info.imported_functions) {
             None => self.function_import(function).map(|(_, ty)| u32::from(ty)),
-            Some(own) => self.record(own).map(|record| record.ty),
+            Some(own) => self.record(own).map(|record| record.ty()),
         }
     }
 
@@ -219,7 +219,7 @@ fn name<'a>(cursor: &mut Cursor<'a>) -> Step<&'a str> {
     let bytes = cursor.take(length);
     match core::str::from_utf8(bytes) {
         Ok(name) if bytes.len() == length as usize => Ok(name),
-        _ => cursor.fail(ErrorKind::Malformed("name")),
+        _ => cursor.fail(ErrorKind::Malformed(Reason::Name)),
     }
 }
 

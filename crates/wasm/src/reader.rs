@@ -1,6 +1,6 @@
 //! Reads the parts of a module from bytes that may end at any point.
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Reason};
 
 /// Why an item could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl<'a> Cursor<'a> {
     pub(crate) fn byte(&mut self) -> Step<u8> {
         let Some(&byte) = self.bytes.get(self.at) else {
             return if self.bounded {
-                self.fail(ErrorKind::Malformed("unexpected end"))
+                self.fail(ErrorKind::Malformed(Reason::UnexpectedEnd))
             } else {
                 Err(Stop::Incomplete)
             };
@@ -105,7 +105,7 @@ impl<'a> Cursor<'a> {
             let byte = self.byte()?;
             if shift == 28 && byte > 0x0f {
                 self.at -= 1;
-                return self.fail(ErrorKind::Malformed("number"));
+                return self.fail(ErrorKind::Malformed(Reason::Number));
             }
             value |= u32::from(byte & 0x7f) << shift;
             if byte < 0x80 {
@@ -127,7 +127,7 @@ impl<'a> Cursor<'a> {
                 let sign_and_unused = (byte as i8) << 1 >> left;
                 if byte >= 0x80 || (sign_and_unused != 0 && sign_and_unused != -1) {
                     self.at -= 1;
-                    return self.fail(ErrorKind::Malformed("number"));
+                    return self.fail(ErrorKind::Malformed(Reason::Number));
                 }
             }
             value |= u64::from(byte & 0x7f) << shift;

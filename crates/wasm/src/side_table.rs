@@ -13,7 +13,7 @@
 use alloc::vec::Vec;
 
 use crate::emitter::{Branch, Emitter, FunctionHead, Site};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Reason};
 use crate::instruction::{Instruction, op};
 use crate::limits::Limits;
 
@@ -48,51 +48,86 @@ impl Sink for Vec<u32> {
     }
 }
 
-/// What the interpreter reads of a function when it is called.
+/// What the interpreter reads of a function when it is called. It stays where it is: six words in flash.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FunctionRecord {
-    pub(crate) body: u32,
-    pub(crate) end: u32,
-    pub(crate) params: u32,
-    pub(crate) results: u32,
-    /// Slots of locals, parameters included.
-    pub(crate) locals: u32,
-    /// Most slots of operands.
-    pub(crate) operands: u32,
-    /// First branch, as a word of the side table.
-    pub(crate) branches: u32,
-    /// Table of locals, as a word of the side table; 0: all locals take one slot.
-    pub(crate) local_table: u32,
-    /// List of wide operations, as a word of the side table; 0: none.
-    pub(crate) wide_list: u32,
-    pub(crate) ty: u32,
-}
+pub(crate) struct FunctionRecord<'t>(&'t [u32; RECORD_WORDS as usize]);
 
-impl FunctionRecord {
-    pub(crate) fn read(table: &[u32], index: u32) -> Option<Self> {
-        let start = index as usize * RECORD_WORDS as usize;
-        let words: &[u32; RECORD_WORDS as usize] = table.get(start..)?.first_chunk()?;
-        let [body, end, sizes, branches, local_table, wide_list] = *words;
-        Some(Self {
-            body: body >> 8,
-            params: body & 0xff,
-            end: end >> 8,
-            results: end & 0xff,
-            locals: sizes >> 16,
-            operands: sizes & 0xffff,
-            branches: branches >> 8,
-            local_table: local_table >> 8,
-            wide_list: wide_list >> 8,
-            ty: (local_table & 0xff) << 8 | wide_list & 0xff,
-        })
+impl<'t> FunctionRecord<'t> {
+    pub(crate) fn read(table: &'t [u32], index: u32) -> Option<Self> {
+        let start = (index as usize).wrapping_mul(RECORD_WORDS as usize);
+        table.get(start..)?.first_chunk().map(Self)
     }
 
+    /// Offset of the first instruction.
+    pub(crate) fn body(self) -> u32 {
+        self.0[0] >> 8
+    }
+
+    /// Offset behind the function.
+    pub(crate) fn end(self) -> u32 {
+        self.0[1] >> 8
+    }
+
+    pub(crate) fn params(self) -> u32 {
+        self.0[0] & 0xff
+    }
+
+    pub(crate) fn results(self) -> u32 {
+        self.0[1] & 0xff
+    }
+
+    /// Slots of locals, parameters included.
+    pub(crate) fn locals(self) -> u32 {
+        self.0[2] >> 16
+    }
+
+    /// Most slots of operands.
+    pub(crate) fn operands(self) -> u32 {
+        self.0[2] & 0xffff
+    }
+
+    /// First branch, as a word of the side table.
+    pub(crate) fn branches(self) -> u32 {
+        self.0[3] >> 8
+    }
+
+    /// Table of locals, as a word of the side table; 0: all locals take one slot.
+    pub(crate) fn local_table(self) -> u32 {
+        self.0[4] >> 8
+    }
+
+    /// List of wide operations, as a word of the side table; 0: none.
+    pub(crate) fn wide_list(self) -> u32 {
+        self.0[5] >> 8
+    }
+
+    pub(crate) fn ty(self) -> u32 {
+        (self.0[4] & 0xff) << 8 | self.0[5] & 0xff
+    }
+}
+
+/// A record that is made.
+#[derive(Clone, Copy, Debug, Default)]
+struct NewRecord {
+    body: u32,
+    end: u32,
+    params: u32,
+    results: u32,
+    locals: u32,
+    operands: u32,
+    branches: u32,
+    local_table: u32,
+    wide_list: u32,
+    ty: u32,
+}
+
+impl NewRecord {
     fn write(&self, sink: &mut dyn Sink, index: u32) -> Result<(), ErrorKind> {
         if self.body.max(self.end).max(self.branches).max(self.wide_list) >> 24 != 0 {
-            return Err(ErrorKind::Limit("size of a module"));
+            return Err(ErrorKind::Limit(Reason::SizeOfAModule));
         }
         if self.operands > 0xffff {
-            return Err(ErrorKind::Limit("operands of a function"));
+            return Err(ErrorKind::Limit(Reason::OperandsOfAFunction));
         }
         let words = [
             self.body << 8 | self.params,
@@ -133,7 +168,7 @@ struct Pending {
 pub struct SideTable<'s> {
     sink: &'s mut dyn Sink,
     limits: Limits,
-    function: FunctionRecord,
+    function: NewRecord,
     index: u32,
     next: u32,
     labels: Vec<Label>,
@@ -154,18 +189,7 @@ impl<'s> SideTable<'s> {
         Self {
             sink,
             limits: *limits,
-            function: FunctionRecord {
-                body: 0,
-                end: 0,
-                params: 0,
-                results: 0,
-                locals: 0,
-                operands: 0,
-                branches: 0,
-                local_table: 0,
-                wide_list: 0,
-                ty: 0,
-            },
+            function: NewRecord::default(),
             index: 0,
             next: 0,
             labels: Vec::new(),
@@ -196,11 +220,11 @@ impl<'s> SideTable<'s> {
         next: u32,
     ) -> Result<(), ErrorKind> {
         if target >> 24 != 0 {
-            return Err(ErrorKind::Limit("size of a module"));
+            return Err(ErrorKind::Limit(Reason::SizeOfAModule));
         }
         // Counted in branches of two words.
         let difference = i16::try_from((next as i32 - at as i32) / 2)
-            .map_err(|_| ErrorKind::Limit("branches of a function"))?;
+            .map_err(|_| ErrorKind::Limit(Reason::BranchesOfAFunction))?;
         self.sink.write(at, target << 8 | u32::from(keep))?;
         self.sink
             .write(at + 1, u32::from(slot) << 16 | u32::from(difference as u16))
@@ -221,13 +245,13 @@ impl<'s> SideTable<'s> {
         } else {
             (branch.keep, branch.base)
         };
-        let keep = u8::try_from(keep).map_err(|_| ErrorKind::Limit("results of a block"))?;
-        let slot = u16::try_from(first + slot).map_err(|_| ErrorKind::Limit("operands of a function"))?;
+        let keep = u8::try_from(keep).map_err(|_| ErrorKind::Limit(Reason::ResultsOfABlock))?;
+        let slot = u16::try_from(first + slot).map_err(|_| ErrorKind::Limit(Reason::OperandsOfAFunction))?;
         match self.labels.get(block as usize).and_then(|label| label.start) {
             Some((target, next)) => self.write_branch(at, keep, slot, target, next),
             None => {
                 if self.pending.len() >= self.limits.pending_branches as usize {
-                    return Err(ErrorKind::Limit("pending branches"));
+                    return Err(ErrorKind::Limit(Reason::PendingBranches));
                 }
                 self.pending.push(Pending {
                     at,
@@ -295,7 +319,7 @@ impl Emitter for SideTable<'_> {
 
     fn function(&mut self, head: &FunctionHead<'_>) -> Result<(), ErrorKind> {
         if head.locals > self.limits.locals.min(0x7fff) {
-            return Err(ErrorKind::Limit("locals of a function"));
+            return Err(ErrorKind::Limit(Reason::LocalsOfAFunction));
         }
         self.write_locals(head)?;
         self.index = head.index;
@@ -322,7 +346,8 @@ impl Emitter for SideTable<'_> {
                 if instruction.opcode == op::IF {
                     // The parameters of the block stay where they are; the condition is gone.
                     let slot = self.function.locals + SAVED_SLOTS + site.height - 1;
-                    let slot = u16::try_from(slot).map_err(|_| ErrorKind::Limit("operands of a function"))?;
+                    let slot =
+                        u16::try_from(slot).map_err(|_| ErrorKind::Limit(Reason::OperandsOfAFunction))?;
                     false_branch = Some(Pending {
                         at: self.next,
                         block: 0,
@@ -355,7 +380,7 @@ impl Emitter for SideTable<'_> {
             }
             op::DROP | op::SELECT if site.wide => {
                 if self.wide.len() >= self.limits.wide_operations as usize {
-                    return Err(ErrorKind::Limit("64-bit drops and selects of a function"));
+                    return Err(ErrorKind::Limit(Reason::WideDropsAndSelectsOfAFunction));
                 }
                 self.wide.push(instruction.offset);
             }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::error::{ErrorKind, Proposal};
+use crate::error::{ErrorKind, Proposal, Reason};
 use crate::ids::Function;
 
 /// Type of a value.
@@ -38,7 +38,7 @@ impl ValueType {
             0x6a..=0x6e | 0x71..=0x73 => {
                 return Err(ErrorKind::Unsupported(Proposal::GarbageCollection));
             }
-            _ => return Err(ErrorKind::Malformed("value type")),
+            _ => return Err(ErrorKind::Malformed(Reason::ValueType)),
         })
     }
 
@@ -89,7 +89,7 @@ impl Types {
     /// Adds a value to the type that is read next.
     pub(crate) fn push_value(&mut self, value: ValueType) -> Result<(), ErrorKind> {
         if self.values.len() >= usize::from(u16::MAX) {
-            return Err(ErrorKind::Limit("types"));
+            return Err(ErrorKind::Limit(Reason::Types));
         }
         self.values.push(value);
         Ok(())
@@ -101,7 +101,7 @@ impl Types {
         let split = start + params as usize;
         let slots = |values: &[ValueType]| {
             let slots = values.iter().map(|value| value.slots()).sum::<u32>();
-            u8::try_from(slots).map_err(|_| ErrorKind::Limit("parameters or results of a type"))
+            u8::try_from(slots).map_err(|_| ErrorKind::Limit(Reason::ParametersOrResultsOfAType))
         };
         let mut new = FunctionType {
             start: start as u16,

@@ -12,7 +12,12 @@ pub(super) fn move_slots(stack: &mut [u32], from: usize, to: usize, count: usize
     if end > stack.len() || to > from {
         return Err(CORRUPT);
     }
-    stack.copy_within(from..end, to);
+    // Mostly one slot: a call of the function that moves memory would take longer.
+    if count == 1 {
+        stack[to] = stack[from];
+    } else {
+        stack.copy_within(from..end, to);
+    }
     Ok(())
 }
 
@@ -45,13 +50,10 @@ impl Machine<'_> {
     #[inline(never)]
     fn call_import(&mut self, function: u32) -> Result<(), Exit> {
         match *self.instance.functions.get(function as usize).ok_or(CORRUPT)? {
-            FunctionImport::Host(number) => {
+            FunctionImport::Host(_) => {
                 self.fuel -= 1;
-                let instance = self.at.function >> FUNCTION_BITS << FUNCTION_BITS;
-                Err(Exit::Host {
-                    number,
-                    function: instance | function,
-                })
+                self.host = self.at.function >> FUNCTION_BITS << FUNCTION_BITS | function;
+                Err(Exit::Host)
             }
             FunctionImport::Function(address) => self.call_other(address),
         }
@@ -66,20 +68,16 @@ impl Machine<'_> {
             .get((address >> FUNCTION_BITS) as usize)
             .ok_or(CORRUPT)?;
         let Some(own) = function.checked_sub(instance.module.info.imported_functions) else {
-            let Some(FunctionImport::Host(number)) = instance.functions.get(function as usize) else {
-                return Err(CORRUPT);
-            };
             self.fuel -= 1;
-            return Err(Exit::Host {
-                number: *number,
-                function: address,
-            });
+            self.host = address;
+            return Err(Exit::Host);
         };
         let record = instance.module.record(own).ok_or(CORRUPT)?;
-        self.push_frame(address, &record)?;
+        self.push_frame(address, record)?;
         Err(Exit::Switch)
     }
 
+    #[inline(never)]
     pub(super) fn call_indirect(&mut self, ty: u32, table: u32, element: u32) -> Result<(), Exit> {
         let reference = *self
             .table(table)?
@@ -115,19 +113,21 @@ impl Machine<'_> {
     fn enter(&mut self, function: u32, own: u32) -> Result<(), Exit> {
         let record = FunctionRecord::read(self.side_table, own).ok_or(CORRUPT)?;
         let instance = self.at.function >> FUNCTION_BITS << FUNCTION_BITS;
-        self.push_frame(instance | function, &record)
+        self.push_frame(instance | function, record)
     }
 
     /// Pushes the frame of a function whose parameters lie on the stack.
-    pub(crate) fn push_frame(&mut self, address: u32, record: &FunctionRecord) -> Result<(), Exit> {
+    pub(crate) fn push_frame(&mut self, address: u32, record: FunctionRecord<'_>) -> Result<(), Exit> {
         let at = &mut self.at;
-        let fp = at.sp.checked_sub(record.params as usize).ok_or(CORRUPT)?;
-        let saved = fp + record.locals as usize;
+        let fp = at.sp.checked_sub(record.params() as usize).ok_or(CORRUPT)?;
+        let saved = fp + record.locals() as usize;
         let operands = saved + SAVED_SLOTS as usize;
-        if operands + record.operands as usize > self.stack.len() {
+        if operands + record.operands() as usize > self.stack.len() {
             return Err(TrapKind::StackExhausted.into());
         }
-        self.stack.get_mut(at.sp..saved).ok_or(CORRUPT)?.fill(0);
+        if at.sp < saved {
+            self.stack.get_mut(at.sp..saved).ok_or(CORRUPT)?.fill(0);
+        }
         // The host's function is numbered so that 1 more is 0.
         let frame = [
             at.function.wrapping_add(1),
@@ -141,24 +141,25 @@ impl Machine<'_> {
             .copy_from_slice(&frame);
         at.fp = fp;
         at.sp = operands;
-        at.pc = record.body as usize;
-        at.branch = record.branches as usize;
-        self.fuel -= 1 + (record.end.wrapping_sub(record.body) >> 4) as i32;
+        at.pc = record.body() as usize;
+        at.branch = record.branches() as usize;
+        self.fuel -= 1 + (record.end().wrapping_sub(record.body()) >> 4) as i32;
         self.set_function(address, record);
         Ok(())
     }
 
-    pub(crate) fn set_function(&mut self, address: u32, record: &FunctionRecord) {
+    pub(crate) fn set_function(&mut self, address: u32, record: FunctionRecord<'_>) {
         let at = &mut self.at;
         at.function = address;
-        at.end = record.end as usize;
-        at.locals = record.locals;
-        at.results = record.results;
-        at.local_table = record.local_table as usize;
-        at.wide_list = record.wide_list as usize;
+        at.end = record.end() as usize;
+        at.locals = record.locals();
+        at.results = record.results();
+        at.local_table = record.local_table() as usize;
+        at.wide_list = record.wide_list() as usize;
     }
 
     /// Returns from a function, whose results lie on the stack.
+    #[inline(never)]
     pub(super) fn leave(&mut self) -> Result<(), Exit> {
         let at = &mut self.at;
         let saved = at.fp + at.locals as usize;
@@ -188,14 +189,14 @@ impl Machine<'_> {
                 .checked_sub(instance.module.info.imported_functions)
                 .ok_or(CORRUPT)?;
             let record = instance.module.record(own).ok_or(CORRUPT)?;
-            self.set_function(address, &record);
+            self.set_function(address, record);
             return Err(Exit::Switch);
         }
         let own = function
             .checked_sub(self.instance.module.info.imported_functions)
             .ok_or(CORRUPT)?;
         let record = FunctionRecord::read(self.side_table, own).ok_or(CORRUPT)?;
-        self.set_function(address, &record);
+        self.set_function(address, record);
         Ok(())
     }
 }

@@ -33,11 +33,8 @@ use crate::trap::TrapKind;
 pub(crate) enum Exit {
     /// The function that the host called returned.
     Finished,
-    /// A function of the host is called: its number, and the address of the import for its type.
-    Host {
-        number: u32,
-        function: u32,
-    },
+    /// A function of the host is called: [`Machine::host`].
+    Host,
     Fuel,
     Trap(TrapKind),
     OutOfMemory,
@@ -104,6 +101,8 @@ impl Registers {
 pub(crate) struct Machine<'a> {
     pub(crate) at: Registers,
     pub(crate) fuel: i32,
+    /// Address of the function of the host that is called.
+    pub(crate) host: u32,
     pub(crate) code: &'a [u8],
     pub(crate) side_table: &'a [u32],
     pub(crate) stack: &'a mut [u32],

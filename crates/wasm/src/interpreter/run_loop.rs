@@ -12,6 +12,7 @@ impl Machine<'_> {
         exit
     }
 
+    #[inline(never)]
     #[expect(
         clippy::too_many_lines,
         reason = "one loop, so that its state stays in registers"

@@ -351,14 +351,14 @@ impl Store {
             State::Idle(_) => return Outcome::Finished,
             State::HostCall { host, .. } => return self.host_call(host),
         };
-        let exit = self.run_program(called, fuel);
+        let (exit, host) = self.run_program(called, fuel);
+        let host = Function(host);
         match exit {
             Exit::Finished => {
                 self.state = State::Idle(Some(called));
                 Outcome::Finished
             }
-            Exit::Host { function, .. } => {
-                let host = Function(function);
+            Exit::Host => {
                 self.state = State::HostCall {
                     called,
                     host,
@@ -395,8 +395,8 @@ impl Store {
         }
     }
 
-    fn run_program(&mut self, called: Function, fuel: &mut i32) -> Exit {
-        let corrupt = Exit::Trap(TrapKind::Corrupt);
+    fn run_program(&mut self, called: Function, fuel: &mut i32) -> (Exit, u32) {
+        let corrupt = (Exit::Trap(TrapKind::Corrupt), 0);
         let Self {
             arena,
             budget,
@@ -411,7 +411,7 @@ impl Store {
         } = self;
         // An instance without a memory has one of no pages.
         let Some(mut no_memory) = Memory::new(arena, NO_MEMORY, 0) else {
-            return Exit::OutOfMemory;
+            return (Exit::OutOfMemory, 0);
         };
         let mut frames = arena.0.borrow_mut();
         let mut enters = at.is_of_host();
@@ -430,6 +430,7 @@ impl Store {
             let mut machine = Machine {
                 at: *at,
                 fuel: *fuel,
+                host: 0,
                 code: &instance.module.bytes,
                 side_table: &instance.module.side_table,
                 stack,
@@ -452,8 +453,8 @@ impl Store {
             *fuel = machine.fuel;
             match exit {
                 Exit::Switch if *fuel >= 0 => {}
-                Exit::Switch => return Exit::Fuel,
-                exit => return exit,
+                Exit::Switch => return (Exit::Fuel, 0),
+                exit => return (exit, machine.host),
             }
         }
     }
@@ -546,7 +547,7 @@ impl Store {
         let offset = found.and_then(|found| {
             let own = function.checked_sub(found.module.info.imported_functions)?;
             let record = found.module.record(own)?;
-            last_instruction(found.module.cursor(record.body), self.at.pc as u32)
+            last_instruction(found.module.cursor(record.body()), self.at.pc as u32)
         });
         Trap {
             kind,

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::{State, Validator};
 use crate::emitter::{Branch, FunctionHead, LocalGroup, Site};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Reason};
 use crate::instruction::{BlockType, Instruction, op};
 use crate::limits::Limits;
 use crate::reader::{Cursor, Step};
@@ -13,7 +13,7 @@ use crate::types::{Types, ValueType};
 /// Type of an operand; `None` in unreachable code, where any value may be taken from the stack.
 pub(super) type Operand = Option<ValueType>;
 
-pub(super) const MISMATCH: ErrorKind = ErrorKind::Invalid("type mismatch");
+pub(super) const MISMATCH: ErrorKind = ErrorKind::Invalid(Reason::TypeMismatch);
 
 /// A block that is open.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ pub(super) struct Function {
 impl Function {
     pub(super) fn push(&mut self, operand: Operand) -> Result<(), ErrorKind> {
         if self.operands.len() >= self.max_operands as usize {
-            return Err(ErrorKind::Limit("operands of a function"));
+            return Err(ErrorKind::Limit(Reason::OperandsOfAFunction));
         }
         self.operands.push(operand);
         self.slots += operand.map_or(0, ValueType::slots);
@@ -128,7 +128,7 @@ impl Function {
         self.groups
             .get(group)
             .map(|group| group.value)
-            .ok_or(ErrorKind::Invalid("unknown local"))
+            .ok_or(ErrorKind::Invalid(Reason::UnknownLocal))
     }
 
     pub(super) fn label(&self, label: u32) -> Result<Control, ErrorKind> {
@@ -136,7 +136,7 @@ impl Function {
             .checked_sub(1)
             .and_then(|last| last.checked_sub(label));
         let control = index.and_then(|index| self.controls.get(index as usize));
-        control.copied().ok_or(ErrorKind::Invalid("unknown label"))
+        control.copied().ok_or(ErrorKind::Invalid(Reason::UnknownLabel))
     }
 
     pub(super) fn open(
@@ -147,7 +147,7 @@ impl Function {
         limits: &Limits,
     ) -> Result<(), ErrorKind> {
         if self.controls.len() > limits.control_depth as usize {
-            return Err(ErrorKind::Limit("nested blocks"));
+            return Err(ErrorKind::Limit(Reason::NestedBlocks));
         }
         let (height, slots) = (self.operands.len() as u32, self.slots);
         self.controls.push(Control {
@@ -194,7 +194,7 @@ impl Function {
         let start = self.groups.last().map_or(0, |group| group.end);
         let end = start
             .checked_add(count)
-            .ok_or(ErrorKind::Malformed("locals of a function"))?;
+            .ok_or(ErrorKind::Malformed(Reason::LocalsOfAFunction))?;
         if count > 0 {
             match self.groups.last_mut() {
                 Some(group) if group.value == value => group.end = end,
@@ -259,7 +259,7 @@ impl Validator<'_> {
             .checked_add(size)
             .filter(|end| *end <= self.section_end);
         let Some(end) = end else {
-            return Err(ErrorKind::Malformed("size of a function").at(start).into());
+            return Err(ErrorKind::Malformed(Reason::SizeOfAFunction).at(start).into());
         };
         self.body_end = end;
         let index = self.info.imported_functions + self.bodies;
@@ -296,7 +296,7 @@ impl Validator<'_> {
             .add_locals(count, value)
             .map_err(|kind| kind.at(start))?;
         if self.function.groups.len() > self.limits.local_groups as usize {
-            return Err(ErrorKind::Limit("groups of locals").at(start).into());
+            return Err(ErrorKind::Limit(Reason::GroupsOfLocals).at(start).into());
         }
         self.state = State::LocalGroup { left: left - 1 };
         self.start_code(left - 1, cursor.offset())
@@ -310,7 +310,7 @@ impl Validator<'_> {
         let fail = |kind: ErrorKind| kind.at(offset);
         let locals = self.function.local_slots();
         if locals > u64::from(self.limits.locals) {
-            return Err(fail(ErrorKind::Limit("locals of a function")).into());
+            return Err(fail(ErrorKind::Limit(Reason::LocalsOfAFunction)).into());
         }
         let types = &self.info.types;
         let ty = self.function.ty;
@@ -364,7 +364,7 @@ impl Validator<'_> {
     fn end_body(&mut self, cursor: &Cursor<'_>) -> Step<()> {
         let end = cursor.offset();
         if end != self.body_end {
-            return cursor.fail(ErrorKind::Malformed("size of a function"));
+            return cursor.fail(ErrorKind::Malformed(Reason::SizeOfAFunction));
         }
         self.emitter
             .finish(end, self.function.max_slots)

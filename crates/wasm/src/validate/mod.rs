@@ -13,7 +13,7 @@ mod sections;
 use alloc::vec::Vec;
 
 use crate::emitter::Emitter;
-use crate::error::{Error, ErrorKind, Proposal};
+use crate::error::{Error, ErrorKind, Proposal, Reason};
 use crate::info::Info;
 use crate::limits::Limits;
 use crate::reader::{Cursor, Step, Stop, Utf8};
@@ -176,7 +176,7 @@ impl<'e> Validator<'e> {
             .is_none()
             || piece.len() > u32::MAX as usize / 2
         {
-            return Err(ErrorKind::Limit("size of a module").at(self.offset));
+            return Err(ErrorKind::Limit(Reason::SizeOfAModule).at(self.offset));
         }
         while self.carried > 0 && !piece.is_empty() {
             // Fill up what was carried, and read from there until only bytes of the piece are left.
@@ -233,7 +233,7 @@ impl<'e> Validator<'e> {
             return Ok(());
         }
         if self.offset != self.section_end {
-            return Err(ErrorKind::Malformed("size of a section").at(self.offset));
+            return Err(ErrorKind::Malformed(Reason::SizeOfASection).at(self.offset));
         }
         self.state = State::Section;
         self.section_end = NO_END;
@@ -276,7 +276,7 @@ impl<'e> Validator<'e> {
         let start = cursor.offset();
         for expected in *b"\0asm" {
             if cursor.byte()? != expected {
-                return Err(ErrorKind::Malformed("magic number").at(start).into());
+                return Err(ErrorKind::Malformed(Reason::MagicNumber).at(start).into());
             }
         }
         let version = cursor.little_endian(4)? as u32;
@@ -287,7 +287,7 @@ impl<'e> Validator<'e> {
             }
             // Layer 1, in the two upper bytes.
             0x0001_0000.. if version >> 16 == 1 => ErrorKind::Unsupported(Proposal::ComponentModel),
-            _ => ErrorKind::Malformed("version"),
+            _ => ErrorKind::Malformed(Reason::Version),
         };
         Err(kind.at(start + 4).into())
     }
@@ -298,7 +298,7 @@ impl<'e> Validator<'e> {
         let size = cursor.u32()?;
         let end = cursor.offset().checked_add(size).filter(|end| *end < NO_END);
         let Some(end) = end else {
-            return Err(ErrorKind::Malformed("size of a section").at(start).into());
+            return Err(ErrorKind::Malformed(Reason::SizeOfASection).at(start).into());
         };
         self.section = id;
         self.section_end = end;
@@ -317,10 +317,10 @@ impl<'e> Validator<'e> {
                     .at(start)
                     .into());
             }
-            _ => return Err(ErrorKind::Malformed("section").at(start).into()),
+            _ => return Err(ErrorKind::Malformed(Reason::Section).at(start).into()),
         };
         if order <= self.order {
-            return Err(ErrorKind::Malformed("order of sections").at(start).into());
+            return Err(ErrorKind::Malformed(Reason::OrderOfSections).at(start).into());
         }
         self.order = order;
         self.state = if id == 8 { State::Entry } else { State::Count };
@@ -345,7 +345,7 @@ impl<'e> Validator<'e> {
             cursor.byte()?;
         }
         if let Some(wrong) = self.utf8.first_wrong(bytes) {
-            return Err(ErrorKind::Malformed("UTF-8").at(start + wrong as u32).into());
+            return Err(ErrorKind::Malformed(Reason::Utf8).at(start + wrong as u32).into());
         }
         for &byte in bytes {
             self.name_hash = (self.name_hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -362,7 +362,7 @@ impl<'e> Validator<'e> {
             return Ok(());
         }
         if !self.utf8.is_complete() {
-            return cursor.fail(ErrorKind::Malformed("UTF-8"));
+            return cursor.fail(ErrorKind::Malformed(Reason::Utf8));
         }
         self.state = match after {
             After::ImportField => State::NameLength(After::ImportDescription),
@@ -406,17 +406,17 @@ impl<'e> Validator<'e> {
             return Err(error);
         }
         if self.state != State::Section || self.carried > 0 {
-            return Err(ErrorKind::Malformed("unexpected end").at(self.offset));
+            return Err(ErrorKind::Malformed(Reason::UnexpectedEnd).at(self.offset));
         }
         let own = self.functions.len() as u32 - self.info.imported_functions;
         if self.bodies != own {
-            return Err(ErrorKind::Malformed("number of functions and bodies").at(self.offset));
+            return Err(ErrorKind::Malformed(Reason::NumberOfFunctionsAndBodies).at(self.offset));
         }
         if self
             .data_count
             .is_some_and(|count| count != self.info.data.len() as u32)
         {
-            return Err(ErrorKind::Malformed("number of data segments").at(self.offset));
+            return Err(ErrorKind::Malformed(Reason::NumberOfDataSegments).at(self.offset));
         }
         let mut info = self.info;
         info.size = self.offset;

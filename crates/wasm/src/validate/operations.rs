@@ -3,7 +3,7 @@
 use super::Validator;
 use super::function::{MISMATCH, label_types, params, results};
 use crate::emitter::Site;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Reason};
 use crate::instruction::{self, BlockType, Instruction, op};
 use crate::types::{GlobalType, TableType, ValueType};
 
@@ -51,7 +51,7 @@ impl Validator<'_> {
         let control = self.function.close(types)?;
         let block = control.block();
         if is_else && control.opcode != op::IF {
-            return Err(ErrorKind::Invalid("else without if"));
+            return Err(ErrorKind::Invalid(Reason::ElseWithoutIf));
         }
         // A block that was opened in unreachable code was not reported.
         let was_reported = self.function.is_reachable();
@@ -112,7 +112,7 @@ impl Validator<'_> {
                     .functions
                     .get(a as usize)
                     .copied()
-                    .ok_or(ErrorKind::Invalid("unknown function"))?;
+                    .ok_or(ErrorKind::Invalid(Reason::UnknownFunction))?;
                 self.check_call(u32::from(ty))?;
             }
             op::CALL_INDIRECT => {
@@ -120,7 +120,7 @@ impl Validator<'_> {
                     return Err(MISMATCH);
                 }
                 if self.info.types.get(a).is_none() {
-                    return Err(ErrorKind::Invalid("unknown type"));
+                    return Err(ErrorKind::Invalid(Reason::UnknownType));
                 }
                 self.function.pop_expected(I32)?;
                 self.check_call(a)?;
@@ -139,7 +139,7 @@ impl Validator<'_> {
             op::GLOBAL_SET => {
                 let global = self.global(a)?;
                 if !global.mutable {
-                    return Err(ErrorKind::Invalid("global is immutable"));
+                    return Err(ErrorKind::Invalid(Reason::GlobalIsImmutable));
                 }
                 self.apply(&[global.value], None)?;
             }
@@ -147,7 +147,7 @@ impl Validator<'_> {
                 self.require_memory()?;
                 let (value, log2) = instruction::access(instruction.opcode);
                 if a > log2 {
-                    return Err(ErrorKind::Invalid("alignment exceeds the size of the access"));
+                    return Err(ErrorKind::Invalid(Reason::AlignmentExceedsTheSizeOfTheAccess));
                 }
                 if instruction.opcode <= op::LAST_LOAD {
                     self.apply(&[I32], Some(value))?;
@@ -176,7 +176,7 @@ impl Validator<'_> {
         if let BlockType::Function(index) = instruction.block
             && types.get(index).is_none()
         {
-            return Err(ErrorKind::Invalid("unknown type"));
+            return Err(ErrorKind::Invalid(Reason::UnknownType));
         }
         if instruction.opcode == op::IF {
             self.function.pop_expected(I32)?;
@@ -198,11 +198,11 @@ impl Validator<'_> {
             }
             op::REF_FUNC => {
                 if a as usize >= self.functions.len() {
-                    return Err(ErrorKind::Invalid("unknown function"));
+                    return Err(ErrorKind::Invalid(Reason::UnknownFunction));
                 }
                 let word = self.declared.get(a as usize / 32).copied().unwrap_or(0);
                 if word >> (a % 32) & 1 == 0 {
-                    return Err(ErrorKind::Invalid("undeclared function reference"));
+                    return Err(ErrorKind::Invalid(Reason::UndeclaredFunctionReference));
                 }
                 self.apply(&[], Some(ValueType::FuncRef))
             }
@@ -245,7 +245,7 @@ impl Validator<'_> {
                 self.apply(&[I32; 3], None)
             }
             op::DATA_DROP => self.require_data(a),
-            _ => Err(ErrorKind::Malformed("opcode")),
+            _ => Err(ErrorKind::Malformed(Reason::Opcode)),
         }
     }
 
@@ -269,7 +269,7 @@ impl Validator<'_> {
             .tables
             .get(index as usize)
             .copied()
-            .ok_or(ErrorKind::Invalid("unknown table"))
+            .ok_or(ErrorKind::Invalid(Reason::UnknownTable))
     }
 
     fn global(&self, index: u32) -> Result<GlobalType, ErrorKind> {
@@ -277,27 +277,27 @@ impl Validator<'_> {
             .globals
             .get(index as usize)
             .copied()
-            .ok_or(ErrorKind::Invalid("unknown global"))
+            .ok_or(ErrorKind::Invalid(Reason::UnknownGlobal))
     }
 
     fn element(&self, index: u32) -> Result<ValueType, ErrorKind> {
         let segment = self.info.elements.get(index as usize);
         segment
             .map(|segment| segment.element)
-            .ok_or(ErrorKind::Invalid("unknown element segment"))
+            .ok_or(ErrorKind::Invalid(Reason::UnknownElementSegment))
     }
 
     fn require_memory(&self) -> Result<(), ErrorKind> {
         self.info
             .memory
             .map(|_| ())
-            .ok_or(ErrorKind::Invalid("unknown memory"))
+            .ok_or(ErrorKind::Invalid(Reason::UnknownMemory))
     }
 
     fn require_data(&self, index: u32) -> Result<(), ErrorKind> {
         match self.data_count {
-            None => Err(ErrorKind::Malformed("data count section required")),
-            Some(count) if index >= count => Err(ErrorKind::Invalid("unknown data segment")),
+            None => Err(ErrorKind::Malformed(Reason::DataCountSectionRequired)),
+            Some(count) if index >= count => Err(ErrorKind::Invalid(Reason::UnknownDataSegment)),
             Some(_) => Ok(()),
         }
     }

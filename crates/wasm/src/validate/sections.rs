@@ -1,7 +1,7 @@
 //! The sections of a module but for code.
 
 use super::{After, State, Validator};
-use crate::error::{ErrorKind, Proposal};
+use crate::error::{ErrorKind, Proposal, Reason};
 use crate::info::{DataSegment, ElementMode, ElementSegment, Import, ImportKind};
 use crate::instruction::{Instruction, op, value_type};
 use crate::limits::Limits;
@@ -9,7 +9,7 @@ use crate::reader::{Cursor, Step};
 use crate::types::{GlobalType, MemoryType, TableType, Types, ValueType};
 
 /// Adds to a list whose length a limit bounds.
-fn push<T>(list: &mut alloc::vec::Vec<T>, item: T, limit: u32, what: &'static str) -> Result<(), ErrorKind> {
+fn push<T>(list: &mut alloc::vec::Vec<T>, item: T, limit: u32, what: Reason) -> Result<(), ErrorKind> {
     if list.len() >= limit as usize {
         return Err(ErrorKind::Limit(what));
     }
@@ -29,14 +29,16 @@ impl Validator<'_> {
             7 => self.info.exports = (cursor.offset(), count),
             10 => {
                 if count != self.functions.len() as u32 - self.info.imported_functions {
-                    return Err(ErrorKind::Malformed("number of functions and bodies")
+                    return Err(ErrorKind::Malformed(Reason::NumberOfFunctionsAndBodies)
                         .at(start)
                         .into());
                 }
                 self.emitter.start(count).map_err(|kind| kind.at(start))?;
             }
             11 if self.data_count.is_some_and(|announced| announced != count) => {
-                return Err(ErrorKind::Malformed("number of data segments").at(start).into());
+                return Err(ErrorKind::Malformed(Reason::NumberOfDataSegments)
+                    .at(start)
+                    .into());
             }
             12 => {
                 self.data_count = Some(count);
@@ -66,22 +68,21 @@ impl Validator<'_> {
             4 => {
                 let table = table_type(cursor)?;
                 if table.min > limits.table_elements {
-                    return Err(ErrorKind::Limit("elements of a table").at(start).into());
+                    return Err(ErrorKind::Limit(Reason::ElementsOfATable).at(start).into());
                 }
-                push(&mut self.info.tables, table, limits.tables, "tables").map_err(|kind| kind.at(start))?;
+                push(&mut self.info.tables, table, limits.tables, Reason::Tables)
+                    .map_err(|kind| kind.at(start))?;
             }
             5 => {
                 let memory = memory_type(cursor)?;
                 if u64::from(memory.min) << memory.page_log2 > u64::from(limits.pages) << 16 {
-                    return Err(ErrorKind::Limit("pages of memory: link with -zstack-size=4096")
-                        .at(start)
-                        .into());
+                    return Err(ErrorKind::Limit(Reason::PagesOfMemory).at(start).into());
                 }
                 self.add_memory(memory).map_err(|kind| kind.at(start))?;
             }
             6 => {
                 let global = global_type(cursor)?;
-                push(&mut self.info.globals, global, limits.globals, "globals")
+                push(&mut self.info.globals, global, limits.globals, Reason::Globals)
                     .map_err(|kind| kind.at(start))?;
                 self.state = State::GlobalValue;
                 return Ok(());
@@ -97,9 +98,11 @@ impl Validator<'_> {
                     .functions
                     .get(function as usize)
                     .and_then(|ty| types.get(u32::from(*ty)));
-                let ty = ty.ok_or(ErrorKind::Invalid("unknown function").at(start))?;
+                let ty = ty.ok_or(ErrorKind::Invalid(Reason::UnknownFunction).at(start))?;
                 if !types.params(ty).is_empty() || !types.results(ty).is_empty() {
-                    return Err(ErrorKind::Invalid("type of the start function").at(start).into());
+                    return Err(ErrorKind::Invalid(Reason::TypeOfTheStartFunction)
+                        .at(start)
+                        .into());
                 }
                 self.info.start = Some(function);
             }
@@ -127,14 +130,14 @@ impl Validator<'_> {
                     .at(start)
                     .into());
             }
-            _ => return Err(ErrorKind::Malformed("function type").at(start).into()),
+            _ => return Err(ErrorKind::Malformed(Reason::FunctionType).at(start).into()),
         }
         if self.info.types.len() >= self.limits.types.min(u32::from(u16::MAX)) as usize {
-            return Err(ErrorKind::Limit("types").at(start).into());
+            return Err(ErrorKind::Limit(Reason::Types).at(start).into());
         }
         let params = cursor.u32()?;
         if !Types::fits(params) {
-            return Err(ErrorKind::Limit("parameters or results of a type")
+            return Err(ErrorKind::Limit(Reason::ParametersOrResultsOfAType)
                 .at(start)
                 .into());
         }
@@ -148,7 +151,7 @@ impl Validator<'_> {
         if let State::TypeResultCount { params } = self.state {
             let results = cursor.u32()?;
             if !Types::fits(results) {
-                return Err(ErrorKind::Limit("parameters or results of a type")
+                return Err(ErrorKind::Limit(Reason::ParametersOrResultsOfAType)
                     .at(start)
                     .into());
             }
@@ -189,10 +192,10 @@ impl Validator<'_> {
 
     fn add_function(&mut self, ty: u32) -> Result<(), ErrorKind> {
         if self.info.types.get(ty).is_none() {
-            return Err(ErrorKind::Invalid("unknown type"));
+            return Err(ErrorKind::Invalid(Reason::UnknownType));
         }
         let limit = self.limits.functions.min(Limits::MAX_FUNCTIONS);
-        push(&mut self.functions, ty as u16, limit, "functions")
+        push(&mut self.functions, ty as u16, limit, Reason::Functions)
     }
 
     fn add_memory(&mut self, memory: MemoryType) -> Result<(), ErrorKind> {
@@ -213,7 +216,7 @@ impl Validator<'_> {
             }
             1 => {
                 let table = table_type(cursor)?;
-                push(&mut self.info.tables, table, self.limits.tables, "tables")
+                push(&mut self.info.tables, table, self.limits.tables, Reason::Tables)
                     .map_err(|kind| kind.at(start))?;
                 self.info.imported_tables += 1;
                 ImportKind::Table(table)
@@ -226,8 +229,13 @@ impl Validator<'_> {
             }
             3 => {
                 let global = global_type(cursor)?;
-                push(&mut self.info.globals, global, self.limits.globals, "globals")
-                    .map_err(|kind| kind.at(start))?;
+                push(
+                    &mut self.info.globals,
+                    global,
+                    self.limits.globals,
+                    Reason::Globals,
+                )
+                .map_err(|kind| kind.at(start))?;
                 self.info.imported_globals += 1;
                 ImportKind::Global(global)
             }
@@ -236,14 +244,19 @@ impl Validator<'_> {
                     .at(start)
                     .into());
             }
-            _ => return Err(ErrorKind::Malformed("kind of an import").at(start).into()),
+            _ => return Err(ErrorKind::Malformed(Reason::KindOfAnImport).at(start).into()),
         };
         let import = Import {
             name: self.info.import_offset,
             kind,
         };
-        push(&mut self.info.imports, import, self.limits.imports, "imports")
-            .map_err(|kind| kind.at(start))?;
+        push(
+            &mut self.info.imports,
+            import,
+            self.limits.imports,
+            Reason::Imports,
+        )
+        .map_err(|kind| kind.at(start))?;
         self.entry_done();
         Ok(())
     }
@@ -262,10 +275,10 @@ impl Validator<'_> {
                     .at(start)
                     .into());
             }
-            _ => return Err(ErrorKind::Malformed("kind of an export").at(start).into()),
+            _ => return Err(ErrorKind::Malformed(Reason::KindOfAnExport).at(start).into()),
         };
         if !exists {
-            return Err(ErrorKind::Invalid("unknown export").at(start).into());
+            return Err(ErrorKind::Invalid(Reason::UnknownExport).at(start).into());
         }
         if kind == 0 {
             self.declare(index);
@@ -273,10 +286,10 @@ impl Validator<'_> {
         // Two names with one hash would be refused too: no module in practice has them, and one that is made for it harms
         // only itself.
         match self.export_names.binary_search(&self.name_hash) {
-            Ok(_) => return Err(ErrorKind::Invalid("duplicate export").at(start).into()),
+            Ok(_) => return Err(ErrorKind::Invalid(Reason::DuplicateExport).at(start).into()),
             Err(place) => {
                 if self.export_names.len() >= self.limits.exports as usize {
-                    return Err(ErrorKind::Limit("exports").at(start).into());
+                    return Err(ErrorKind::Limit(Reason::Exports).at(start).into());
                 }
                 self.export_names.insert(place, self.name_hash);
             }
@@ -317,18 +330,18 @@ impl Validator<'_> {
             op::REF_NULL => instruction.value,
             op::REF_FUNC => {
                 if instruction.a as usize >= self.functions.len() {
-                    return fail(ErrorKind::Invalid("unknown function"));
+                    return fail(ErrorKind::Invalid(Reason::UnknownFunction));
                 }
                 ValueType::FuncRef
             }
             op::GLOBAL_GET => match self.info.globals.get(instruction.a as usize) {
                 Some(global) if instruction.a < self.info.imported_globals && !global.mutable => global.value,
-                _ => return fail(ErrorKind::Invalid("global of a constant expression")),
+                _ => return fail(ErrorKind::Invalid(Reason::GlobalOfAConstantExpression)),
             },
-            _ => return fail(ErrorKind::Invalid("constant expression required")),
+            _ => return fail(ErrorKind::Invalid(Reason::ConstantExpressionRequired)),
         };
         if found != expected {
-            return fail(ErrorKind::Invalid("type mismatch"));
+            return fail(ErrorKind::Invalid(Reason::TypeMismatch));
         }
         let end = cursor.offset();
         match cursor.byte()? {
@@ -336,7 +349,11 @@ impl Validator<'_> {
             0x6a..=0x6c | 0x7c..=0x7e | 0x23 | 0x41 | 0x42 => {
                 return Err(ErrorKind::Unsupported(Proposal::ExtendedConst).at(end).into());
             }
-            _ => return Err(ErrorKind::Invalid("constant expression required").at(end).into()),
+            _ => {
+                return Err(ErrorKind::Invalid(Reason::ConstantExpressionRequired)
+                    .at(end)
+                    .into());
+            }
         }
         if instruction.opcode == op::REF_FUNC {
             self.declare(instruction.a);
@@ -348,7 +365,7 @@ impl Validator<'_> {
         let start = cursor.offset();
         let flags = cursor.u32()?;
         if flags > 7 {
-            return Err(ErrorKind::Malformed("flags of an element segment")
+            return Err(ErrorKind::Malformed(Reason::FlagsOfAnElementSegment)
                 .at(start)
                 .into());
         }
@@ -364,7 +381,7 @@ impl Validator<'_> {
         if let ElementMode::Active { table, .. } = mode
             && table as usize >= self.info.tables.len()
         {
-            return Err(ErrorKind::Invalid("unknown table").at(start).into());
+            return Err(ErrorKind::Invalid(Reason::UnknownTable).at(start).into());
         }
         let segment = ElementSegment {
             mode,
@@ -377,7 +394,7 @@ impl Validator<'_> {
             &mut self.info.elements,
             segment,
             self.limits.elements,
-            "element segments",
+            Reason::ElementSegments,
         )
         .map_err(|kind| kind.at(start))?;
         self.element_flags = flags;
@@ -408,7 +425,7 @@ impl Validator<'_> {
             if self.element_flags & 4 != 0 {
                 element = reference_type(cursor)?;
             } else if cursor.byte()? != 0 {
-                return Err(ErrorKind::Malformed("kind of an element segment")
+                return Err(ErrorKind::Malformed(Reason::KindOfAnElementSegment)
                     .at(start)
                     .into());
             }
@@ -424,7 +441,9 @@ impl Validator<'_> {
                 .get(table as usize)
                 .is_none_or(|table| table.element != element)
         {
-            return Err(ErrorKind::Invalid("type of an element segment").at(start).into());
+            return Err(ErrorKind::Invalid(Reason::TypeOfAnElementSegment)
+                .at(start)
+                .into());
         }
         segment.element = element;
         segment.count = count;
@@ -447,7 +466,7 @@ impl Validator<'_> {
         } else {
             let function = cursor.u32()?;
             if function as usize >= self.functions.len() {
-                return Err(ErrorKind::Invalid("unknown function").at(start).into());
+                return Err(ErrorKind::Invalid(Reason::UnknownFunction).at(start).into());
             }
             self.declare(function);
         }
@@ -464,19 +483,24 @@ impl Validator<'_> {
         let memory = match flags {
             0 | 1 => 0,
             2 => cursor.u32()?,
-            _ => return Err(ErrorKind::Malformed("flags of a data segment").at(start).into()),
+            _ => return Err(ErrorKind::Malformed(Reason::FlagsOfADataSegment).at(start).into()),
         };
         let active = flags != 1;
         if active && (memory > 0 || self.info.memory.is_none()) {
-            return Err(ErrorKind::Invalid("unknown memory").at(start).into());
+            return Err(ErrorKind::Invalid(Reason::UnknownMemory).at(start).into());
         }
         let segment = DataSegment {
             offset: None,
             start: 0,
             length: 0,
         };
-        push(&mut self.info.data, segment, self.limits.data, "data segments")
-            .map_err(|kind| kind.at(start))?;
+        push(
+            &mut self.info.data,
+            segment,
+            self.limits.data,
+            Reason::DataSegments,
+        )
+        .map_err(|kind| kind.at(start))?;
         self.state = if active {
             State::DataOffset
         } else {
@@ -499,7 +523,7 @@ impl Validator<'_> {
         let length = cursor.u32()?;
         let start = cursor.offset();
         if length > self.section_end - start {
-            return cursor.fail(ErrorKind::Malformed("unexpected end"));
+            return cursor.fail(ErrorKind::Malformed(Reason::UnexpectedEnd));
         }
         let Some(segment) = self.info.data.last_mut() else {
             return Ok(());
@@ -532,7 +556,7 @@ fn reference_type(cursor: &mut Cursor<'_>) -> Step<ValueType> {
     let start = cursor.offset();
     let value = value_type(cursor)?;
     if !value.is_reference() {
-        return Err(ErrorKind::Malformed("reference type").at(start).into());
+        return Err(ErrorKind::Malformed(Reason::ReferenceType).at(start).into());
     }
     Ok(value)
 }
@@ -542,7 +566,7 @@ fn limits(cursor: &mut Cursor<'_>, flags: u8) -> Step<(u32, Option<u32>)> {
     let min = cursor.u32()?;
     let max = if flags & 1 != 0 { Some(cursor.u32()?) } else { None };
     if max.is_some_and(|max| max < min) {
-        return cursor.fail(ErrorKind::Invalid("minimum exceeds maximum"));
+        return cursor.fail(ErrorKind::Invalid(Reason::MinimumExceedsMaximum));
     }
     Ok((min, max))
 }
@@ -552,10 +576,10 @@ fn flags(cursor: &mut Cursor<'_>, allowed: u8) -> Step<u8> {
     let flags = cursor.byte()?;
     let kind = match flags & !allowed {
         0 => return Ok(flags),
-        excess if excess & 0xf0 != 0 => ErrorKind::Malformed("flags of limits"),
+        excess if excess & 0xf0 != 0 => ErrorKind::Malformed(Reason::FlagsOfLimits),
         excess if excess & 2 != 0 => ErrorKind::Unsupported(Proposal::Threads),
         excess if excess & 4 != 0 => ErrorKind::Unsupported(Proposal::Memory64),
-        _ => ErrorKind::Malformed("flags of limits"),
+        _ => ErrorKind::Malformed(Reason::FlagsOfLimits),
     };
     Err(kind.at(start).into())
 }
@@ -580,10 +604,10 @@ fn memory_type(cursor: &mut Cursor<'_>) -> Step<MemoryType> {
     let (min, max) = limits(cursor, flags)?;
     let page_log2 = if flags & 8 != 0 { cursor.u32()? } else { 16 };
     if page_log2 != 0 && page_log2 != 16 {
-        return Err(ErrorKind::Invalid("page size").at(start).into());
+        return Err(ErrorKind::Invalid(Reason::PageSize).at(start).into());
     }
     if page_log2 == 16 && min.max(max.unwrap_or(0)) > 1 << 16 {
-        return Err(ErrorKind::Invalid("size of a memory").at(start).into());
+        return Err(ErrorKind::Invalid(Reason::SizeOfAMemory).at(start).into());
     }
     Ok(MemoryType {
         min,
@@ -599,7 +623,7 @@ fn global_type(cursor: &mut Cursor<'_>) -> Step<GlobalType> {
         0 => false,
         1 => true,
         2 | 3 => return Err(ErrorKind::Unsupported(Proposal::Threads).at(start).into()),
-        _ => return Err(ErrorKind::Malformed("mutability").at(start).into()),
+        _ => return Err(ErrorKind::Malformed(Reason::Mutability).at(start).into()),
     };
     Ok(GlobalType { value, mutable })
 }
