@@ -173,9 +173,27 @@ impl Entropy for Linux {
     }
 }
 
+/// A line of the log without control characters, as on a board: a tenant's ConfigMap is shown in some, and must neither end a line
+/// nor drive a terminal.
+struct OneLine<'a>(fmt::Arguments<'a>);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Plain<'a, 'b>(&'a mut fmt::Formatter<'b>);
+        impl fmt::Write for Plain<'_, '_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                let plain = |c: char| if c.is_control() { ' ' } else { c };
+                text.chars()
+                    .try_for_each(|c| fmt::Write::write_char(self.0, plain(c)))
+            }
+        }
+        fmt::write(&mut Plain(f), self.0)
+    }
+}
+
 impl Log for Linux {
     fn log(&self, level: Level, line: fmt::Arguments<'_>) {
-        let node = &*self.node;
+        let (node, line) = (&*self.node, OneLine(line));
         match level {
             Level::Debug => tracing::debug!(node, "{line}"),
             Level::Info => tracing::info!(node, "{line}"),
@@ -327,5 +345,48 @@ impl Records for Linux {
             Some(state) => state.store(record, value).map_err(|_| RecordError::Io),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::PoisonError;
+    use tracing::subscriber::with_default;
+
+    /// What a subscriber is given.
+    struct Taken(Arc<Mutex<Vec<String>>>);
+
+    impl tracing::field::Visit for Taken {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+            let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            taken.push(format!("{field}={value:?}"));
+        }
+    }
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Taken {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            event.record(&mut Taken(self.0.clone()));
+        }
+    }
+
+    #[test]
+    fn line_of_the_log_has_no_control_characters() {
+        use tracing_subscriber::layer::SubscriberExt as _;
+        let clock = WallClock::new(crate::clock::Source::System);
+        let journal = (ResetReason::PowerOn, Journal::of("pico-line"));
+        let machine = Linux::new("pico-line", None, 1, clock, journal).expect("a machine");
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        with_default(tracing_subscriber::registry().with(Taken(lines.clone())), || {
+            machine.log(
+                Level::Info,
+                format_args!("entry \"{}\"", "a\r\nINFO \u{1b}[2J\u{9b}b\u{e4}"),
+            );
+        });
+        let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(
+            lines.contains(&"message=entry \"a  INFO  [2J b\u{e4}\"".to_owned()),
+            "{lines:?}"
+        );
     }
 }
