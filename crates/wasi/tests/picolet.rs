@@ -259,6 +259,22 @@ fn i2c_is_busy_when_a_configmap_drives_one_of_its_pins() {
 }
 
 #[test]
+fn i2c_transfer_that_runs_is_finished_when_a_configmap_takes_its_pins() {
+    let mut guest = guest();
+    guest.world.driven.set(Driven::default());
+    let transfer = [0, 0x48, DATA, 1, DATA + 64, 2];
+    assert!(matches!(guest.picolet("i2c_transfer", &transfer), Outcome::Suspend(_)));
+    guest.world.driven.set(Driven {
+        pins: PinSet(1 << 5),
+        led: false,
+    });
+    guest.world.transfer_ready.set(true);
+    assert_eq!(guest.resume(), Outcome::Return(0));
+    assert!(guest.world.transfer.borrow().is_none(), "the bus is free");
+    assert_eq!(errno(&mut guest, "i2c_transfer", &transfer), BUSY);
+}
+
+#[test]
 fn configuration_is_read_in_the_buffer_that_is_there() {
     let mut guest = guest();
     let mut get = |key: &str, capacity| {

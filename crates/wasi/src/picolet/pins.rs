@@ -179,7 +179,9 @@ pub(super) fn i2c_transfer(_: &mut Wasi, call: &mut Call<'_>) -> Result {
     if device.grant.pins.union(pins) != device.grant.pins {
         return Err(Errno::NotPermitted.into());
     }
-    if device.configuration.driven().pins.0 & pins.0 != 0 {
+    // A transfer that runs is finished, whoever drives its pins by now: nobody else could end it.
+    let started = call.done > 0;
+    if !started && device.configuration.driven().pins.0 & pins.0 != 0 {
         return Err(Errno::Busy.into());
     }
     let longest = write.max(read);
@@ -188,10 +190,15 @@ pub(super) fn i2c_transfer(_: &mut Wasi, call: &mut Call<'_>) -> Result {
     }
     let wait = Wait::on(Interest::I2C);
     let mut buffer = Vec::new();
-    buffer.try_reserve_exact(longest).map_err(|_| Errno::NoMemory)?;
+    if buffer.try_reserve_exact(longest).is_err() {
+        if started {
+            device.i2c.abandon(bus);
+        }
+        return Err(Errno::NoMemory.into());
+    }
     buffer.resize(longest, 0);
     let (written, received) = (call.slot(2), call.slot(4));
-    if call.done == 0 {
+    if !started {
         let bytes = buffer.get_mut(..write).unwrap_or_default();
         call.memory.copy_in(written, bytes)?;
         match device.i2c.start(bus, address as u8, bytes, read) {
