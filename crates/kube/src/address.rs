@@ -1,4 +1,7 @@
-//! Addresses as text (RFC 5952), in a third of the flash that `IpAddr`'s own `Display` takes.
+//! Addresses as text (RFC 5952).
+//!
+//! Why not `IpAddr`'s `Display`: it takes 1.6 KB more of flash (docs/decisions/0005-size-tricks.md). Write `Address(ip)` wherever an
+//! address is formatted in code that runs on a board.
 
 use core::fmt;
 use core::net::IpAddr;

@@ -1,7 +1,7 @@
 //! `CertificateSigningRequest`: how a node asks for a certificate.
 
 use crate::envelope::Object;
-use crate::json::{Code, Field, Shape, Sink, Writer, shape};
+use crate::json::{Code, Field, Shape, Sink, Writer, fields, shape};
 use crate::metadata::{self, Metadata};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
 use crate::text::{Collector, set};
@@ -9,10 +9,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-const CERTIFICATE: Field = Field(32);
-const CONDITION_TYPE: Field = Field(33);
-const CONDITION_MESSAGE: Field = Field(34);
-const CONDITION: Field = Field(35);
+fields![CERTIFICATE, CONDITION_TYPE, CONDITION_MESSAGE, CONDITION,];
 
 /// The longest certificate that is taken, in base64 of PEM: three certificates of an RSA-4096 CA.
 pub const CERTIFICATE_BYTES: usize = 12 * 1024;

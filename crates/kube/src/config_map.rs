@@ -1,13 +1,12 @@
 //! `ConfigMap`: its data is handed on in pieces and never held, since a value may be a megabyte.
 
 use crate::envelope::Object;
-use crate::json::{Code, Field, Shape, Sink, shape};
+use crate::json::{Code, Field, Shape, Sink, fields, shape};
 use crate::metadata::{self, Metadata};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
 use crate::text::Collector;
 
-const DATA: Field = Field(32);
-const BINARY_DATA: Field = Field(33);
+fields![DATA, BINARY_DATA,];
 
 /// Takes the data of a ConfigMap.
 pub trait Data {

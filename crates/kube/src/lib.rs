@@ -35,5 +35,5 @@ pub mod version;
 pub use address::Address;
 pub use duration::human_duration;
 pub use quantity::{Quantity, QuantityError};
-pub use text::{Collector, Integer, integer};
+pub use text::{Collector, integer};
 pub use time::{MicroTime, Time, Timestamp};

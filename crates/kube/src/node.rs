@@ -1,7 +1,7 @@
 //! `Node`: how a node makes itself known, and how it finds itself again.
 
 use crate::envelope::Object;
-use crate::json::{Code, Field, Shape, Sink, Writer, shape};
+use crate::json::{Code, Field, Shape, Sink, Writer, fields, shape};
 use crate::metadata::{self, LABELS, Metadata};
 use crate::selector::Taint;
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
@@ -11,16 +11,18 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-const BOOT_ID: Field = Field(32);
-const MACHINE_ID: Field = Field(33);
-const CONDITION: Field = Field(34);
-const CONDITION_TYPE: Field = Field(35);
-const CONDITION_STATUS: Field = Field(36);
-const CONDITION_TRANSITION: Field = Field(37);
-const TAINT: Field = Field(38);
-const TAINT_KEY: Field = Field(39);
-const TAINT_VALUE: Field = Field(40);
-const TAINT_EFFECT: Field = Field(41);
+fields![
+    BOOT_ID,
+    MACHINE_ID,
+    CONDITION,
+    CONDITION_TYPE,
+    CONDITION_STATUS,
+    CONDITION_TRANSITION,
+    TAINT,
+    TAINT_KEY,
+    TAINT_VALUE,
+    TAINT_EFFECT,
+];
 
 /// The conditions that a node of this kind reports. Others on its Node are other controllers' and are not kept.
 pub const CONDITIONS: [&str; 8] = [

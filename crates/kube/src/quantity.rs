@@ -3,7 +3,7 @@
 //! Source: `k8s.io/apimachinery/pkg/api/resource/quantity.go`. Kept in thousandths, rounded away from zero as there:
 //! enough for processors and bytes up to 9 petabytes, beyond which a value saturates.
 
-use crate::text::{Integer, integer};
+use crate::text::integer;
 use core::fmt;
 
 /// An amount of a resource, in thousandths of its unit.
@@ -198,7 +198,7 @@ impl Scale {
 impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 % 1000 != 0 {
-            return write!(f, "{}m", Integer(self.0));
+            return write!(f, "{}m", self.0);
         }
         let mut value = self.0 / 1000;
         let mut suffix = "";
@@ -209,7 +209,7 @@ impl fmt::Display for Quantity {
             value /= 1024;
             suffix = next;
         }
-        write!(f, "{}{suffix}", Integer(value))
+        write!(f, "{value}{suffix}")
     }
 }
 

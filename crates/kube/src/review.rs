@@ -1,7 +1,7 @@
 //! `TokenReview` and `SubjectAccessReview`: how a kubelet asks the API server who a caller is and what it may do.
 
 use crate::envelope::Object;
-use crate::json::{Code, Field, Shape, Sink, Writer, quote, shape};
+use crate::json::{Code, Field, Shape, Sink, Writer, fields, quote, shape};
 use crate::metadata::{self, Metadata};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
 use crate::text::{Collector, set};
@@ -9,13 +9,15 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-const AUTHENTICATED: Field = Field(32);
-const USERNAME: Field = Field(33);
-const UID: Field = Field(34);
-const GROUPS: Field = Field(35);
-const ALLOWED: Field = Field(36);
-const REVIEW_REASON: Field = Field(37);
-const EXTRA: Field = Field(38);
+fields![
+    AUTHENTICATED,
+    USERNAME,
+    UID,
+    GROUPS,
+    ALLOWED,
+    REVIEW_REASON,
+    EXTRA,
+];
 
 /// The most bytes of a user: its name, and uid, groups and extra as JSON. That is a hundred groups of an OIDC provider.
 pub const USER_BYTES: usize = 4096;

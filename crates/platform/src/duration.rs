@@ -1,10 +1,13 @@
 //! Spans of time as one number.
+//!
+//! Why not `core::time::Duration`: it keeps seconds and nanoseconds apart, which costs a 32-bit core several times the code wherever two
+//! are added or compared, 4.9 KB in the agent (docs/decisions/0005-size-tricks.md). Use this one everywhere, and convert with `into()` where
+//! another library wants `core`'s.
 
 use core::fmt;
 use core::ops::{Add, AddAssign, Mul, Sub};
 
-/// A span of time in whole microseconds. `core`'s keeps seconds and nanoseconds apart, which costs a core of 32 bits
-/// several times the code wherever two are added or compared.
+/// A span of time in whole microseconds.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(u64);
 

@@ -5,6 +5,7 @@ mod tokenizer;
 mod writer;
 
 pub use crate::shape;
+pub(crate) use shape::fields;
 pub use shape::{Code, Decoder, Field, Shape, Sink};
 pub use tokenizer::{DEPTH, JsonError, KEY_BYTES, Token, Tokenizer};
 pub use writer::Writer;

@@ -2,6 +2,10 @@
 //!
 //! A type says by a [`Shape`] where in the document its fields are; everything else is skipped as it streams by. One
 //! walker serves all types, so that another type costs a table and not another parser.
+//!
+//! To decode a type, name its fields with `fields!`, write its [`Shape`] as a tree, and give [`shape!`](crate::shape!) of it to a
+//! [`Decoder`]. The macro compiles the tree to bytes ([`Code`]): a tree of references takes 1.4 KB more of flash for the types of the
+//! agent (docs/decisions/0005-size-tricks.md).
 
 use alloc::vec::Vec;
 
@@ -11,6 +15,17 @@ use super::tokenizer::{JsonError, Token, Tokenizer};
 /// each type numbers its own from 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field(pub u8);
+
+/// Numbers the fields of a type from 32, in the order of their names.
+macro_rules! fields {
+    ($($name:ident),+ $(,)?) => { $crate::json::fields!(@ 32u8; $($name),+); };
+    (@ $number:expr; $name:ident $(, $rest:ident)*) => {
+        const $name: $crate::json::Field = $crate::json::Field($number);
+        $crate::json::fields!(@ $number + 1; $($rest),*);
+    };
+    (@ $number:expr;) => {};
+}
+pub(crate) use fields;
 
 /// What is kept of a value. It is written as a tree, and [`shape!`](crate::shape!) makes its code of it while the crate is compiled.
 #[derive(Debug)]
@@ -39,8 +54,7 @@ const GROUP: u8 = 4;
 const INNER: u8 = 5;
 
 /// A [`Shape`] as bytes: a tag, and behind it the field, the length of an object's entries in two bytes and the entries,
-/// or what is inside (of a map, the shape of its values). An entry is the length of its key, the key, and the value's code. A tree of references takes twice
-/// the flash.
+/// or what is inside (of a map, the shape of its values). An entry is the length of its key, the key, and the value's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code(&'static [u8]);
 

@@ -1,6 +1,5 @@
 //! JSON out, straight into a string.
 
-use crate::text::Integer;
 use alloc::string::String;
 use core::fmt::{self, Display, Write as _};
 
@@ -118,7 +117,7 @@ impl<'a> Writer<'a> {
     #[inline(never)]
     fn integer_at(&mut self, key: &str, value: i64) {
         self.key(key);
-        let _ = write!(self.out, "{}", Integer(value));
+        let _ = write!(self.out, "{value}");
     }
 
     /// A boolean under `key`.

@@ -5,7 +5,7 @@ use super::{
     RestartPolicy,
 };
 use crate::envelope::Object;
-use crate::json::{Code, Field, Shape, Sink, shape};
+use crate::json::{Code, Field, Shape, Sink, fields, shape};
 use crate::metadata::{self, GENERATION, MIRROR, Metadata, OS_LABEL};
 use crate::selector::{Expression, Operator, Term, Toleration};
 use crate::status::{CODE_ENTRY, MESSAGE_ENTRY, REASON_ENTRY};
@@ -14,53 +14,55 @@ use crate::{Collector, Quantity, Timestamp};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-const NODE_NAME: Field = Field(33);
-const OS: Field = Field(34);
-const RESTART_POLICY: Field = Field(35);
-const GRACE: Field = Field(36);
-const DEADLINE: Field = Field(37);
-const NODE_SELECTOR: Field = Field(38);
-const AFFINITY: Field = Field(39);
-const TERM: Field = Field(40);
-const LABEL_EXPRESSION: Field = Field(41);
-const FIELD_EXPRESSION: Field = Field(42);
-const EXPRESSION_KEY: Field = Field(43);
-const EXPRESSION_OPERATOR: Field = Field(44);
-const EXPRESSION_VALUE: Field = Field(45);
-const TOLERATION: Field = Field(46);
-const TOLERATION_KEY: Field = Field(47);
-const TOLERATION_OPERATOR: Field = Field(48);
-const TOLERATION_VALUE: Field = Field(49);
-const TOLERATION_EFFECT: Field = Field(50);
-const INIT_CONTAINER: Field = Field(51);
-const CONTAINER: Field = Field(52);
-const CONTAINER_NAME: Field = Field(53);
-const CONTAINER_IMAGE: Field = Field(54);
-const CONTAINER_REQUESTS: Field = Field(55);
-const POD_REQUESTS: Field = Field(56);
-const OVERHEAD: Field = Field(57);
-const VOLUME: Field = Field(58);
-const VOLUME_NAME: Field = Field(59);
-const VOLUME_PROJECTED: Field = Field(60);
-const PHASE: Field = Field(61);
-const START_TIME: Field = Field(62);
-const SUPPLEMENTAL_GROUPS: Field = Field(63);
-const PULL_POLICY: Field = Field(64);
-const CONDITION: Field = Field(65);
-const CONDITION_TYPE: Field = Field(66);
-const CONDITION_STATUS: Field = Field(67);
-const CONDITION_TRANSITION: Field = Field(68);
-const STATUS: Field = Field(69);
-const STATUS_NAME: Field = Field(70);
-const RESTART_COUNT: Field = Field(71);
-const RUNNING: Field = Field(72);
-const RUNNING_SINCE: Field = Field(73);
-const TERMINATED: Field = Field(74);
-const LAST_TERMINATED: Field = Field(75);
-const EXIT_CODE: Field = Field(76);
-const EXIT_REASON: Field = Field(77);
-const STARTED: Field = Field(78);
-const FINISHED: Field = Field(79);
+fields![
+    NODE_NAME,
+    OS,
+    RESTART_POLICY,
+    GRACE,
+    DEADLINE,
+    NODE_SELECTOR,
+    AFFINITY,
+    TERM,
+    LABEL_EXPRESSION,
+    FIELD_EXPRESSION,
+    EXPRESSION_KEY,
+    EXPRESSION_OPERATOR,
+    EXPRESSION_VALUE,
+    TOLERATION,
+    TOLERATION_KEY,
+    TOLERATION_OPERATOR,
+    TOLERATION_VALUE,
+    TOLERATION_EFFECT,
+    INIT_CONTAINER,
+    CONTAINER,
+    CONTAINER_NAME,
+    CONTAINER_IMAGE,
+    CONTAINER_REQUESTS,
+    POD_REQUESTS,
+    OVERHEAD,
+    VOLUME,
+    VOLUME_NAME,
+    VOLUME_PROJECTED,
+    PHASE,
+    START_TIME,
+    SUPPLEMENTAL_GROUPS,
+    PULL_POLICY,
+    CONDITION,
+    CONDITION_TYPE,
+    CONDITION_STATUS,
+    CONDITION_TRANSITION,
+    STATUS,
+    STATUS_NAME,
+    RESTART_COUNT,
+    RUNNING,
+    RUNNING_SINCE,
+    TERMINATED,
+    LAST_TERMINATED,
+    EXIT_CODE,
+    EXIT_REASON,
+    STARTED,
+    FINISHED,
+];
 
 /// Features from here on: what no picolet does. The name is told when the group is there, or the value is `true` or a
 /// port other than 0.

@@ -66,8 +66,8 @@ impl fmt::Display for ApiError {
             Self::NameTaken => f.write_str(
                 "another machine has this name (its machine id differs): start with another --node-name, or, if that machine is gone for good, kubectl delete node",
             ),
-            Self::Status(status) if status.message.is_empty() => write!(f, "HTTP {}", u32::from(status.code)),
-            Self::Status(status) => write!(f, "{} (HTTP {})", status.message, u32::from(status.code)),
+            Self::Status(status) if status.message.is_empty() => write!(f, "HTTP {}", status.code),
+            Self::Status(status) => write!(f, "{} (HTTP {})", status.message, status.code),
         }
     }
 }

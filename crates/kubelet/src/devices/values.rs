@@ -222,7 +222,7 @@ impl fmt::Display for Mode {
             PinMode::Low => f.write_str("low"),
             PinMode::High => f.write_str("high"),
             PinMode::Pwm { duty, hertz } => {
-                write!(f, "pwm:{}", u32::from(duty))?;
+                write!(f, "pwm:{duty}")?;
                 match hertz {
                     OF_SLICE => Ok(()),
                     hertz => write!(f, "@{hertz}"),

@@ -9,10 +9,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use picolet_kube::Address;
+use picolet_kube::Timestamp;
 use picolet_kube::node::{
     CONDITIONS, ConditionReport, Node, StatusReport, SystemInfo, Truth, write_status_patch,
 };
-use picolet_kube::{Integer, Timestamp};
 use picolet_platform::{Network, System};
 use picolet_runtime::Runtime;
 
@@ -75,7 +75,7 @@ impl<H: Host> StatusController<'_, H> {
             let _ = write!(
                 wifi_text,
                 "about {} dBm",
-                Integer(i64::from(i32::from(dbm).div_euclid(5) * 5))
+                i64::from(i32::from(dbm).div_euclid(5) * 5)
             );
         }
         let mut words = Vec::with_capacity(self.reporters.len());

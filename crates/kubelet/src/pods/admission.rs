@@ -14,7 +14,7 @@ use alloc::format;
 use alloc::string::String;
 use picolet_kube::node::Node;
 use picolet_kube::pod::Pod;
-use picolet_kube::{Integer, Quantity, selector::Taint};
+use picolet_kube::{Quantity, selector::Taint};
 
 /// Why a pod may not run here.
 #[derive(Debug, PartialEq, Eq)]
@@ -140,7 +140,6 @@ fn resources(pod: &Pod, here: &Circumstances<'_>) -> Result<(), Refusal> {
         if requested <= capacity.saturating_sub(used) {
             return Ok(());
         }
-        let [requested, used, capacity] = [requested, used, capacity].map(Integer);
         let known = OUT_OF
             .iter()
             .find(|reason| reason.strip_prefix(PREFIX) == Some(resource));

@@ -189,7 +189,7 @@ impl<'a> Answer<'a> {
         let _ = write!(
             head,
             "HTTP/1.1 {} {}\r\nContent-Type: {}\r\n",
-            u32::from(self.code),
+            self.code,
             reason_phrase(self.code),
             self.media_type
         );
