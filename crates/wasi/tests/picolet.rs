@@ -263,7 +263,10 @@ fn i2c_transfer_that_runs_is_finished_when_a_configmap_takes_its_pins() {
     let mut guest = guest();
     guest.world.driven.set(Driven::default());
     let transfer = [0, 0x48, DATA, 1, DATA + 64, 2];
-    assert!(matches!(guest.picolet("i2c_transfer", &transfer), Outcome::Suspend(_)));
+    assert!(matches!(
+        guest.picolet("i2c_transfer", &transfer),
+        Outcome::Suspend(_)
+    ));
     guest.world.driven.set(Driven {
         pins: PinSet(1 << 5),
         led: false,
