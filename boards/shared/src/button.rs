@@ -9,7 +9,7 @@
 use crate::bootsel::is_pressed;
 use crate::flash::{self, Storage};
 use crate::node::Node;
-use crate::{fault, log, network};
+use crate::{log, network, shutdown};
 use embassy_rp::Peri;
 #[cfg(target_abi = "eabi")]
 use embassy_rp::bootsel::is_bootsel_pressed as is_pressed;
@@ -41,7 +41,7 @@ pub(crate) async fn watch(
         let pressed = is_pressed(button.reborrow());
         match (pressed, held) {
             (false, 0) => continue,
-            (false, HELD) => fault::restart().await,
+            (false, HELD) => shutdown::restart().await,
             (false, _) => {
                 held = 0;
                 network::show_over(None);

@@ -112,7 +112,7 @@ pub(crate) async fn run(
             let mut next = [0; CARRIED];
             Generator::new(&fresh[..], &[], &unique).fill(&mut next);
             match flash::store_seed(storage, region, &next) {
-                Ok(()) => fault::restart().await,
+                Ok(()) => fault::restart(),
                 Err(error) => log::line(Level::Error, format_args!("random seed not stored: {error}")),
             }
         }
@@ -132,7 +132,7 @@ pub(crate) fn sample(noise: &mut ChipNoise, bytes: &mut [u8]) {
 /// Fills `bytes`. Nothing that calls this runs before there is a seed.
 pub(crate) fn fill(bytes: &mut [u8]) {
     if Source.fill(bytes).is_err() {
-        fault::restart_now();
+        fault::restart();
     }
 }
 

@@ -4,7 +4,6 @@
 //! by the watchdog. The watchdog also bites when the thread does not come around for eight seconds: the bootloader has
 //! started it, so that firmware which never gets this far is found too.
 
-use crate::network;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
@@ -100,14 +99,8 @@ pub(crate) async fn feed(mut watchdog: Watchdog) -> ! {
     }
 }
 
-/// Leaves the network, so that the access point lets the next run in at once, and starts the chip over.
-pub(crate) async fn restart() -> ! {
-    network::leave().await;
-    restart_now()
-}
-
 /// Starts the chip over, because it was asked to.
-pub(crate) fn restart_now() -> ! {
+pub(crate) fn restart() -> ! {
     end(Cause::Restart, "")
 }
 

@@ -29,6 +29,7 @@ mod network;
 mod node;
 mod noise;
 mod pins;
+mod shutdown;
 mod usb;
 
 use core::fmt;

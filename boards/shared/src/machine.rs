@@ -3,7 +3,7 @@
 use crate::fault::Before;
 use crate::flash::DeviceRecords;
 use crate::pins::Bank;
-use crate::{Model, clock, entropy, executor, fault, log, memory, network};
+use crate::{Model, clock, entropy, executor, log, memory, network, shutdown};
 use core::fmt;
 use embassy_rp::clocks::clk_sys_freq;
 use embassy_time::{Instant, Timer};
@@ -210,7 +210,7 @@ impl System for Board {
     }
 
     async fn reboot(&self) {
-        fault::restart().await
+        shutdown::restart().await
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::flash::Part;
 use crate::noise::ChipNoise;
-use crate::{entropy, fault, log, machine};
+use crate::{entropy, log, machine, shutdown};
 use core::convert::Infallible;
 use embassy_executor::Spawner;
 use embassy_futures::join::join3;
@@ -113,7 +113,7 @@ async fn run(usb: Peri<'static, USB>, serial: &'static str, board: &'static str,
         while let Either::First(sooner) = select(restarts.wait(), Timer::after(left)).await {
             left = sooner;
         }
-        fault::restart().await
+        shutdown::restart().await
     };
     join3(device.run(), serve, restart).await;
 }
