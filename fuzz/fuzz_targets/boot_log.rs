@@ -47,7 +47,7 @@ impl NorFlash for Flash {
 }
 
 fn state(flash: &mut Flash) -> State {
-    let Ok(log) = BootLog::open(flash);
+    let log = BootLog::open(flash).expect("the flash can be read");
     log.state()
 }
 
@@ -101,7 +101,7 @@ fuzz_target!(|data: &[u8]| {
         if let Some(slot) = next.writable(running) {
             assert!(slot != running && next.is_scratch(slot) && next.trial.is_none());
         }
-        let Ok(mut log) = BootLog::open(&mut flash);
+        let mut log = BootLog::open(&mut flash).expect("the flash can be read");
         if log.append(next).is_ok() {
             assert_eq!(state(&mut flash), next);
         } else {
