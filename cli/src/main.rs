@@ -10,6 +10,7 @@ mod demo;
 mod devcluster;
 #[cfg(feature = "lab")]
 mod emulate;
+mod firmware;
 mod logging;
 mod nodes;
 mod provision;
@@ -51,6 +52,8 @@ enum Verb {
     Emulate(Box<emulate::Arguments>),
     /// Make the settings of a board: a file to drag onto it, or sent over its serial line.
     Provision(Box<provision::Arguments>),
+    /// Sign, verify and inspect firmware files.
+    Firmware(firmware::Arguments),
     /// Print the completions of a shell: picolet completions bash > /etc/bash_completion.d/picolet
     Completions {
         /// Which shell.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "lab")]
         Verb::Emulate(arguments) => return emulate::run(&arguments),
         Verb::Provision(arguments) => provision::run(*arguments),
+        Verb::Firmware(arguments) => firmware::run(&arguments),
         Verb::Completions { shell } => {
             clap_complete::generate(
                 shell,
