@@ -1,7 +1,7 @@
 //! The signed header.
 
 use crate::refusal::Refusal;
-use core::fmt;
+use crate::values::{Formats, Text};
 use picolet_boot::{ContentName, Slot};
 use semver::Version;
 use sha2::{Digest, Sha256};
@@ -15,53 +15,6 @@ pub const PAGE: usize = 256;
 
 const MAGIC: &[u8; 16] = b"picolet firmware";
 const FORMAT: u16 = 1;
-
-/// Printable ASCII of less than `N` bytes, not empty.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Text<const N: usize>([u8; N]);
-
-impl<const N: usize> Text<N> {
-    /// `text`, if it is not empty, printable ASCII, and shorter than `N` bytes.
-    pub fn new(text: &str) -> Option<Self> {
-        let mut bytes = [0; N];
-        bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        Self::from_bytes(bytes)
-    }
-
-    fn from_bytes(bytes: [u8; N]) -> Option<Self> {
-        let length = bytes.iter().position(|byte| *byte == 0)?;
-        let is_printable = bytes[..length].iter().all(|byte| (b' '..=b'~').contains(byte));
-        let is_padded = bytes[length..].iter().all(|byte| *byte == 0);
-        (length > 0 && is_printable && is_padded).then_some(Self(bytes))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(N);
-        str::from_utf8(&self.0[..length]).unwrap_or_default()
-    }
-}
-
-impl<const N: usize> fmt::Display for Text<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl<const N: usize> fmt::Debug for Text<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.as_str())
-    }
-}
-
-/// The formats of settings or records that firmware reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Formats {
-    /// The oldest one.
-    pub oldest: u16,
-    /// The newest one, not older than the oldest.
-    pub newest: u16,
-}
 
 /// The image as linked for one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,8 +158,8 @@ impl Header {
         put(&FORMAT.to_le_bytes());
         put(&(HEADER as u16).to_le_bytes());
         put(&self.security.to_le_bytes());
-        put(&self.board.0);
-        put(&self.version.0);
+        put(self.board.as_bytes());
+        put(self.version.as_bytes());
         put(&self.commit);
         for Formats { oldest, newest } in [self.settings, self.records] {
             put(&oldest.to_le_bytes());

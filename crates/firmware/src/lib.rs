@@ -15,9 +15,11 @@ mod policy;
 mod reader;
 mod refusal;
 mod signature;
+mod values;
 
-pub use header::{Formats, HEADER, Header, IMAGE_OFFSET, PAGE, Text, Variant};
+pub use header::{HEADER, Header, IMAGE_OFFSET, PAGE, Variant};
 pub use policy::{Board, Policy, SlotSpace};
 pub use reader::{Piece, Reader, SlotCheck, assemble, check_file};
 pub use refusal::{Code, Refusal};
-pub use signature::{KeyId, SignatureBlock, SignedHeader, TrustedKey};
+pub use signature::{SignatureBlock, SignedHeader, TrustedKey};
+pub use values::{Formats, KeyId, Text};

@@ -1,8 +1,9 @@
 //! Whether a board takes firmware.
 
-use crate::header::{Header, IMAGE_OFFSET, Text, parse_version};
+use crate::header::{Header, IMAGE_OFFSET, parse_version};
 use crate::refusal::Refusal;
-use crate::signature::{KeyId, SignedHeader, TrustedKey};
+use crate::signature::{SignedHeader, TrustedKey};
+use crate::values::{KeyId, Text};
 
 /// Where a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Why firmware is refused.
 
-use crate::header::{Formats, Text};
-use crate::signature::KeyId;
+use crate::values::{Formats, KeyId, Text};
 use core::fmt;
 
 /// The class of a refusal: the exit code of an update's container, and its reason.

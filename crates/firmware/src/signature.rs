@@ -2,35 +2,9 @@
 
 use crate::header::{HEADER, Header, IMAGE_OFFSET};
 use crate::refusal::Refusal;
-use core::fmt;
+use crate::values::KeyId;
 use picolet_ec::p256::{PublicKey, SecretKey, Signature};
 use sha2::{Digest, Sha256};
-
-/// The ID of a public key: the first bytes of the SHA-256 of its SubjectPublicKeyInfo. Displays as 16 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct KeyId(pub [u8; 8]);
-
-impl KeyId {
-    /// The ID of a key.
-    pub fn of(key: &PublicKey) -> Self {
-        let digest: [u8; 32] = Sha256::digest(key.to_spki_der()).into();
-        let mut id = [0; 8];
-        id.copy_from_slice(&digest[..8]);
-        Self(id)
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", u64::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyId({self})")
-    }
-}
 
 /// A key that firmware may be signed with.
 #[derive(Clone, Debug)]
