@@ -19,6 +19,8 @@ pub enum LogError<E> {
     Verify,
     /// The sequence number cannot grow any more.
     Exhausted,
+    /// The fields of the state do not agree with each other: its entry would not be whole.
+    Inconsistent,
 }
 
 impl<E> From<E> for LogError<E> {
@@ -143,11 +145,15 @@ impl<F: NorFlash> BootLog<F> {
     /// Appends an entry and reads it back. Does nothing if the last entry says the same.
     ///
     /// # Errors
-    /// The flash cannot be erased, written or read, the entry does not read back, or the log is at its last sequence number.
+    /// The flash cannot be erased, written or read, the entry does not read back, the log is at its last sequence number, or
+    /// the state is inconsistent.
     /// The state is the one before then, as far as the flash can be read.
     pub fn append(&mut self, state: State) -> Result<(), LogError<F::Error>> {
         if state == self.state() {
             return Ok(());
+        }
+        if !state.is_consistent() {
+            return Err(LogError::Inconsistent);
         }
         let sequence = self.sequence() + 1;
         if sequence == u32::MAX {

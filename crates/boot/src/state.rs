@@ -174,7 +174,8 @@ impl State {
 
     fn check_on_trial(&self, running: Slot) -> Result<Trial, Refusal> {
         match self.trial {
-            Some(trial) if running != self.confirmed => Ok(trial),
+            // What never started does not run.
+            Some(trial) if running != self.confirmed && trial.attempts > 0 => Ok(trial),
             _ => Err(Refusal::NotOnTrial),
         }
     }

@@ -137,6 +137,19 @@ fn errors_are_reported_and_leave_the_state() {
 }
 
 #[test]
+fn append_refuses_a_state_that_could_not_be_read_back() {
+    let mut flash = Sectors::blank();
+    let inconsistent = State {
+        scratch: [true; 2],
+        ..State::INITIAL
+    };
+    let mut log = open(&mut flash);
+    assert_eq!(log.append(inconsistent), Err(LogError::Inconsistent));
+    assert_eq!(log.state(), State::INITIAL);
+    assert_eq!(flash.operations, 0);
+}
+
+#[test]
 fn append_fails_at_the_last_sequence_number() {
     let mut flash = Sectors::blank();
     open(&mut flash).append(state(1)).expect("appended");

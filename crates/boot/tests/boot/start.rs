@@ -184,6 +184,17 @@ fn changes_are_refused_to_firmware_that_may_not_make_them() {
 }
 
 #[test]
+fn trial_that_never_started_is_ended_by_nobody() {
+    let trial = on_trial(0, 0, false);
+    for running in [Slot::A, Slot::B] {
+        assert_eq!(trial.request_restart(running), Err(Refusal::NotOnTrial));
+        assert_eq!(trial.confirm(running), Err(Refusal::NotOnTrial));
+        let reverted = trial.revert(running, Reason::NOT_READY);
+        assert_eq!(reverted, Err(Refusal::NotOnTrial));
+    }
+}
+
+#[test]
 fn other_slot_is_written_only_as_scratch() {
     assert_eq!(UPDATED.writable(Slot::B), None, "it holds confirmed firmware");
     assert_eq!(UPDATED.start_trial(Slot::B, NAME), Err(Refusal::NotScratch));
