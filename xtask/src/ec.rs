@@ -27,7 +27,7 @@ struct Operation {
 /// The name of what all operations share: the most stack of any, the flash of all.
 const ALL: &str = "operations";
 
-/// A round of `boards/handshake`.
+/// A round of `boards/tests/handshake`.
 struct Round {
     client: u64,
     server: u64,
@@ -222,7 +222,7 @@ fn m33() -> Result<()> {
 /// The target of the Pico 2 W.
 const M33: &str = "thumbv8m.main-none-eabihf";
 
-/// Runs `boards/handshake`, built as an image is.
+/// Runs `boards/tests/handshake`, built as an image is.
 fn handshakes(figures: &mut Figures) -> Result<Vec<Round>> {
     const WORDS: usize = 4;
     let path = crate::sizes::build("handshake", "handshake", "thumbv6m-none-eabi")?;
