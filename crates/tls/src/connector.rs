@@ -5,7 +5,7 @@ use crate::handshake::{self, Engine, Handshake};
 use crate::identity::Identity;
 use crate::provider;
 use crate::record::LONGEST;
-use crate::servers::{Open, Servers, Validity, Verifier};
+use crate::servers::{Open, Servers, Validity, Verifier, verify_name};
 use crate::stream::TlsStream;
 use crate::sync::{Arc, arc_dyn};
 use crate::tickets::Newest;
@@ -18,10 +18,7 @@ use core::fmt;
 use critical_section::Mutex;
 use embedded_io_async::{Read, Write};
 use rustls::client::danger::ServerCertVerifier;
-use rustls::client::{
-    ClientSessionStore, ResolvesClientCert, Resumption, UnbufferedClientConnection, verify_server_name,
-};
-use rustls::server::ParsedCertificate;
+use rustls::client::{ClientSessionStore, ResolvesClientCert, Resumption, UnbufferedClientConnection};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -94,11 +91,7 @@ impl Connector {
     /// next handshake is a full one.
     #[inline(never)]
     fn check_resumed(&self, certificate: &[u8], name: &str) -> Result<(), TlsError> {
-        let name = ServerName::try_from(name).map_err(|_| TlsError::ServerName)?;
-        verify_server_name(
-            &ParsedCertificate::try_from(&CertificateDer::from(certificate))?,
-            &name,
-        )?;
+        verify_name(&CertificateDer::from(certificate), &server_name(name)?)?;
         let now = self.config.time_provider.current_time();
         let now = now.ok_or(TlsError::TimeUnknown)?.as_secs();
         let not_after = Validity::of(certificate)
@@ -182,10 +175,13 @@ async fn shake<S: Read + Write>(
 // In a frame of its own: it is made on the stack, four kilobytes, which the handshake must not have below it.
 #[inline(never)]
 fn engine(config: Arc<ClientConfig>, name: &str) -> Result<Box<dyn Engine>, TlsError> {
-    let name = ServerName::try_from(name)
-        .map_err(|_| TlsError::ServerName)?
-        .to_owned();
+    let name = server_name(name)?.to_owned();
     Ok(Box::new(UnbufferedClientConnection::new(config, name)?))
+}
+
+#[inline(never)]
+fn server_name(name: &str) -> Result<ServerName<'_>, TlsError> {
+    ServerName::try_from(name).map_err(|_| TlsError::ServerName)
 }
 
 impl fmt::Debug for Connector {

@@ -181,6 +181,12 @@ impl Servers {
     }
 }
 
+/// Verifies that a certificate is of the server of that name.
+#[inline(never)]
+pub(crate) fn verify_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
+    verify_server_name(&ParsedCertificate::try_from(certificate)?, name)
+}
+
 fn fingerprint<'a>(chain: impl Iterator<Item = &'a CertificateDer<'a>>) -> Fingerprint {
     let mut hash = Sha256::new();
     for certificate in chain {
@@ -210,7 +216,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         // First, so that the chain of another server is not the latest that was verified.
-        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        verify_name(end_entity, server_name)?;
         let time = self.open.is_none().then(|| now.as_secs());
         let validity = self.servers.verify(end_entity, intermediates, time)?;
         if let Some(open) = &self.open {
