@@ -18,6 +18,7 @@ mod retire;
 mod run;
 #[cfg(test)]
 mod tests;
+mod wasm;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -54,6 +55,9 @@ enum Verb {
     Provision(Box<provision::Arguments>),
     /// Sign, verify and inspect firmware files.
     Firmware(firmware::Arguments),
+    /// Run a WebAssembly module as a pod would, see what is in it, check whether it fits on a board.
+    #[command(subcommand)]
+    Wasm(wasm::Verb),
     /// Print the completions of a shell: picolet completions bash > /etc/bash_completion.d/picolet
     Completions {
         /// Which shell.
@@ -75,6 +79,10 @@ fn main() -> ExitCode {
         Verb::Emulate(arguments) => return emulate::run(&arguments),
         Verb::Provision(arguments) => provision::run(*arguments),
         Verb::Firmware(arguments) => firmware::run(&arguments),
+        Verb::Wasm(verb) => match wasm::run(verb) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Verb::Completions { shell } => {
             clap_complete::generate(
                 shell,
