@@ -7,11 +7,14 @@ use std::rc::Rc;
 use arbitrary::Unstructured;
 use libfuzzer_sys::fuzz_target;
 use picolet_wasm::{
-    Arena, Extern, ImportRequest, ImportType, Limits, Module, Outcome, Shared, SideTable, Store, StoreLimits, Validator, Value,
-    ValueType,
+    Arena, Extern, ImportRequest, ImportType, Limits, Module, Outcome, Shared, SideTable, Store, StoreLimits,
+    Validator, Value, ValueType,
 };
 
-const LIMITS: Limits = Limits { pages: 32, ..Limits::LARGE };
+const LIMITS: Limits = Limits {
+    pages: 32,
+    ..Limits::LARGE
+};
 
 fn zero(ty: ValueType) -> Value {
     match ty {
@@ -53,7 +56,15 @@ fn module(bytes: &[u8], code: &[u8], words: &[u32]) -> Option<Module> {
 fn run(module: Module) -> Option<()> {
     let module = Rc::new(module);
     let arena = Arena::on_heap(20);
-    let mut store = Store::new(&arena, StoreLimits { frames: 16, pages: 32, table_elements: 2000, stack: 2000 });
+    let mut store = Store::new(
+        &arena,
+        StoreLimits {
+            frames: 16,
+            pages: 32,
+            table_elements: 2000,
+            stack: 2000,
+        },
+    );
     let mut hosts: Vec<Vec<ValueType>> = Vec::new();
     let mut resolve = |request: &ImportRequest<'_>| match request.ty {
         ImportType::Function(_, results) => {
@@ -65,13 +76,20 @@ fn run(module: Module) -> Option<()> {
     let instance = store.instantiate(module.clone(), &mut resolve).ok()?;
     let mut functions: Vec<_> = store.start_function(instance).into_iter().collect();
     for number in 0..20 {
-        let Some((name, ..)) = module.export_at(number) else { break };
+        let Some((name, ..)) = module.export_at(number) else {
+            break;
+        };
         if let Some(Extern::Function(function)) = store.export(instance, name) {
             functions.push(function);
         }
     }
     for function in functions {
-        let arguments: Vec<_> = store.function_type(function)?.0.iter().map(|ty| zero(*ty)).collect();
+        let arguments: Vec<_> = store
+            .function_type(function)?
+            .0
+            .iter()
+            .map(|ty| zero(*ty))
+            .collect();
         store.stop();
         if store.call(function, &arguments).is_err() {
             continue;
@@ -128,13 +146,21 @@ fn bytes(data: &[u8], how: u8) -> Option<Vec<u8>> {
         max_table_elements: 1000,
         ..wasm_smith::Config::default()
     };
-    Some(wasm_smith::Module::new(config, &mut Unstructured::new(data)).ok()?.to_bytes())
+    Some(
+        wasm_smith::Module::new(config, &mut Unstructured::new(data))
+            .ok()?
+            .to_bytes(),
+    )
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&[how, piece, place, change], data)) = data.split_first_chunk() else { return };
+    let Some((&[how, piece, place, change], data)) = data.split_first_chunk() else {
+        return;
+    };
     let Some(bytes) = bytes(data, how) else { return };
-    let Some(words) = validate(&bytes, usize::from(piece) + 1) else { return };
+    let Some(words) = validate(&bytes, usize::from(piece) + 1) else {
+        return;
+    };
     if let Some(module) = module(&bytes, &bytes, &words) {
         run(module);
     }
