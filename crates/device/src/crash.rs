@@ -216,10 +216,7 @@ mod tests {
         for (failure, words) in [
             (RadioFailure::NotStarted, "radio did not start after 12 s"),
             (RadioFailure::NotAnswering, "radio stopped answering after 12 s"),
-            (
-                RadioFailure::NoFrames,
-                "radio received no frame for an hour after 12 s",
-            ),
+            (RadioFailure::NoFrames, "radio received no frame after 12 s"),
         ] {
             slot.leave(Cause::Radio(failure), "", 12_000);
             assert_eq!(slot.take().expect("a failure of the radio").to_string(), words);
