@@ -126,7 +126,7 @@ fn a_megabyte_in_records_of_16_kib_does_no_harm() {
         bench.drive(round % 2 == 0);
     }
     let mut heap = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..6 {
         bench.drive(true);
         // All that a ConfigMap may have: 1 MiB of data.
         let gpio = format!("{PIN}=low");
@@ -148,7 +148,13 @@ fn a_megabyte_in_records_of_16_kib_does_no_harm() {
         heap.push(bench.figure("picolet_heap_used_bytes"));
     }
     println!("heap after each: {heap:?}");
-    assert!(heap[1] <= heap[0], "{heap:?}");
+    // A request that is under way takes some hundred bytes, and it is not known when one is: the least of some rounds tells. What a
+    // record or the value left behind would be thousands.
+    let (first, last) = heap.split_at(3);
+    assert!(
+        last.iter().min() <= first.iter().min().map(|least| least + 512).as_ref(),
+        "{heap:?}"
+    );
     assert_eq!(bench.testbed.board.figures().resets, resets);
 }
 
