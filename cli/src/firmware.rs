@@ -215,7 +215,7 @@ fn parse_signature(bytes: &[u8]) -> Result<Signature> {
                 .context("the bundle has no signature of a blob: make it with `cosign sign-blob --bundle`")?
                 .to_owned()
         }
-        _ => text.trim().to_owned(),
+        _ => text.split_ascii_whitespace().collect(),
     };
     let engine = base64::engine::general_purpose::STANDARD;
     let der = base64::Engine::decode(&engine, encoded)

@@ -112,43 +112,50 @@ pub(crate) fn is_ready(node: &Value) -> bool {
 /// Prints the nodes, once or until Ctrl-C.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut shown = BTreeMap::new();
-    loop {
-        // Each time: a token may be replaced while it is in use.
-        let client = Client::connect(&arguments.cluster)?;
-        let nodes = list(&client, arguments)?;
-        if nodes.is_empty() && shown.is_empty() && arguments.output != Format::Json {
-            eprintln!(
-                "There are no picolets in this cluster{}.",
-                match &arguments.selector {
-                    Some(_) => " with these labels",
-                    None => "",
-                }
-            );
-        }
-        let answers = ask(&client, &nodes);
-        let starts = starts(&client);
-        let now = clock::system().map_or(0, UnixMicros::seconds);
-        let mut silent = Silent::default();
-        let mut views = Vec::new();
-        for (node, answer) in nodes.into_iter().zip(answers) {
-            let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            let reported = reported(&node, starts.get(&name).copied());
-            let (known, is_live) = match answer {
-                Ok(metrics) => (own(&metrics, now).or(reported), true),
-                Err(error) => {
-                    silent.add(&name, &error);
-                    (reported, false)
-                }
-            };
-            views.push(View { node, known, is_live });
-        }
-        print(arguments, &views, now, &mut shown)?;
-        if !arguments.watch {
-            silent.print();
-            return Ok(());
-        }
-        std::thread::sleep(INTERVAL);
+    let silent = show(arguments, &mut shown)?;
+    if !arguments.watch {
+        silent.print();
+        return Ok(());
     }
+    loop {
+        std::thread::sleep(INTERVAL);
+        if let Err(error) = show(arguments, &mut shown) {
+            eprintln!("note: {}; trying again", printable(&format!("{error:#}")));
+        }
+    }
+}
+
+/// Prints the nodes that have changed since `shown`. Returns those that did not answer.
+fn show(arguments: &Arguments, shown: &mut BTreeMap<String, Value>) -> Result<Silent> {
+    // Each time: a token may be replaced while it is in use.
+    let client = Client::connect(&arguments.cluster)?;
+    let nodes = list(&client, arguments)?;
+    if nodes.is_empty() && !arguments.watch && arguments.output != Format::Json {
+        let which = match &arguments.selector {
+            Some(_) => " with these labels",
+            None => "",
+        };
+        eprintln!("There are no picolets in this cluster{which}.");
+    }
+    let answers = ask(&client, &nodes);
+    let starts = starts(&client);
+    let now = clock::system().map_or(0, UnixMicros::seconds);
+    let mut silent = Silent::default();
+    let mut views = Vec::new();
+    for (node, answer) in nodes.into_iter().zip(answers) {
+        let name = node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let reported = reported(&node, starts.get(&name).copied());
+        let (known, is_live) = match answer {
+            Ok(metrics) => (own(&metrics, now).or(reported), true),
+            Err(error) => {
+                silent.add(&name, &error);
+                (reported, false)
+            }
+        };
+        views.push(View { node, known, is_live });
+    }
+    print(arguments, &views, now, shown)?;
+    Ok(silent)
 }
 
 /// A node as it is shown.
@@ -225,7 +232,8 @@ struct Silent(BTreeMap<String, Vec<String>>);
 impl Silent {
     fn add(&mut self, name: &str, error: &anyhow::Error) {
         // The address is another one for each node.
-        let reason = format!("{error:#}").replace(name, "NODE");
+        let reason = format!("{error:#}").replace(&format!("nodes/{name}/"), "nodes/NODE/");
+        let reason = reason.replace(&format!("\"{name}\""), "\"NODE\"");
         self.0.entry(reason).or_default().push(name.to_owned());
     }
 
@@ -378,20 +386,23 @@ fn address<'a>(node: &'a Value, kind: &str) -> Option<&'a str> {
 fn object(view: &View) -> Value {
     let View { node, known, is_live } = view;
     let time = |time: Option<u64>| time.map(|time| Timestamp::from_seconds(time).time().to_string());
+    // Nodes write most of it themselves, and JSON leaves some control characters as they are.
+    let text = |value: &Value| value.as_str().map(printable);
+    let state = |kind| condition(node, kind).and_then(|condition| text(&condition["status"]));
     json!({
         "name": node["metadata"]["name"],
         "status": status(node),
         "created": node["metadata"]["creationTimestamp"],
-        "version": node["status"]["nodeInfo"]["kubeletVersion"],
-        "board": node["metadata"]["labels"]["picolet.dev/board"],
-        "internalIP": address(node, "InternalIP"),
-        "signal": known.signal,
+        "version": text(&node["status"]["nodeInfo"]["kubeletVersion"]),
+        "board": text(&node["metadata"]["labels"]["picolet.dev/board"]),
+        "internalIP": address(node, "InternalIP").map(printable),
+        "signal": known.signal.as_deref().map(printable),
         "clientCertificateExpires": time(known.client_ends),
         "servingCertificateExpires": time(known.serving_ends),
         "lastStart": time(known.started),
-        "lastResetReason": known.reason,
-        "configurationApplied": condition(node, "ConfigurationApplied").map(|condition| &condition["status"]),
-        "timeSynced": condition(node, "TimeSynced").map(|condition| &condition["status"]),
+        "lastResetReason": known.reason.as_deref().map(printable),
+        "configurationApplied": state("ConfigurationApplied"),
+        "timeSynced": state("TimeSynced"),
         "answered": is_live,
     })
 }
@@ -522,14 +533,17 @@ mod tests {
         let mut silent = Silent::default();
         for n in 0..5000 {
             let name = format!("pico-{n}");
-            silent.add(&name, &anyhow::anyhow!("{name}: no route"));
+            silent.add(
+                &name,
+                &anyhow::anyhow!("/api/v1/nodes/{name}/proxy: node \"{name}\" is away"),
+            );
         }
         let notes: Vec<String> = silent.notes().collect();
         let names = "pico-0, pico-1, pico-2 and 4997 more";
         assert_eq!(
             notes,
             [format!(
-                "note: no answer from {names}, so the last report is shown: NODE: no route"
+                "note: no answer from {names}, so the last report is shown: /api/v1/nodes/NODE/proxy: node \"NODE\" is away"
             )]
         );
     }

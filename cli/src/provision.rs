@@ -311,13 +311,20 @@ impl Arguments {
             token: self.token.as_deref(),
             token_file: self.token_file.as_deref(),
             servers: &self.server,
-            identity: self.kubeconfig.as_ref().map(|_| "--kubeconfig").or(by_hand),
-            names_server: self.kubeconfig.is_some(),
+            identity: (self.kubeconfig.as_ref().map(|_| "--kubeconfig"))
+                .or(self.context.as_ref().map(|_| "--context"))
+                .or(by_hand),
+            names_server: self.kubeconfig.is_some() || self.context.is_some(),
         })?;
         for warning in warnings {
             eprintln!("note: {warning}");
         }
         let kubeconfig = self.kubeconfig(token.as_ref());
+        // That of the environment names the server, too.
+        let servers = match kubeconfig {
+            Some(_) => self.server.clone(),
+            None => servers,
+        };
         if servers.is_empty() && kubeconfig.is_none() {
             bail!("--server is missing: pass it or --kubeconfig, or set {K3S_URL} or KUBECONFIG");
         }

@@ -243,12 +243,16 @@ fn reset_identity(client: &Client, name: &str, force: bool) -> Result<Identity> 
     };
     // The API server answers 502 to 504 for a node that it cannot reach; 400 is its refusal to dial loopback.
     let answers = match error.downcast_ref() {
-        Some(Refused { code, .. }) => !matches!(code, 400 | 404 | 500..=504),
+        // 403 can be the API server's own, to who may not use nodes/proxy.
+        Some(Refused { code, .. }) => !matches!(code, 400 | 403 | 404 | 500..=504),
         None => false,
     };
     let (identity, what) = match answers {
         true => (Identity::Kept, "refuses to reset its identity"),
-        false => (Identity::Unknown, "does not answer, so its identity is not reset"),
+        false => (
+            Identity::Unknown,
+            "cannot be asked or does not answer, so its identity is not reset",
+        ),
     };
     if !force {
         bail!(
@@ -501,7 +505,8 @@ mod tests {
             (502, Some(Identity::Unknown)),
             (503, Some(Identity::Unknown)),
             (400, Some(Identity::Unknown)),
-            (403, Some(Identity::Kept)),
+            (403, Some(Identity::Unknown)),
+            (409, Some(Identity::Kept)),
         ] {
             let client = serve(move |_, _| (code, json!({"message": "why"})));
             assert_eq!(reset_identity(&client, "pico-1", true).ok(), forced, "{code}");

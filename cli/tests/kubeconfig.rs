@@ -163,3 +163,30 @@ fn token_is_that_of_the_plugin_when_the_kubeconfig_names_one() {
         assert!(said.contains("exec: ") && said.contains(words), "{said}");
     }
 }
+
+#[test]
+fn proxy_is_refused_without_its_password_when_it_is_not_supported() {
+    let folder = Folder::new();
+    request_of(&folder, "{token: t}");
+    let text = fs::read_to_string(folder.path("c.conf")).expect("a kubeconfig");
+    for (url, words) in [
+        (
+            "socks5://user:s3cret@127.0.0.1:1",
+            "only http:// and https:// proxies",
+        ),
+        ("http://user:s3 cret@x:1:2", "not the URL of a proxy"),
+    ] {
+        folder.put(
+            "d.conf",
+            &text.replace(
+                "certificate-authority:",
+                &format!("proxy-url: '{url}', certificate-authority:"),
+            ),
+        );
+        let mut nodes = folder.picolet("nodes");
+        nodes.args(["--kubeconfig", "d.conf"]);
+        let said = folder.refused(nodes);
+        assert!(said.contains("proxy-url: ") && said.contains(words), "{said}");
+        assert!(!said.contains("cret") && !said.contains("panicked"), "{said}");
+    }
+}

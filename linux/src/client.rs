@@ -14,12 +14,12 @@ use std::time::Duration;
 use ureq::http::header::{HeaderName, HeaderValue};
 use ureq::http::{Method, Request, Response};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Proxy, ProxyProtocol};
 
 /// How long a request may take unless it says otherwise.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A client of one API server. Its answers are limited to 10 MB.
+/// A client of one API server. Its answers are limited to 10 MB, those of [`Client::stream`] by whoever reads them.
 pub struct Client {
     agent: Agent,
     server: String,
@@ -88,7 +88,13 @@ impl Client {
     /// # Errors
     /// The URL is malformed, or of a kind that is not supported.
     pub fn with_proxy(mut self, url: &str) -> Result<Self> {
-        let proxy = Proxy::new(url).with_context(|| format!("proxy-url {url}"))?;
+        // The URL can hold a password: it is not shown.
+        let proxy = Proxy::new(url).context("proxy-url: not the URL of a proxy")?;
+        // ureq is built without the others, and panics.
+        ensure!(
+            matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https),
+            "proxy-url: only http:// and https:// proxies are supported"
+        );
         self.agent = agent(self.agent.config().tls_config().clone(), Some(proxy));
         Ok(self)
     }

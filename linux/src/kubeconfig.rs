@@ -120,17 +120,20 @@ impl ResolvedContext {
     /// Refuses fields that change what a request means and that no part of picolet honours.
     fn refuse_unsupported(&self) -> Result<()> {
         let (cluster, user) = (&self.cluster, &self.user);
+        let is_set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let has_password =
+            (user.password.as_ref()).is_some_and(|password| !password.expose_secret().is_empty());
         if cluster.insecure_skip_tls_verify == Some(true) {
             bail!(
                 "insecure-skip-tls-verify: the API server is always verified; set certificate-authority instead"
             );
         }
-        if cluster.tls_server_name.is_some() {
+        if is_set(&cluster.tls_server_name) {
             bail!(
                 "tls-server-name: not supported; set server to a name or address that the certificate covers"
             );
         }
-        if user.username.is_some() || user.password.is_some() {
+        if is_set(&user.username) || has_password {
             bail!("username and password: API servers no longer take them; use a certificate or a token");
         }
         if user.auth_provider.is_some() {
@@ -171,14 +174,16 @@ impl ResolvedContext {
         let extra: Vec<_> = extra
             .flat_map(|(key, values)| values.iter().map(|value| (key.clone(), value.clone())))
             .collect();
-        match &user.impersonate {
+        let of_user = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let uid = of_user(&user.impersonate_uid);
+        match of_user(&user.impersonate) {
             Some(name) => Ok(Some(Impersonation {
-                user: name.clone(),
-                uid: user.impersonate_uid.clone(),
+                user: name,
+                uid,
                 groups,
                 extra,
             })),
-            None if user.impersonate_uid.is_some() || !groups.is_empty() || !extra.is_empty() => {
+            None if uid.is_some() || !groups.is_empty() || !extra.is_empty() => {
                 bail!("as-uid, as-groups and as-user-extra need as, the name of the user")
             }
             None => Ok(None),
@@ -395,6 +400,17 @@ current-context: c
             let text = format!("{error:#}");
             assert!(text.contains(words), "{text}");
         }
+    }
+
+    #[test]
+    fn field_is_unset_when_it_is_empty() {
+        let text = GOOD
+            .replace("Q0E=", "Q0E=, tls-server-name: '', proxy-url: ''")
+            .replace(
+                "S0VZ",
+                "S0VZ, username: '', password: '', as: '', as-uid: '', token: ''",
+            );
+        parse(&text, "pico").expect("a kubeconfig");
     }
 
     #[test]

@@ -77,6 +77,12 @@ fn mix_chip(gatherer: &mut ChipGatherer) {
         gatherer.mix(&adc.result().read().result().to_le_bytes());
         adc.cs().modify(|w| w.set_start_once(true));
     }
+    // It takes a millisecond. The wait is bounded, since this counts for nothing.
+    for _ in 0..100_000 {
+        if clocks.fc0_status().read().done() {
+            break;
+        }
+    }
     gatherer.mix(&clocks.fc0_result().read().0.to_le_bytes());
 }
 

@@ -84,7 +84,9 @@ pub(super) fn server(url: &str) -> Result<Option<String>> {
         !host.to_ascii_lowercase().ends_with(".local"),
         "--server {url}: boards do not resolve .local names (multicast DNS); give an address or a name in DNS"
     );
-    let is_loopback = host == "localhost"
+    let lower = host.to_ascii_lowercase();
+    let is_loopback = lower == "localhost"
+        || lower.ends_with(".localhost")
         || host
             .parse::<Ipv4Addr>()
             .is_ok_and(|address| address.is_loopback() || address.is_unspecified());
@@ -108,12 +110,9 @@ pub(super) fn gateway(gateway: Ipv4Addr, address: Ipv4Addr, prefix: u8) -> Resul
 pub(super) fn presented(url: &str, der: &[u8]) -> Option<String> {
     let server = Server::parse(url).ok()?;
     let certificate = Certificate::from_der(der).ok()?;
-    let names = certificate
-        .tbs_certificate()
-        .get_extension::<SubjectAltName>()
-        .ok()??
-        .1
-        .0;
+    // The common name does not count.
+    let names = certificate.tbs_certificate().get_extension::<SubjectAltName>();
+    let names = names.ok().flatten().map_or_else(Vec::new, |(_, names)| names.0);
     let address = server.host.parse::<IpAddr>().ok();
     let is_for = |name: &GeneralName| match (name, address) {
         (GeneralName::IpAddress(bytes), Some(IpAddr::V4(address))) => bytes.as_bytes() == address.octets(),
@@ -137,7 +136,10 @@ pub(super) fn presented(url: &str, der: &[u8]) -> Option<String> {
             .map(|octets| Ipv4Addr::from(octets).to_string()),
         _ => None,
     });
-    let shown: Vec<String> = shown.take(8).collect();
+    let mut shown: Vec<String> = shown.take(8).collect();
+    if shown.is_empty() {
+        shown.push("none".into());
+    }
     Some(format!(
         "--server {url}: the certificate that the API server presents is not for this host, but for {}; unless another server \
          answers there, the board will refuse it",

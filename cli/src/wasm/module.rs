@@ -1,12 +1,16 @@
 //! Reading a module, and what a validator sees of it.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use picolet_wasm::{
     Branch, Emitter, ErrorKind, FunctionHead, Instruction, Limits, Module, SideTable, Site, Validator,
 };
+
+/// Bytes of the largest module that the engine takes.
+const LARGEST: u64 = 16 << 20;
 
 /// A module and what it takes.
 pub(crate) struct Read {
@@ -22,7 +26,15 @@ pub(crate) struct Read {
 
 /// Reads and validates a module.
 pub(crate) fn read(path: &Path, limits: &Limits) -> Result<Read> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        bytes.len() as u64 <= LARGEST,
+        "{}: modules have at most 16 MiB",
+        path.display()
+    );
     let name = path.display();
     let mut words = Vec::new();
     let mut count = Count {

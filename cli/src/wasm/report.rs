@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use picolet_linux::client::printable;
 use picolet_wasi::Limits;
 use picolet_wasi::engine::{Step, takes_signals};
 use picolet_wasi::files::FileLimits;
@@ -61,11 +62,11 @@ pub(crate) fn inspect(arguments: &Inspect) -> Result<ExitCode> {
     );
     println!("sections");
     for section in module::sections(&read.bytes) {
-        println!("  {:<16} {:>8}", section.name, section.bytes);
+        println!("  {:<16} {:>8}", printable(section.name), section.bytes);
     }
     println!("imports");
     for (from, name) in imports(&read) {
-        println!("  {from}.{name}");
+        println!("  {}.{}", printable(from), printable(name));
     }
     match trial(read) {
         Ok(trial) => {
@@ -75,7 +76,7 @@ pub(crate) fn inspect(arguments: &Inspect) -> Result<ExitCode> {
                 trial.touched, trial.end
             );
         }
-        Err(error) => println!("cannot start      {error:#}"),
+        Err(error) => println!("cannot start      {}", printable(&format!("{error:#}"))),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -108,7 +109,11 @@ pub(crate) fn check(arguments: &Check) -> Result<ExitCode> {
         );
     }
     match trial(read) {
-        Err(error) => line("imports", format!("{error:#}"), false, "see above"),
+        Err(error) => {
+            let remedy =
+                "build a command for wasm32-wasip1 that imports what `picolet wasm inspect` of it can show";
+            line("start", printable(&format!("{error:#}")), false, remedy);
+        }
         Ok(trial) => {
             line("imports", "all known".into(), true, "");
             let value = format!(

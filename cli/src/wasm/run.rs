@@ -9,6 +9,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use picolet_kube::Quantity;
+use picolet_linux::client::printable;
 use picolet_wasi::engine::{Program, StartError, Step};
 use picolet_wasi::files::{FileLimits, FileSystem, ImageFile, NodeId, Owner, Quota};
 use picolet_wasi::{Absent, Errno, Host, Limits, Strings, Wasi};
@@ -42,7 +43,7 @@ pub(crate) struct Arguments {
     /// Let the module change nothing.
     #[arg(long)]
     read_only: bool,
-    /// Memory that the module and its files may take, as the memory limit of a container.
+    /// Memory that the module may take, as the memory limit of a container, and as much again for its files.
     #[arg(long, value_name = "QUANTITY", default_value = "16Mi", value_parser = memory)]
     memory: u32,
     /// Branches and calls after which the module is ended. [default: no limit]
@@ -130,7 +131,12 @@ pub(crate) fn explain(module: &Module, error: StartError) -> String {
     match error {
         StartError::Instantiate(InstantiateError::UnknownImport(index)) => {
             let (from, name) = module.import_names(index).unwrap_or_default();
-            format!("unknown import {from}.{name}: {}", remedy(from))
+            format!(
+                "unknown import {}.{}: {}",
+                printable(from),
+                printable(name),
+                remedy(from)
+            )
         }
         error => error.to_string(),
     }

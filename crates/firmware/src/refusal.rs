@@ -132,9 +132,7 @@ impl fmt::Display for Refusal {
                 "firmware file has format {format}; this firmware reads format 1"
             ),
             Self::Damaged => f.write_str("firmware file is damaged: transfer it again"),
-            Self::NoTrustedKey => {
-                f.write_str("this board trusts no firmware key: provision one with --firmware-key")
-            }
+            Self::NoTrustedKey => f.write_str("this board trusts no firmware key"),
             Self::NotSigned => f.write_str("firmware is not signed"),
             Self::UnknownKey(key) => write!(
                 f,

@@ -220,11 +220,7 @@ fn refusals_have_the_documented_codes_and_texts() {
             47,
             "firmware file is damaged: transfer it again",
         ),
-        (
-            Refusal::NoTrustedKey,
-            43,
-            "this board trusts no firmware key: provision one with --firmware-key",
-        ),
+        (Refusal::NoTrustedKey, 43, "this board trusts no firmware key"),
         (Refusal::NotSigned, 43, "firmware is not signed"),
         (
             Refusal::UnknownKey(KeyId([0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77])),

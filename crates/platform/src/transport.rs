@@ -48,7 +48,10 @@ impl<'a> Server<'a> {
             return Err(malformed);
         }
         let port = match port {
-            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(malformed)?,
+            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                port.parse().ok().filter(|port| *port != 0).ok_or(malformed)?
+            }
+            Some(_) => return Err(malformed),
             None if tls => 443,
             None => 80,
         };
@@ -139,6 +142,7 @@ mod tests {
             "https://",
             "https://:1",
             "https://a:0",
+            "https://a:+443",
             "https://a:70000",
             "https://a:b",
             "https://a/x",

@@ -81,6 +81,7 @@ impl Connector {
         let handshake = shake(self.config.clone(), name, stream).await?;
         match handshake.peer() {
             Some(certificate) if handshake.resumed() => self.check_resumed(certificate, name)?,
+            None if handshake.resumed() => return Err(TlsError::BadCertificate),
             _ => self.servers.note_proof(),
         }
         Ok(handshake)
