@@ -48,11 +48,13 @@ enum Format {
 }
 
 const EXAMPLES: &str = "\
-SIGNAL is the Wi-Fi's. CLIENT-CERT and SERVING-CERT are the time until the certificates expire with which the node calls the API
-server, and serves kubectl logs and metrics. LAST-RESET is how long ago the board started, and why. <none> is what a node does not
-have, <unknown> what it was not possible to find out.
+SIGNAL is the Wi-Fi's. CLIENT-CERT and SERVING-CERT are the time until the certificates expire
+with which the node calls the API server, and serves kubectl logs and metrics. LAST-RESET is how
+long ago the board started, and why. <none> is what a node does not have, <unknown> what it was
+not possible to find out.
 
-Boards are asked through the API server, for 5 s at most. For one that does not answer, the last report is shown.
+Boards are asked through the API server, for 5 s at most. For one that does not answer, the last
+report is shown.
 
 Examples:
   picolet nodes

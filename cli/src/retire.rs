@@ -43,8 +43,9 @@ pub(crate) struct Arguments {
 }
 
 const EXAMPLES: &str = "\
-A board that can be reached erases its key, its certificates and its settings, and waits for new ones. One that cannot is the node
-again with the certificate that it has: hold its BOOTSEL for ten seconds while it runs.
+A board that can be reached erases its key, its certificates and its settings, and waits for new
+ones. One that cannot is the node again with the certificate that it has: hold its BOOTSEL for ten
+seconds while it runs.
 
 Examples:
   picolet retire pico-1
