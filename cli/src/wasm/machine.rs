@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,6 +17,8 @@ pub(crate) struct Machine {
     start: Instant,
     /// What was read of standard input; `None` where it is not read.
     input: Option<Arc<Standard>>,
+    /// Whether it is being read.
+    reader: Once,
     /// Whether output is dropped.
     silent: bool,
 }
@@ -33,6 +35,9 @@ struct Buffer {
     bytes: VecDeque<u8>,
     ended: bool,
 }
+
+/// How long a module sleeps at a time that waits for nothing that can happen.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Bytes that are read ahead of the module.
 const READ_AHEAD: usize = 64 * 1024;
@@ -64,13 +69,10 @@ impl Standard {
 impl Machine {
     /// A machine whose streams are those of this process.
     pub(crate) fn with_streams() -> Self {
-        let input = Arc::new(Standard::default());
-        let reader = input.clone();
-        // It ends with the process at the latest.
-        thread::spawn(move || reader.fill());
         Self {
             start: Instant::now(),
-            input: Some(input),
+            input: Some(Arc::default()),
+            reader: Once::new(),
             silent: false,
         }
     }
@@ -80,8 +82,20 @@ impl Machine {
         Self {
             start: Instant::now(),
             input: None,
+            reader: Once::new(),
             silent: true,
         }
+    }
+
+    /// The input, which is read from the first time on that the module asks for it: what it does not read stays for others.
+    fn input(&self) -> Option<&Standard> {
+        let input = self.input.as_ref()?;
+        self.reader.call_once(|| {
+            let reader = input.clone();
+            // It ends with the process at the latest.
+            thread::spawn(move || reader.fill());
+        });
+        Some(input)
     }
 
     /// Waits until a call can be resumed.
@@ -90,14 +104,13 @@ impl Machine {
         let left = wait
             .deadline
             .map(|deadline| Duration::from_nanos(deadline.saturating_sub(now)));
-        let Some(input) = &self.input else {
-            return left.map_or((), thread::sleep);
+        let listens = wait.interest.intersects(picolet_wasi::Interest::INPUT);
+        let Some(input) = self.input().filter(|_| listens) else {
+            // Nothing else ends it.
+            return thread::sleep(left.unwrap_or(IDLE));
         };
         let state = input.lock();
-        let nothing = |state: &mut Buffer| {
-            let listens = wait.interest.intersects(picolet_wasi::Interest::INPUT);
-            !(listens && (state.ended || !state.bytes.is_empty()))
-        };
+        let nothing = |state: &mut Buffer| !state.ended && state.bytes.is_empty();
         // Whatever ends it, the call looks again.
         match left {
             Some(left) => drop(input.changed.wait_timeout_while(state, left, nothing)),
@@ -138,7 +151,7 @@ impl Output for Machine {
 
 impl Input for Machine {
     fn read(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
-        let Some(input) = &self.input else { return Ok(0) };
+        let Some(input) = self.input() else { return Ok(0) };
         let mut state = input.lock();
         if state.bytes.is_empty() && !state.ended {
             return Err(Errno::Again);
@@ -152,7 +165,7 @@ impl Input for Machine {
     }
 
     fn available(&self) -> Option<u32> {
-        let Some(input) = &self.input else { return Some(0) };
+        let Some(input) = self.input() else { return Some(0) };
         let state = input.lock();
         (state.ended || !state.bytes.is_empty())
             .then_some(u32::try_from(state.bytes.len()).unwrap_or(u32::MAX))
