@@ -81,7 +81,8 @@ impl Connector {
         let handshake = shake(self.config.clone(), name, stream).await?;
         match handshake.peer() {
             Some(certificate) if handshake.resumed() => self.check_resumed(certificate, name)?,
-            None if handshake.resumed() => return Err(TlsError::BadCertificate),
+            // The session has not kept it: what was verified last has to do.
+            None if handshake.resumed() => self.check_end(self.validity())?,
             _ => self.servers.note_proof(),
         }
         Ok(handshake)
@@ -93,11 +94,14 @@ impl Connector {
     #[inline(never)]
     fn check_resumed(&self, certificate: &[u8], name: &str) -> Result<(), TlsError> {
         verify_name(&CertificateDer::from(certificate), &server_name(name)?)?;
+        self.check_end(Validity::of(certificate))
+    }
+
+    /// Checks that a validity has not ended.
+    fn check_end(&self, validity: Option<Validity>) -> Result<(), TlsError> {
         let now = self.config.time_provider.current_time();
         let now = now.ok_or(TlsError::TimeUnknown)?.as_secs();
-        let not_after = Validity::of(certificate)
-            .ok_or(TlsError::BadCertificate)?
-            .not_after;
+        let not_after = validity.ok_or(TlsError::BadCertificate)?.not_after;
         match now <= not_after {
             true => Ok(()),
             false => Err(TlsError::Expired { not_after, now }),
