@@ -84,13 +84,23 @@ pub(super) fn server(url: &str) -> Result<Option<String>> {
         !host.to_ascii_lowercase().ends_with(".local"),
         "--server {url}: boards do not resolve .local names (multicast DNS); give an address or a name in DNS"
     );
-    let lower = host.to_ascii_lowercase();
-    let is_loopback = lower == "localhost"
-        || lower.ends_with(".localhost")
+    Ok(is_this_machine(url).then(|| format!("--server {url}: to a board this is the board itself")))
+}
+
+/// Whether a URL names the machine that asks.
+pub(super) fn is_this_machine(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(six) => six.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host == "localhost"
+        || host.ends_with(".localhost")
         || host
-            .parse::<Ipv4Addr>()
-            .is_ok_and(|address| address.is_loopback() || address.is_unspecified());
-    Ok(is_loopback.then(|| format!("--server {url}: to a board this is the board itself")))
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback() || address.is_unspecified())
 }
 
 /// Checks that the gateway is another host of the network of `address/prefix`.
@@ -208,6 +218,25 @@ mod tests {
         assert!(warning.is_some_and(|warning| warning.contains("the board itself")));
         for url in ["https://192.0.2.1:6443", "https://local.example.org", "nonsense"] {
             assert_eq!(server(url).expect(url), None);
+        }
+    }
+
+    #[test]
+    fn a_board_cannot_reach_this_machine_by_its_own_name() {
+        for url in [
+            "https://127.0.0.1:6443",
+            "https://localhost",
+            "https://[::1]:6443/x",
+            "https://0.0.0.0:6443",
+        ] {
+            assert!(is_this_machine(url), "{url}");
+        }
+        for url in [
+            "https://192.0.2.10:6443",
+            "https://k8s.example.org",
+            "https://[2001:db8::1]:6443",
+        ] {
+            assert!(!is_this_machine(url), "{url}");
         }
     }
 
