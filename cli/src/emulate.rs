@@ -15,9 +15,10 @@ use picolet_emulator::gdb::Server;
 use picolet_emulator::net::{Captured, Conditions, Impaired, Link, Local, Publish, Tap, User};
 use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Failure, Quirks, Security};
 use picolet_emulator::{Board, Config, Image, Profile, Stop, Vcd};
+use picolet_linux::files;
 use session::{Session, Tracer};
 use std::fs::{self, File};
-use std::io::{BufWriter, Read as _};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, exit};
 use std::sync::Arc;
@@ -285,9 +286,7 @@ const FLASH_SIZE: usize = 2 << 20;
 
 /// Reads what flash held at the end of a run. The file is overwritten at the end of this one, so it must be nothing else.
 fn flash_image(path: &Path) -> Result<Vec<u8>> {
-    let mut image = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FLASH_SIZE as u64 + 1).read_to_end(&mut image))
+    let image = files::read_prefix(path, FLASH_SIZE as u64 + 1)
         .with_context(|| format!("--flash {}", path.display()))?;
     let is_firmware = image.starts_with(b"UF2\n") || image.starts_with(b"\x7fELF");
     ensure!(

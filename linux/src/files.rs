@@ -12,14 +12,23 @@ const LIMIT: u64 = 1 << 20;
 /// # Errors
 /// It cannot be read, or is larger.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    let bytes = read_prefix(path, LIMIT + 1)?;
     if bytes.len() as u64 > LIMIT {
         return Err(io::Error::new(
             ErrorKind::FileTooLarge,
             "the file has more than a megabyte; is it the right one?",
         ));
     }
+    Ok(bytes)
+}
+
+/// Reads the first `limit` bytes of a file, or all of a shorter one.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_prefix(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -1,10 +1,9 @@
 //! Reading a module, and what a validator sees of it.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use picolet_linux::files;
 use picolet_wasm::{
     Branch, Emitter, ErrorKind, FunctionHead, Instruction, Limits, Module, SideTable, Site, Validator,
 };
@@ -26,10 +25,8 @@ pub(crate) struct Read {
 
 /// Reads and validates a module.
 pub(crate) fn read(path: &Path, limits: &Limits) -> Result<Read> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes =
+        files::read_prefix(path, LARGEST + 1).with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(
         bytes.len() as u64 <= LARGEST,
         "{}: modules have at most 16 MiB",
