@@ -120,7 +120,7 @@ impl Cluster {
 fn is_secure(server: &str) -> Result<()> {
     ensure!(
         server.starts_with("https://"),
-        "--server {server}: a token of k3s is told to an https:// server only"
+        "--server {server}: a k3s token is sent to https:// servers only"
     );
     Ok(())
 }
@@ -137,13 +137,13 @@ fn client_authority(server: &str, authority: &[u8], token: &str) -> Result<Vec<u
     let answer = client.text("/v1-k3s/client-ca.crt", ANSWER);
     let text = answer.map_err(|error| match (is_refused(&error, 401), is_refused(&error, 403)) {
         (true, _) => error.context(format!(
-            "k3s refuses it: it is wrong or has expired; take that of {TOKEN_FILE}, or what k3s token create prints"
+            "the token is wrong or has expired: use that of {TOKEN_FILE}, or create one with `k3s token create`"
         )),
         (_, true) => error.context(format!(
-            "k3s lets no node join with it; take that of {TOKEN_FILE}"
+            "this token cannot join nodes: use that of {TOKEN_FILE}, or create one with `k3s token create`"
         )),
         _ => error.context(format!(
-            "{server} does not tell who vouches for those who call nodes (/v1-k3s/client-ca.crt); is it a server of k3s?"
+            "{server} does not serve the client CA (/v1-k3s/client-ca.crt): is it a k3s server?"
         )),
     })?;
     vouching(text, &format!("{server}: /v1-k3s/client-ca.crt"))

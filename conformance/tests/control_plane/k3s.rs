@@ -194,7 +194,7 @@ fn refusals(case: &Case<'_>) -> Result<()> {
     };
     good(false)?;
     let mut node = setup.joining_k3s(k3s).joining(&token).start()?;
-    wait_log(&node, "k3s refuses it: it is wrong or has expired")?;
+    wait_log(&node, "the token is wrong or has expired")?;
     ensure!(node.object().is_err(), "it joined with a token that is not good");
     good(true)?;
     node.wait_ready(LIMIT).with_context(|| node.log())?;
@@ -218,7 +218,7 @@ fn refusals(case: &Case<'_>) -> Result<()> {
     node.start()?;
     wait_log(
         &node,
-        "another machine has this name, or this one has lost its password",
+        "another machine has this name, or this one lost its node password",
     )?;
     ensure!(!is_open(&node), "the kubelet port is open");
     case.kubectl().run(["delete", "node", node.name()])?;

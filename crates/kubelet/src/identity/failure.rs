@@ -66,14 +66,14 @@ impl fmt::Display for Failure {
             Self::Api(error) => error.fmt(f),
             Self::Identity(error) => error.fmt(f),
             Self::Denied(why) => write!(f, "the request was denied: {why}"),
-            Self::Failed(why) => write!(f, "the request was approved, and could not be signed: {why}"),
-            Self::Password(error) => write!(f, "the node's password for k3s is not kept: {error}"),
-            Self::Answer => f.write_str("the signer's answer is no certificate"),
+            Self::Failed(why) => write!(f, "the request was approved but not signed: {why}"),
+            Self::Password(error) => write!(f, "cannot store the node password for k3s: {error}"),
+            Self::Answer => f.write_str("the signer's response is not a certificate"),
             // Not reported.
             Self::Gone | Self::Outdated | Self::Undecided => Ok(()),
-            Self::NoToken => f.write_str(
-                "there is none that is valid and accepted, and no token to ask for one: give the node one (--token)",
-            ),
+            Self::NoToken => {
+                f.write_str("no valid client certificate and no bootstrap token: pass --token-file")
+            }
         }
     }
 }
@@ -90,22 +90,20 @@ impl From<IdentityError> for Failure {
     }
 }
 
-/// What can be done about a refusal of k3s. A certificate that k3s refuses is told to nobody: the token is next.
+/// Remedy for an error response of k3s. A refused client certificate is not reported, because the token is tried next.
 fn k3s_remedy(error: &ApiError) -> &'static str {
     let ApiError::Status(status) = error else {
         return "";
     };
     match status.code {
-        401 => {
-            ": the token is wrong or has expired; take that of /var/lib/rancher/k3s/server/node-token, or what k3s token create prints"
-        }
+        401 => ": the token is wrong or has expired: create one with `k3s token create`",
         // "unable to verify password for node NAME: hash does not match"; older ones: "unable to verify hash for node 'NAME'".
         403 if status.message.as_bytes().windows(4).any(|word| word == b"hash") => {
-            ": another machine has this name, or this one has lost its password: take another --node-name, or kubectl delete node, after which k3s forgets the password"
+            ": another machine has this name, or this one lost its node password: use another --node-name, or run `kubectl delete node`, which deletes the password"
         }
-        403 => ": this token lets no node join; take that of /var/lib/rancher/k3s/server/node-token",
-        404 => ": this server is no k3s; join with a bootstrap token (kubeadm token create)",
-        429 | 503 => ": k3s starts, or has much to do; this is tried again",
+        403 => ": this token cannot join nodes: create one with `k3s token create`",
+        404 => ": this server is not k3s: join with a bootstrap token (`kubeadm token create`)",
+        429 | 503 => ": k3s is starting or busy; retrying",
         _ => "",
     }
 }

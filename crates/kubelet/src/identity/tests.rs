@@ -385,7 +385,7 @@ fn what_is_kept_counts_until_it_ends() {
         time.sleep(Duration::from_secs(30)).await;
         let log = late.machine.lines.borrow().join("\n");
         assert!(
-            log.contains("no client certificate: there is none that is valid and accepted, and no token"),
+            log.contains("no client certificate: no valid client certificate and no bootstrap token"),
             "{log}"
         );
     });
@@ -568,11 +568,11 @@ fn k3s_refuses_in_words() {
         &time,
         Some(&wrong),
         &[],
-        "the token is wrong or has expired; take that of",
+        "the token is wrong or has expired: create one with",
     );
     // Another machine with this name, or the same one without its memory.
     let right = k3s_token("node:s3cret");
-    let taken = "another machine has this name, or this one has lost its password";
+    let taken = "another machine has this name, or this one lost its node password";
     k3s_says(
         &cluster,
         &time,
