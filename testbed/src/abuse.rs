@@ -67,13 +67,13 @@ pub fn requests() -> Vec<Bad> {
             "chunks with an extension",
             "Transfer-Encoding: chunked",
             "0;x=\"\r\n\r\n\"\r\n\r\n",
-            411,
+            400,
         ),
         post(
             "an endless chunk",
             "Transfer-Encoding: chunked",
             "ffffffffffffffff\r\n",
-            411,
+            400,
         ),
         post(
             "a coding in disguise",

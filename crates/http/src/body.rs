@@ -12,12 +12,18 @@ enum State {
     Size { size: u64, digits: u8 },
     /// In a chunk extension, after the size on the same line.
     Extension { size: u64 },
+    /// After the CR of a size line.
+    SizeEnd { size: u64 },
     /// Bytes of this chunk to come.
     Chunk(u64),
-    /// After a chunk's data: its CR LF.
+    /// After a chunk's data: its CR.
     ChunkEnd,
+    /// After that CR.
+    ChunkLineFeed,
     /// In the trailer section: whether the line is empty so far.
     Trailer { empty: bool },
+    /// After the CR of a trailer line.
+    TrailerEnd { empty: bool },
     /// Until the connection closes.
     Close,
     /// The whole body was read.
@@ -36,7 +42,7 @@ impl Body {
     /// A body that ends when the connection closes.
     pub(crate) const UNTIL_CLOSE: Self = Self { state: State::Close };
     /// A chunked body.
-    pub(crate) const CHUNKED: Self = Self {
+    pub const CHUNKED: Self = Self {
         state: State::Size { size: 0, digits: 0 },
     };
 
@@ -87,35 +93,31 @@ impl Body {
                         size: size << 4 | u64::from(digit),
                         digits: digits + 1,
                     },
-                    (None, b'\n') if digits > 0 => Self::chunk(size),
-                    (None, b'\r' | b';' | b' ' | b'\t') if digits > 0 => State::Extension { size },
+                    (None, b'\r') if digits > 0 => State::SizeEnd { size },
+                    (None, b';' | b' ' | b'\t') if digits > 0 => State::Extension { size },
                     _ => return Err(HttpError::Framing),
                 },
-                State::Extension { size } if byte == b'\n' => Self::chunk(size),
+                // A line feed alone ends a line for some readers and not for others: a way to smuggle requests.
+                State::Extension { .. } | State::Trailer { .. } if byte == b'\n' => {
+                    return Err(HttpError::Framing);
+                }
+                State::Extension { size } if byte == b'\r' => State::SizeEnd { size },
                 state @ State::Extension { .. } => state,
-                State::ChunkEnd => match byte {
-                    b'\r' => State::ChunkEnd,
-                    b'\n' => State::Size { size: 0, digits: 0 },
-                    _ => return Err(HttpError::Framing),
-                },
-                State::Trailer { empty } => match byte {
-                    b'\n' if empty => State::Done,
-                    b'\n' => State::Trailer { empty: true },
-                    b'\r' => State::Trailer { empty },
-                    _ => State::Trailer { empty: false },
-                },
+                State::Trailer { empty } if byte == b'\r' => State::TrailerEnd { empty },
+                State::Trailer { .. } => State::Trailer { empty: false },
+                State::ChunkEnd if byte == b'\r' => State::ChunkLineFeed,
+                State::SizeEnd { size: 0 } if byte == b'\n' => State::Trailer { empty: true },
+                State::SizeEnd { size } if byte == b'\n' => State::Chunk(size),
+                State::ChunkLineFeed if byte == b'\n' => State::Size { size: 0, digits: 0 },
+                State::TrailerEnd { empty: true } if byte == b'\n' => State::Done,
+                State::TrailerEnd { .. } if byte == b'\n' => State::Trailer { empty: true },
+                State::SizeEnd { .. } | State::ChunkEnd | State::ChunkLineFeed | State::TrailerEnd { .. } => {
+                    return Err(HttpError::Framing);
+                }
             };
             at += 1;
         }
         Ok((at, &[]))
-    }
-
-    const fn chunk(size: u64) -> State {
-        if size == 0 {
-            State::Trailer { empty: true }
-        } else {
-            State::Chunk(size)
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | request head | [`RequestHead::parse`], from a buffer that holds it whole | [`RequestLimits::head_bytes`], [`REQUEST_FIELDS`] fields |
 //! | response head | [`ResponseReader`], line by line | [`RESPONSE_HEAD_BYTES`] in total; fields of any length and number |
-//! | request body | its `Content-Length`; a chunked one is refused | [`RequestLimits::body_bytes`] |
+//! | request body | its `Content-Length`, or [`Body::CHUNKED`] | [`RequestLimits::body_bytes`] |
 //! | response body | [`Body`], chunked, by length or until the connection closes | none: it is handed on in pieces |
 //!
 //! `httparse` reads request heads. What a field means for framing is decided once, in `field`.

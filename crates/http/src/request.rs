@@ -2,7 +2,7 @@
 //!
 //! `httparse` reads the head. What is decided here is what is *not* served: anything that two readers could understand
 //! differently is refused, so that nobody smuggles a request past a proxy in front of a node. A body has a
-//! `Content-Length`; chunked requests are refused.
+//! `Content-Length`, or is chunked, as the API server's proxy sends the bodies of `kubectl create --raw`.
 
 use crate::field;
 use crate::method::Method;
@@ -31,10 +31,8 @@ pub enum RequestError {
     Host,
     /// `Authorization` is repeated.
     Authorization,
-    /// `Content-Length` is malformed, repeated, or stands beside a `Transfer-Encoding`.
+    /// `Content-Length` is malformed, repeated, or stands beside a `Transfer-Encoding`; or a chunk is malformed.
     Framing,
-    /// The body is chunked.
-    Chunked,
     /// The body exceeds [`RequestLimits::body_bytes`].
     BodyTooLong,
     /// `Expect` is something other than `100-continue`.
@@ -49,7 +47,6 @@ impl RequestError {
         match self {
             Self::Malformed | Self::Target | Self::Host | Self::Authorization | Self::Framing => 400,
             Self::Timeout => 408,
-            Self::Chunked => 411,
             Self::BodyTooLong => 413,
             Self::Expectation => 417,
             Self::HeadTooLong => 431,
@@ -65,8 +62,7 @@ impl fmt::Display for RequestError {
             Self::Target => "request target has no path",
             Self::Host => "missing or repeated Host header field",
             Self::Authorization => "repeated Authorization header field",
-            Self::Framing => "ambiguous body length: send one Content-Length and no Transfer-Encoding",
-            Self::Chunked => "chunked request body: send a Content-Length",
+            Self::Framing => "ambiguous or malformed body framing: send one Content-Length, or chunks",
             Self::BodyTooLong => "request body too long",
             Self::Expectation => "unsupported expectation: only 100-continue",
             Self::Timeout => "request timed out",
@@ -104,8 +100,10 @@ pub struct RequestHead {
     token: Option<Span>,
     /// How long the head is, in bytes.
     pub length: usize,
-    /// How long the body is, in bytes.
+    /// How long the body is, in bytes; 0 if it is chunked.
     pub body: usize,
+    /// Whether the body is chunked: read it with [`Body::CHUNKED`](crate::Body::CHUNKED).
+    pub chunked: bool,
     /// Whether the peer waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
     /// Whether the connection ends with this request.
@@ -167,6 +165,7 @@ impl RequestHead {
             token: None,
             length,
             body: 0,
+            chunked: false,
             expects_continue: false,
             close: false,
             http_1_0: request.version == Some(0),
@@ -223,7 +222,7 @@ impl RequestHead {
         match (encodings, lengths) {
             (0, 0 | 1) => {}
             (1, 0) if !self.http_1_0 && field::is_chunked(coding) => {
-                return Err(RequestError::Chunked);
+                self.chunked = true;
             }
             _ => return Err(RequestError::Framing),
         }

@@ -45,7 +45,7 @@ use embassy_futures::yield_now;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 use embedded_io_async::{Read, Write};
-use picolet_http::{Method, RequestError, RequestHead};
+use picolet_http::{Body, Method, RequestError, RequestHead, RequestLimits};
 use picolet_kube::review::{USER_BYTES, User};
 use picolet_platform::{
     AcceptError, Accepted, Clock, Credential, Duration, Level, Log, Memory, Network, Record, Records, System,
@@ -242,17 +242,51 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// Reads the body that belongs to `head`.
-    async fn body(&mut self, head: &RequestHead) -> Result<(), Gone> {
+    /// Reads the body that belongs to `head`, which lies behind it without chunk framing then. `None` as the error is a peer that
+    /// is gone.
+    async fn body(
+        &mut self,
+        head: &mut RequestHead,
+        limits: RequestLimits,
+    ) -> Result<(), Option<RequestError>> {
         let whole = head.length + head.body;
-        if head.expects_continue && self.received.len() < whole {
+        if head.expects_continue && (head.chunked || self.received.len() < whole) {
             let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
-            self.stream.write_all(go_on).await.map_err(|_| Gone)?;
-            self.stream.flush().await.map_err(|_| Gone)?;
+            self.stream.write_all(go_on).await.map_err(|_| None)?;
+            self.stream.flush().await.map_err(|_| None)?;
         }
         while self.received.len() < whole {
-            self.read((whole - self.received.len()).min(NEXT_READ)).await?;
+            let missing = whole - self.received.len();
+            self.read(missing.min(NEXT_READ)).await.map_err(|Gone| None)?;
         }
+        if head.chunked {
+            apart(self.chunks(head, limits)).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a chunked body, and removes its framing from the buffer.
+    async fn chunks(
+        &mut self,
+        head: &mut RequestHead,
+        limits: RequestLimits,
+    ) -> Result<(), Option<RequestError>> {
+        let mut body = Body::CHUNKED;
+        while !body.is_done() {
+            let end = head.length + head.body;
+            if self.received.len() == end {
+                self.read(NEXT_READ).await.map_err(|Gone| None)?;
+            }
+            let received = self.received.get(end..).unwrap_or_default();
+            let (taken, piece) = body.take(received).map_err(|_| Some(RequestError::Framing))?;
+            let framing = taken - piece.len();
+            head.body += piece.len();
+            if head.body > limits.body_bytes {
+                return Err(Some(RequestError::BodyTooLong));
+            }
+            self.received.drain(end..end + framing);
+        }
+        head.chunked = false;
         Ok(())
     }
 
@@ -360,7 +394,7 @@ impl<'a, H: Host> Server<'a, H> {
             Either::Second(()) => (Caught::UNREADABLE, refuse(false, RequestError::Timeout)),
             Either::First(Err(None)) => return Err(Gone),
             Either::First(Err(Some(error))) => (Caught::UNREADABLE, refuse(false, error)),
-            Either::First(Ok(head)) => {
+            Either::First(Ok(mut head)) => {
                 let received = &connection.received;
                 let route = routes::find(head.method, head.path(received)).route;
                 let mut caught = Caught {
@@ -375,22 +409,23 @@ impl<'a, H: Host> Server<'a, H> {
                 let answer = match refusal {
                     Some(refusal) => refusal,
                     None => {
-                        let read = self.until(deadline, apart(connection.body(&head))).await;
-                        match read {
-                            Either::First(body) => {
-                                body?;
-                                self.answer(&head, &connection.received)
-                            }
-                            Either::Second(()) => refuse(is_pico(&head, connection), RequestError::Timeout),
+                        let pico = is_pico(&head, connection);
+                        let body = connection.body(&mut head, limits.request());
+                        match self.until(deadline, apart(body)).await {
+                            Either::First(Ok(())) => self.answer(&head, &connection.received),
+                            Either::First(Err(None)) => return Err(Gone),
+                            Either::First(Err(Some(error))) => refuse(pico, error),
+                            Either::Second(()) => refuse(pico, RequestError::Timeout),
                         }
                     }
                 };
+                caught.head = Some(head);
                 (caught, answer)
             }
         };
         let whole = caught
             .head
-            .filter(|head| head.error.is_none())
+            .filter(|head| head.error.is_none() && !head.chunked)
             .map(|head| head.length + head.body);
         let unread = whole.is_none_or(|whole| connection.received.len() < whole);
         if unread {

@@ -52,7 +52,7 @@ fn framing_that_two_readers_could_read_differently_is_refused() {
         ("Content-Length:".into(), 400),
         ("Content-Length: 99999999999999999999999".into(), 413),
         ("Content-Length: 4097".into(), 413),
-        ("Transfer-Encoding: chunked".into(), 411),
+        ("Transfer-Encoding: chunked".into(), 400),
         ("Transfer-Encoding: gzip, chunked".into(), 400),
         ("Transfer-Encoding: xchunked".into(), 400),
         (
@@ -89,6 +89,53 @@ fn framing_that_two_readers_could_read_differently_is_refused() {
         Some((400, true)),
         "at once, not after a timeout"
     );
+}
+
+#[test]
+fn chunked_body_is_served_however_it_is_cut() {
+    let wire = "POST /pico/command HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nb;x=y\r\n{\"command\":\r\n00B\r\n\"identify\"}\r\n0\r\nTrailer: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    for cut in 0..wire.len() {
+        with_caller(async |_, caller| {
+            let (first, second) = wire.split_at(cut);
+            caller.send(first).await;
+            caller.send(second).await;
+            let reply = caller.reply().await.expect("a reply");
+            assert_eq!((reply.code, &*reply.body), (200, r#"{"status":"ok"}"#), "{cut}");
+            let next = caller.reply().await.expect("a reply to the next request");
+            assert_eq!((next.code, &*next.body), (200, "ok"), "{cut}");
+        });
+    }
+}
+
+#[test]
+fn chunked_body_is_refused_when_it_is_malformed_or_too_long() {
+    let post = |body: &str| {
+        raw(&format!(
+            "POST /pico/command HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+        ))
+    };
+    let long = "x".repeat(4097);
+    for (body, code) in [
+        (format!("1001\r\n{long}\r\n0\r\n\r\n"), 413),
+        ("1\r\nx\r\n".repeat(4097), 413),
+        ("x\r\n".into(), 400),
+        // Line feeds alone, anywhere.
+        ("1\nx\r\n0\r\n\r\n".into(), 400),
+        ("1;\nx\r\n0\r\n\r\n".into(), 400),
+        ("1\r\nx\n0\r\n\r\n".into(), 400),
+        ("1\r\nx\r\n0\n\r\n".into(), 400),
+        ("1\r\nx\r\n0\r\n\n".into(), 400),
+        ("1\r\nx\r\n0\r\nT: y\n\r\n".into(), 400),
+        ("1\r\r\nx\r\n0\r\n\r\n".into(), 400),
+        ("-1\r\n".into(), 400),
+        ("1\r\nxx\r\n".into(), 400),
+        ("10000000000000000\r\n".into(), 400),
+        // Whole, and no command.
+        ("0\r\n\r\n".into(), 400),
+    ] {
+        let shown = &body[..body.len().min(40)];
+        assert_eq!(post(&body).map(|(code, _)| code), Some(code), "{shown:?}");
+    }
 }
 
 #[test]
