@@ -6,11 +6,13 @@ use crate::{clock, log};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
-use core::future::pending;
+use core::future::{pending, poll_fn};
 use core::net::IpAddr;
+use core::task::Poll;
 use embassy_futures::select::{Either, select};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
+use embassy_sync::waitqueue::MultiWakerRegistration;
 use embassy_time::{Duration, TimeoutError, Timer, with_timeout};
 use picolet_kube::Address;
 use picolet_kubelet::Limits;
@@ -29,8 +31,8 @@ use picolet_tls::{
 const NETWORK: Duration = Duration::from_secs(8);
 const TIME_SERVERS: Duration = Duration::from_secs(4);
 const LOOK: Duration = Duration::from_millis(20);
-/// How often it is looked whether there is a certificate to show to callers.
-const CLOSED: Duration = Duration::from_secs(1);
+/// Tasks that can wait for a certificate to serve with; more would wake each other.
+const WORKERS: usize = LIMITS.connections + 1;
 
 /// The kubelet's port, and the read-only one of lab mode.
 pub(crate) const PORT: u16 = 10250;
@@ -55,6 +57,8 @@ pub(crate) struct Api {
     connections: Connections,
     /// Shows the settings' certificate, or the one that the node requested.
     acceptor: RefCell<Option<Acceptor>>,
+    /// Wakes the workers when there is an acceptor, so that the port is open once the node reports its certificate.
+    opened: RefCell<MultiWakerRegistration<WORKERS>>,
     keyrings: Keyrings,
     /// One handshake at a time: two would take twice the memory and come no sooner. For either direction one, so that
     /// a caller who dawdles does not keep us from the API server.
@@ -110,6 +114,7 @@ impl Api {
             settings,
             connections: Connections::new(connector),
             acceptor: RefCell::new(acceptor),
+            opened: RefCell::new(MultiWakerRegistration::new()),
             keyrings: Keyrings::default(),
             dialling: Mutex::new(()),
             accepting: Mutex::new(()),
@@ -199,6 +204,7 @@ impl Keyholder for Api {
                 if let Some(identity) = identity {
                     let acceptor = acceptor(self.settings, &identity)?;
                     self.acceptor.replace(Some(acceptor));
+                    self.opened.borrow_mut().wake();
                 }
             }
         }
@@ -240,9 +246,14 @@ impl Network for Api {
             (socket, peer)
         };
         let secure = async {
-            while self.acceptor.borrow().is_none() {
-                Timer::after(CLOSED).await;
-            }
+            poll_fn(|context| match &*self.acceptor.borrow() {
+                Some(_) => Poll::Ready(()),
+                None => {
+                    self.opened.borrow_mut().register(context.waker());
+                    Poll::Pending
+                }
+            })
+            .await;
             listen(PORT).await
         };
         let read_only = async {
