@@ -208,7 +208,7 @@ impl Cluster {
 }
 
 /// The folder of the whole project.
-fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("this crate lies in the project's folder")

@@ -11,6 +11,7 @@ mod fault_proxy;
 mod k3s;
 mod node;
 mod wait;
+mod walk;
 
 pub use caller::{Answer, Caller};
 pub use case::Case;
@@ -19,3 +20,4 @@ pub use fault_proxy::{Fault, FaultProxy, Received, Rule};
 pub use k3s::K3s;
 pub use node::{Node, NodeSetup};
 pub use wait::{never, until};
+pub use walk::{Kubeconfig, Walk};

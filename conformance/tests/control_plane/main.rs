@@ -9,6 +9,7 @@
 mod access;
 mod configuration;
 mod deployment;
+mod docs;
 mod fault_proxy;
 mod faults;
 mod firmware;
@@ -162,6 +163,7 @@ fn cases() -> impl Iterator<Item = (String, &'static Entry, bool)> {
         ("outage", outage::CASES),
         ("fault_proxy", fault_proxy::CASES),
         ("faults", faults::CASES),
+        ("docs", docs::CASES),
     ];
     let all = std::env::var_os(LONG_TESTS).is_some();
     [false, true].into_iter().flat_map(move |on_board| {

@@ -5,20 +5,18 @@ use picolet_platform::PinSet;
 use std::string::String;
 use std::vec::Vec;
 
-const DOCUMENTS: [(&str, &str); 4] = [
+const DOCUMENTS: [(&str, &str); 5] = [
     ("README.md", include_str!("../../../../../README.md")),
     (
         "docs/from-box-to-ready.md",
         include_str!("../../../../../docs/from-box-to-ready.md"),
     ),
+    ("docs/drive.md", include_str!("../../../../../docs/drive.md")),
     (
         "docs/hardware-smoke-test.md",
         include_str!("../../../../../docs/hardware-smoke-test.md"),
     ),
-    (
-        "deploy/README.md",
-        include_str!("../../../../../deploy/README.md"),
-    ),
+    ("docs/cluster.md", include_str!("../../../../../docs/cluster.md")),
 ];
 
 /// Examples that show what is rejected.
@@ -28,6 +26,9 @@ const WRONG: [&str; 1] = ["0=1,1=300"];
 fn examples(text: &str, key: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices(key) {
+        if text[..at].ends_with('_') {
+            continue; // the end of a longer word
+        }
         let rest = &text[at + key.len()..];
         let line = rest.lines().next().unwrap_or_default();
         let value = if let Some(table) = line.strip_prefix("` | ") {

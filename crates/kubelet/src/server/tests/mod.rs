@@ -4,6 +4,7 @@ mod abuse;
 mod access;
 mod bodies;
 mod logs;
+mod reference;
 
 use super::ServedNode;
 use crate::devices::Devices;
