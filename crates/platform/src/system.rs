@@ -1,5 +1,6 @@
 //! Which machine this is, and how it is restarted.
 
+use crate::FirmwareSlots;
 use core::fmt;
 use core::future::Future;
 
@@ -79,6 +80,14 @@ pub trait System {
     /// Bytes of the storage for modules that are in use.
     fn storage_used_bytes(&self) -> u64;
 
+    /// The firmware slots. `None` where the node is not what a bootloader starts, as on Linux.
+    fn firmware_slots(&self) -> Option<&dyn FirmwareSlots> {
+        None
+    }
+
     /// Restarts the device. On Linux the node alone starts over, with a new boot id; the process goes on.
+    ///
+    /// Firmware on trial appends [`State::request_restart`](picolet_boot::State::request_restart) to the boot log first,
+    /// so that the trial is repeated and not reverted.
     fn reboot(&self) -> impl Future<Output = ()>;
 }
