@@ -112,6 +112,15 @@ impl<'a> Reader<'a> {
         Ok((count, Piece::Block))
     }
 
+    /// Has the next bytes be those of the variant for this slot, from its first on: what a sender knows that sends nothing else. Call it
+    /// after [`Piece::Block`].
+    pub fn skip_other_variant(&mut self) {
+        if let Some(signed) = &self.signed {
+            let start = variant_range(&signed.header, self.slot).start;
+            self.received = self.received.max(start);
+        }
+    }
+
     /// Header and signature block, once they were checked.
     pub fn block(&self) -> Option<&[u8; IMAGE_OFFSET]> {
         self.signed.as_ref().map(|_| &self.block)
@@ -143,48 +152,53 @@ fn check_digest(hash: &mut Sha256, variant: &Variant) -> Result<(), Refusal> {
     }
 }
 
-/// Verifies the firmware in a slot, a piece at a time.
-pub struct SlotCheck<'a> {
+/// Verifies the firmware in a slot as it is read from flash, a piece at a time.
+pub struct SlotCheck {
     header: Header,
     variant: Variant,
-    rest: &'a [u8],
+    rest: u32,
     hash: Sha256,
 }
 
-impl<'a> SlotCheck<'a> {
-    /// Begins with header and signature. `bytes` is the whole slot.
+impl SlotCheck {
+    /// Checks header and signature. `block` is the first [`IMAGE_OFFSET`] bytes of the slot.
     ///
     /// # Errors
     /// There is no firmware, or the board does not take it.
-    pub fn new(bytes: &'a [u8], slot: Slot, policy: &Policy<'_>) -> Result<Self, Refusal> {
-        let (block, image) = bytes
-            .split_first_chunk::<IMAGE_OFFSET>()
-            .ok_or(Refusal::NotFirmware)?;
+    pub fn new(block: &[u8; IMAGE_OFFSET], slot: Slot, policy: &Policy<'_>) -> Result<Self, Refusal> {
         let signed = SignedHeader::parse(block)?;
         policy.check(&signed)?;
         let variant = *signed.header.variant(slot);
-        let rest = image.get(..variant.length as usize).ok_or(Refusal::Damaged)?;
         Ok(Self {
             header: signed.header,
             variant,
-            rest,
+            rest: variant.length,
             hash: Sha256::new(),
         })
     }
 
-    /// Hashes at most `most` bytes. Returns the header once all are hashed and the digest is right.
+    /// Bytes of the image that were not pushed yet.
+    pub fn rest(&self) -> u32 {
+        self.rest
+    }
+
+    /// Hashes the next bytes of the image, which begins at [`IMAGE_OFFSET`]. Bytes behind its end are not looked at.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let count = bytes.len().min(self.rest as usize);
+        self.hash.update(&bytes[..count]);
+        self.rest -= count as u32;
+    }
+
+    /// The header, once the whole image was pushed.
     ///
     /// # Errors
-    /// The digest is wrong.
-    pub fn step(&mut self, most: usize) -> Result<Option<&Header>, Refusal> {
-        let (piece, rest) = self.rest.split_at(self.rest.len().min(most));
-        self.hash.update(piece);
-        self.rest = rest;
-        if !rest.is_empty() {
-            return Ok(None);
+    /// The image is not complete, or its digest is not that of the header.
+    pub fn finish(&self) -> Result<&Header, Refusal> {
+        if self.rest > 0 {
+            return Err(Refusal::Damaged);
         }
         check_digest(&mut self.hash.clone(), &self.variant)?;
-        Ok(Some(&self.header))
+        Ok(&self.header)
     }
 }
 
