@@ -3,7 +3,7 @@
 //! Nothing here talks to a board. Private keys are read where they are used and never printed; encrypted ones are for the program
 //! that made them, whose signature `attach` takes.
 
-mod keys;
+pub(crate) mod keys;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
@@ -122,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             key,
             output,
         } => {
-            let public = keys::read_public(key)?;
+            let public = keys::read_public("--key", key)?;
             let place = || format!("--signature {}", signature.display());
             let bytes = picolet_linux::files::read(signature).with_context(place)?;
             let signature = parse_signature(&bytes).with_context(place)?;
@@ -227,7 +227,7 @@ fn parse_signature(bytes: &[u8]) -> Result<Signature> {
 fn verify(file: &Path, keys: &[PathBuf]) -> Result<()> {
     let trusted = keys
         .iter()
-        .map(|key| keys::read_public(key).map(TrustedKey::new))
+        .map(|key| keys::read_public("--key", key).map(TrustedKey::new))
         .collect::<Result<Vec<_>>>()?;
     let (_, signed) = read(file)?;
     let id = match signed.verify(&trusted) {

@@ -160,6 +160,11 @@ pub(crate) struct Arguments {
     /// Send no log to the UART: GPIO 0 and 1 are yours then.
     #[arg(long)]
     free_uart: bool,
+
+    /// Public key that firmware updates must be signed with: P-256, PEM or DER, as `picolet firmware keygen`, openssl and cosign
+    /// write it. May repeat, up to 4 times. [default: the board takes no updates]
+    #[arg(long, value_name = "FILE")]
+    firmware_key: Vec<PathBuf>,
 }
 
 /// The options that say how a board joins without a kubeconfig.
@@ -480,6 +485,10 @@ impl Arguments {
             let mut number = [0; 8];
             getrandom::fill(&mut number).context("--reset-identity: no randomness")?;
             writer.put(Field::ResetIdentity, &number)?;
+        }
+        for path in &self.firmware_key {
+            let key = crate::firmware::keys::read_public("--firmware-key", path)?;
+            writer.put(Field::FirmwareKey, &key.to_spki_der())?;
         }
         for (given, field) in [
             (self.lab_mode, Field::LabMode),

@@ -283,3 +283,57 @@ fn damaged_file_is_refused_by_every_command() {
     let error = folder.refused("inspect missing.pfw");
     assert!(error.starts_with("error: missing.pfw: "), "{error}");
 }
+
+/// The firmware keys in settings that `picolet provision` makes with these options; or what it says.
+fn provision(folder: &Folder, options: &str) -> Result<Vec<Vec<u8>>, String> {
+    fs::write(folder.path("wifi"), "correct horse battery").expect("a file");
+    let program = Path::new(env!("CARGO_BIN_EXE_picolet"));
+    let output = folder.run(
+        program,
+        &format!(
+            "provision --board pico-w --ssid attic --passphrase-file wifi --lab-mode --server http://10.0.0.1:8080 \
+             --node-name pico-1 -o settings.uf2 {options}"
+        ),
+    );
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned());
+    }
+    let file = folder.read("settings.uf2");
+    // Blocks of 512 bytes, each with 256 of the region.
+    let region: Vec<u8> = file
+        .chunks(512)
+        .flat_map(|block| block[32..288].to_vec())
+        .collect();
+    let settings = picolet_store::settings::Settings::read(&region).expect("settings");
+    Ok(settings.firmware_keys().map(<[u8]>::to_vec).collect())
+}
+
+#[test]
+fn board_trusts_the_keys_that_it_is_provisioned_with() {
+    let folder = Folder::new();
+    assert_eq!(provision(&folder, ""), Ok(Vec::new()));
+    folder.picolet("keygen --output ours.key");
+    let Some(openssl) = openssl() else { return };
+    folder.openssl(&openssl, "ecparam -name prime256v1 -genkey -noout -out other.key");
+    folder.openssl(&openssl, "ec -in other.key -pubout -out other.pub");
+    folder.openssl(&openssl, "ec -in other.key -pubout -outform DER -out other.der");
+    folder.openssl(&openssl, "ecparam -name secp384r1 -genkey -noout -out p384.key");
+    folder.openssl(&openssl, "ec -in p384.key -pubout -out p384.pub");
+    let keys = provision(&folder, "--firmware-key ours.key.pub --firmware-key other.pub").expect("two keys");
+    assert_eq!(keys.len(), 2);
+    assert_eq!(keys[1], folder.read("other.der"));
+    let from_der = provision(&folder, "--firmware-key other.der").expect("one key");
+    assert_eq!(from_der[0], keys[1]);
+    for (file, words) in [
+        ("p384.pub", "--firmware-key p384.pub"),
+        ("ours.key", "--firmware-key ours.key: no public key"),
+        ("wifi", "--firmware-key wifi: no public key"),
+        ("missing", "--firmware-key missing"),
+    ] {
+        let said = provision(&folder, &format!("--firmware-key {file}")).expect_err(file);
+        assert!(said.contains(words), "{said}");
+    }
+    let five = "--firmware-key other.pub ".repeat(5);
+    let said = provision(&folder, &five).expect_err("five keys");
+    assert!(said.contains("--firmware-key: give it less often"), "{said}");
+}

@@ -44,7 +44,7 @@ fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
 
 /// Reads a private key: PKCS #8 or SEC 1, PEM or DER.
 pub(super) fn read_private(path: &Path) -> Result<SecretKey> {
-    read(path, |bytes| {
+    read("--key", path, |bytes| {
         let key = if is_der(bytes) {
             SecretKey::from_pkcs8_der(bytes)
                 .or_else(|error| SecretKey::from_sec1_der(bytes).map_err(|_| error))
@@ -65,9 +65,9 @@ pub(super) fn read_private(path: &Path) -> Result<SecretKey> {
     })
 }
 
-/// Reads a public key: SubjectPublicKeyInfo, PEM or DER.
-pub(super) fn read_public(path: &Path) -> Result<PublicKey> {
-    read(path, |bytes| {
+/// Reads the public key that an option names: SubjectPublicKeyInfo, PEM or DER.
+pub(crate) fn read_public(option: &str, path: &Path) -> Result<PublicKey> {
+    read(option, path, |bytes| {
         if is_der(bytes) {
             return Ok(PublicKey::from_spki_der(bytes)?);
         }
@@ -78,11 +78,11 @@ pub(super) fn read_public(path: &Path) -> Result<PublicKey> {
     })
 }
 
-fn read<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+fn read<T>(option: &str, path: &Path, parse: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
     files::read(path)
         .map_err(anyhow::Error::from)
         .and_then(|bytes| parse(&bytes))
-        .with_context(|| format!("--key {}", path.display()))
+        .with_context(|| format!("{option} {}", path.display()))
 }
 
 /// DER begins with the tag of a SEQUENCE, which PEM never does.

@@ -7,6 +7,9 @@ use picolet_platform::Server;
 /// The longest name for DHCP, in bytes: what embassy-net has room for.
 pub(super) const HOSTNAME: usize = 32;
 
+/// Bytes of a P-256 public key as SubjectPublicKeyInfo in DER, RFC 5480.
+const FIRMWARE_KEY: usize = 91;
+
 /// The longest value of a field that is text, in bytes.
 const TEXT: usize = 256;
 
@@ -144,6 +147,10 @@ pub(super) fn check(field: Field, value: &[u8]) -> Result<(), &'static str> {
         | Field::ServingCertificate
         | Field::ClientAuthority => form(is_der_sequence(value), "it is not a certificate"),
         Field::ClientKey | Field::ServingKey => form(is_der_sequence(value), "it is not a private key"),
+        Field::FirmwareKey => form(
+            value.len() == FIRMWARE_KEY && is_der_sequence(value),
+            "it is the public key of a P-256 key pair, as `openssl pkey -pubout` writes it",
+        ),
         Field::BootstrapToken => form(
             is_bootstrap_token(value) || is_k3s_token(value),
             "it has 6 lower-case letters and digits, a dot, and 16 more (kubeadm token create), or is k3s's full token, K10...::...",

@@ -59,11 +59,13 @@ pub enum Field {
     HidePort = 39,
     /// That no log goes to the UART: empty.
     FreeUart = 40,
+    /// A public key that firmware may be signed with: P-256, SubjectPublicKeyInfo in DER. Up to four.
+    FirmwareKey = 48,
 }
 
 impl Field {
     /// Every field.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Ssid,
         Self::Passphrase,
         Self::Security,
@@ -91,6 +93,7 @@ impl Field {
         Self::ResetIdentity,
         Self::HidePort,
         Self::FreeUart,
+        Self::FirmwareKey,
     ];
 
     /// The field with this number.
@@ -128,6 +131,7 @@ impl Field {
             Self::ResetIdentity => "reset-identity",
             Self::HidePort => "hide-port",
             Self::FreeUart => "free-uart",
+            Self::FirmwareKey => "firmware-key",
         }
     }
 
@@ -135,7 +139,7 @@ impl Field {
     pub(super) const fn most(self) -> usize {
         match self {
             Self::Dns | Self::Ntp => 3,
-            Self::Server | Self::ClientCertificate | Self::ServingCertificate => 4,
+            Self::Server | Self::ClientCertificate | Self::ServingCertificate | Self::FirmwareKey => 4,
             Self::CertificateAuthority | Self::ClientAuthority | Self::StaticToken | Self::Taint => 8,
             _ => 1,
         }

@@ -341,6 +341,12 @@ impl<'a> Settings<'a> {
         value.try_into().ok().map(u64::from_le_bytes)
     }
 
+    /// The public keys that firmware updates may be signed with, P-256 as SubjectPublicKeyInfo in DER. At most four. Without one
+    /// the board takes no updates.
+    pub fn firmware_keys(&self) -> impl Iterator<Item = &'a [u8]> + Clone {
+        self.all(Field::FirmwareKey)
+    }
+
     /// Whether the log goes to the UART on GPIO 0 and 1. Where it does not, both are the user's.
     pub fn uart_log(&self) -> bool {
         !self.has(Field::FreeUart)

@@ -37,6 +37,7 @@ fn all_that_is_written_is_read() {
     let certificate =
         |n: usize| [&[0x30, 0x82, (n >> 8) as u8, n as u8], std::vec![7; n].as_slice()].concat();
     let (authority, own, between) = (certificate(900), certificate(500), certificate(600));
+    let firmware_keys = [1, 2].map(|n| [&[0x30, 89][..], &[n; 89]].concat());
     let block = block(&[
         (Field::Ssid, "Dachböden".as_bytes()),
         (Field::Passphrase, b"correct horse"),
@@ -67,6 +68,8 @@ fn all_that_is_written_is_read() {
         (Field::ResetIdentity, &7_u64.to_le_bytes()),
         (Field::HidePort, b""),
         (Field::FreeUart, b""),
+        (Field::FirmwareKey, &firmware_keys[0]),
+        (Field::FirmwareKey, &firmware_keys[1]),
     ])
     .expect("a block");
     let settings = Settings::read_block(&block).expect("settings");
@@ -119,6 +122,11 @@ fn all_that_is_written_is_read() {
     let taints: Vec<_> = settings.taints().expect("taints").collect();
     assert_eq!(taints, ["a=b:NoSchedule", "c:NoExecute"]);
     assert_eq!(settings.reset_identity(), Some(7));
+    assert!(
+        settings
+            .firmware_keys()
+            .eq(firmware_keys.iter().map(Vec::as_slice))
+    );
 }
 
 #[test]
@@ -133,6 +141,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!((settings.client_key(), settings.reset_identity()), (None, None));
     assert!(settings.taints().is_none() && settings.uart_log() && settings.lab_mode());
     assert!(!settings.hidden() && !settings.hide_port());
+    assert_eq!(settings.firmware_keys().count(), 0);
 
     let open = [
         (Field::Ssid, b"guests".as_slice()),
@@ -148,7 +157,7 @@ fn what_is_not_said_has_a_default() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_remedy() {
-    let cases: [(Field, &[u8], &str); 28] = [
+    let cases: [(Field, &[u8], &str); 30] = [
         (Field::Ssid, &[b'x'; 33], "32 bytes"),
         (Field::Ssid, b"", "1 to 32"),
         (Field::Ssid, &[0xff], "UTF-8"),
@@ -181,6 +190,8 @@ fn what_is_wrong_is_named_with_its_remedy() {
         (Field::StaticToken, b"short,user", "16 characters"),
         (Field::Taint, b"key=value", "EFFECT"),
         (Field::LabMode, b"yes", "no value"),
+        (Field::FirmwareKey, &[0x30, 1, 0], "P-256"),
+        (Field::FirmwareKey, &[7; 91], "public key"),
     ];
     for (field, value, remedy) in cases {
         let mut block = [0; SLOT];
