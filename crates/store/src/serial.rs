@@ -11,6 +11,7 @@
 //! | `data OFFSET HEX` | `% ok data NEXT` | up to 128 bytes of them, in order |
 //! | `commit` | `% ok commit` | they are whole and in order, written, and count from the next boot on |
 //! | `restart` | `% ok restart` | the board boots |
+//! | `firmware …` | `% ok firmware …` | firmware updates: handed on, since they are not about settings |
 //! | `noise LINES` | `% noise HEX` for each line, `% ok noise` | raw samples of the noise source, 256 a line, the first in the highest bit |
 //!
 //! The entries are those of a block of [`settings`](crate::settings). An empty line is no request: it ends what a
@@ -31,7 +32,7 @@ pub const VERSION: u32 = 1;
 /// The most bytes that one `data` may carry.
 pub const PIECE: usize = 128;
 /// The longest line in either direction, without its end.
-pub const LINE: usize = 2 * PIECE + 16;
+pub const LINE: usize = 2 * PIECE + 24;
 /// What an answer begins with.
 pub const ANSWER: &str = "% ";
 
@@ -53,6 +54,8 @@ pub enum Then {
     Written,
     /// It boots.
     Restart,
+    /// The line is no answer yet but a request about firmware, without its first word: it is answered elsewhere.
+    Firmware,
     /// So many lines of raw samples come before the answer ([`noise_line`]).
     Noise(u32),
 }
@@ -106,6 +109,8 @@ impl Console {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let answer = if overflow {
             Some(failed("the line is too long"))
+        } else if let Some(request) = firmware_request(text) {
+            Some(request)
         } else if is_own(text) {
             None
         } else {
@@ -199,6 +204,14 @@ impl Console {
             Err("the settings were damaged on the way; begin again")
         }
     }
+}
+
+/// A request about firmware.
+fn firmware_request(line: &[u8]) -> Option<Answer> {
+    let request = str::from_utf8(line).ok()?.strip_prefix("firmware ")?;
+    let line = String::try_from(request).ok()?;
+    let then = Then::Firmware;
+    Some(Answer { line, then })
 }
 
 /// Whether a line is empty or the echo of an answer or of the log: no request begins with a digit, as each line of the log does, or with

@@ -15,6 +15,8 @@ extern crate alloc;
 
 pub mod console;
 mod staging;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod verification;
 
 pub use staging::Staging;

@@ -170,6 +170,23 @@ fn a_flash_that_fails_is_said() {
     assert!(board.ask("commit").starts_with("error the flash failed"));
 }
 
+#[test]
+fn request_about_firmware_is_handed_on() {
+    let mut board = Board::new();
+    assert_eq!(
+        board.type_in(b"firmware data 0 0102\r\nfirmware \n"),
+        [
+            ("data 0 0102".to_owned(), Then::Firmware),
+            (String::new(), Then::Firmware)
+        ]
+    );
+    // The longest there is.
+    let longest = format!("firmware data 1000000 {}", "0".repeat(2 * PIECE));
+    let handed_on = board.type_in(format!("{longest}\n").as_bytes());
+    assert_eq!(format!("firmware {}", handed_on[0].0), longest);
+    assert!(board.ask("firmware").contains("unknown request"));
+}
+
 proptest! {
     /// Whatever is typed: no panic, answers of one line each, and no write without a commit that was in order.
     #[test]
@@ -188,6 +205,10 @@ proptest! {
         let answers = board.type_in(&typed);
         prop_assert!(answers.len() <= ends);
         for (line, then) in answers {
+            if then == Then::Firmware {
+                prop_assert!(!line.contains('\n'));
+                continue;
+            }
             prop_assert!(line.starts_with("% ") && line.ends_with("\r\n") && line.len() <= LINE);
             prop_assert_ne!(then, Then::Written);
         }

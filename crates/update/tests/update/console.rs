@@ -1,9 +1,9 @@
 //! The lines of an update over a serial port.
 
-use crate::board::{MemoryBoard, Release};
 use picolet_boot::{ResetCause, Slot};
 use picolet_platform::FirmwareSlots;
 use picolet_update::console::{Console, Then};
+use picolet_update::testing::{MemoryBoard, Release};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 

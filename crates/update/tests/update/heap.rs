@@ -1,7 +1,7 @@
 //! How much heap staging takes.
 
-use crate::board::{MemoryBoard, Release};
 use picolet_update::console::Console;
+use picolet_update::testing::{MemoryBoard, Release};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -60,10 +60,8 @@ fn staging_takes_less_than_12_kb_of_heap_and_none_at_rest() {
     assert_eq!(after, before, "at rest");
     // The copy of a slot that a board in memory reads from.
     assert!(
-        most - before <= 12 * 1024 + 2 * board::SLOT as isize,
+        most - before <= 12 * 1024 + 2 * picolet_update::testing::SLOT as isize,
         "{}",
         most - before
     );
 }
-
-use crate::board;

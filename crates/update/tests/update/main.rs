@@ -1,13 +1,12 @@
 //! Updates of a board in memory: in one go, in pieces, refused, and with power cuts at each operation of flash.
 
-mod board;
 mod console;
 mod heap;
 
-use board::{MemoryBoard, Release, SLOT};
 use picolet_boot::{Reason, ResetCause, Slot};
 use picolet_firmware::{Code, Refusal, Text};
 use picolet_platform::{FirmwareSlots, SlotError};
+use picolet_update::testing::{MemoryBoard, Release, SLOT};
 use picolet_update::{UpdateError, Updater};
 
 /// Stages a file in pieces of this many bytes, verifies it and asks for its trial.

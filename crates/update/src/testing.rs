@@ -1,5 +1,9 @@
-//! A board in memory: two slots, a boot log, and flash that can lose its power at any operation.
+//! A board in memory, for tests: two slots, a boot log, and flash that can lose its power at any operation.
 
+extern crate std;
+
+use crate::{Updater, read_header};
+use core::cell::{Cell, RefCell};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use picolet_boot::{BootLog, ResetCause, Slot, Start, State, start};
 use picolet_ec::p256::SecretKey;
@@ -7,25 +11,28 @@ use picolet_firmware::{
     Board, Formats, Header, SignatureBlock, SlotSpace, Text, TrustedKey, Variant, assemble,
 };
 use picolet_platform::{FirmwareSlots, SlotError};
-use picolet_update::Updater;
-use std::cell::{Cell, RefCell};
+use std::vec;
+use std::vec::Vec;
 
-pub(crate) const SLOT: u32 = 8 * 4096;
+/// Bytes of a slot.
+pub const SLOT: u32 = 8 * 4096;
 const LOG: usize = 2 * 4096;
-pub(crate) const ADDRESSES: [u32; 2] = [0x1000_6000, 0x100d_2000];
+/// Where slots A and B are.
+pub const ADDRESSES: [u32; 2] = [0x1000_6000, 0x100d_2000];
 
 /// Flash: the boot log, slot A, slot B.
-pub(crate) struct Flash {
+pub struct Flash {
     bytes: RefCell<Vec<u8>>,
     /// Operations until power is lost in one; `None` for never.
     left: Cell<Option<u32>>,
-    pub(crate) operations: Cell<u32>,
+    /// Erases and programs so far.
+    pub operations: Cell<u32>,
     /// How often each sector was erased.
-    pub(crate) erased: RefCell<Vec<u32>>,
+    pub erased: RefCell<Vec<u32>>,
 }
 
 #[derive(Debug)]
-pub(crate) struct PowerLost;
+struct PowerLost;
 
 impl NorFlashError for PowerLost {
     fn kind(&self) -> NorFlashErrorKind {
@@ -108,14 +115,16 @@ impl NorFlash for Log<'_> {
     }
 }
 
-pub(crate) struct MemoryBoard {
-    pub(crate) flash: Flash,
+/// A board in memory.
+pub struct MemoryBoard {
+    /// Its flash.
+    pub flash: Flash,
     running: Cell<Slot>,
 }
 
 impl MemoryBoard {
     /// A board with firmware `version` in slot A, as a UF2 file leaves it.
-    pub(crate) fn new(version: &str) -> Self {
+    pub fn new(version: &str) -> Self {
         let board = Self {
             flash: Flash {
                 bytes: RefCell::new(vec![0xff; LOG + 2 * SLOT as usize]),
@@ -131,12 +140,12 @@ impl MemoryBoard {
     }
 
     /// Power is lost in the operation with this number from now on, 1 for the next.
-    pub(crate) fn cut_power_at(&self, operation: Option<u32>) {
+    pub fn cut_power_at(&self, operation: Option<u32>) {
         self.flash.left.set(operation);
     }
 
     /// Power comes back, or the board restarts for this cause: the bootloader runs.
-    pub(crate) fn boot(&self, cause: ResetCause) -> Slot {
+    pub fn boot(&self, cause: ResetCause) -> Slot {
         self.flash.left.set(None);
         let has_image = [Slot::A, Slot::B].map(|slot| self.slot(slot).starts_with(b"picolet firmware"));
         match start(Log(&self.flash), cause, has_image).expect("the log can be read") {
@@ -148,21 +157,21 @@ impl MemoryBoard {
         }
     }
 
-    pub(crate) fn slot(&self, slot: Slot) -> Vec<u8> {
+    /// What a slot holds.
+    pub fn slot(&self, slot: Slot) -> Vec<u8> {
         let start = LOG + slot.index() * SLOT as usize;
         self.flash.bytes.borrow()[start..start + SLOT as usize].to_vec()
     }
 
     /// Fills a slot with this byte.
-    pub(crate) fn fill(&self, slot: Slot, byte: u8) {
+    pub fn fill(&self, slot: Slot, byte: u8) {
         let start = LOG + slot.index() * SLOT as usize;
         self.flash.bytes.borrow_mut()[start..start + SLOT as usize].fill(byte);
     }
 
-    pub(crate) fn updater(&self, keys: &[u8]) -> Updater<'_> {
-        let version = picolet_update::read_header(self, self.running())
-            .expect("it runs")
-            .version;
+    /// Updates of the board, by keys with these numbers.
+    pub fn updater(&self, keys: &[u8]) -> Updater<'_> {
+        let version = read_header(self, self.running()).expect("it runs").version;
         let board = Board {
             name: "pico-w",
             slots: ADDRESSES.map(|address| SlotSpace {
@@ -226,23 +235,26 @@ impl FirmwareSlots for MemoryBoard {
     }
 }
 
-pub(crate) fn key(number: u8) -> SecretKey {
+/// The private key with this number.
+pub fn key(number: u8) -> SecretKey {
     SecretKey::generate(&[number; 48])
 }
 
 /// What a firmware file is made of.
-pub(crate) struct Release {
-    pub(crate) header: Header,
+pub struct Release {
+    /// Its header.
+    pub header: Header,
     images: [Vec<u8>; 2],
-    pub(crate) key: u8,
+    /// The key that signs it.
+    pub key: u8,
 }
 
 impl Release {
     /// Bytes of header, signature and variant A.
-    pub(crate) const A: usize = 512 + 20 * 256;
+    pub const A: usize = 512 + 20 * 256;
 
     /// Images that are other ones for each version, of two and of seven sectors. The end of B is 0xFF, as an image may be.
-    pub(crate) fn new(version: &str) -> Self {
+    pub fn new(version: &str) -> Self {
         let seed = version
             .bytes()
             .fold(7_u32, |seed, byte| seed * 31 + u32::from(byte));
@@ -269,13 +281,14 @@ impl Release {
         }
     }
 
-    pub(crate) fn file(&self) -> Vec<u8> {
+    /// The file.
+    pub fn file(&self) -> Vec<u8> {
         let signature = SignatureBlock::sign(&self.header.to_bytes(), &key(self.key));
         assemble(&self.header, &signature, [&self.images[0], &self.images[1]])
     }
 
     /// What a slot holds after the update.
-    pub(crate) fn slot(&self, slot: Slot) -> Vec<u8> {
+    pub fn slot(&self, slot: Slot) -> Vec<u8> {
         let mut bytes = self.file()[..512].to_vec();
         bytes.extend(&self.images[slot.index()]);
         bytes
