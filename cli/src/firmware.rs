@@ -147,7 +147,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Reads a firmware file and checks its form and its digests.
-fn read(path: &Path) -> Result<(Vec<u8>, SignedHeader)> {
+pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, SignedHeader)> {
     let read = || {
         let mut bytes = Vec::new();
         let file = File::open(path)?;

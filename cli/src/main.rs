@@ -16,8 +16,10 @@ mod nodes;
 mod provision;
 mod retire;
 mod run;
+mod serial_line;
 #[cfg(test)]
 mod tests;
+mod update;
 mod wasm;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -53,6 +55,8 @@ enum Verb {
     Emulate(Box<emulate::Arguments>),
     /// Make the settings of a board: a file to drag onto it, or sent over its serial line.
     Provision(Box<provision::Arguments>),
+    /// Update the firmware of a board over its serial line.
+    Update(update::Arguments),
     /// Sign, verify and inspect firmware files.
     Firmware(firmware::Arguments),
     /// Run a WebAssembly module as a pod would, see what is in it, check whether it fits on a board.
@@ -78,6 +82,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "lab")]
         Verb::Emulate(arguments) => return emulate::run(&arguments),
         Verb::Provision(arguments) => provision::run(*arguments),
+        Verb::Update(arguments) => update::run(&arguments),
         Verb::Firmware(arguments) => firmware::run(&arguments),
         Verb::Wasm(verb) => match wasm::run(verb) {
             Ok(code) => return code,

@@ -80,6 +80,22 @@ impl Reason {
     pub const DAMAGED: Self = Self(7);
     /// The slot has no image.
     pub const NO_IMAGE: Self = Self(8);
+
+    /// The reason in words, as `docs/firmware-format.md` has them.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NONE => "none",
+            Self::POWER_LOST => "power lost",
+            Self::WATCHDOG => "watchdog",
+            Self::CRASHED => "crashed",
+            Self::NOT_READY => "not ready",
+            Self::RADIO_SILENT => "radio silent",
+            Self::RESTARTS => "restarts",
+            Self::DAMAGED => "damaged",
+            Self::NO_IMAGE => "no image",
+            Self(_) => "unknown",
+        }
+    }
 }
 
 /// A trial of firmware in the slot that is not confirmed.
