@@ -216,14 +216,14 @@ impl Configuration for World {
 struct Memory(Vec<u8>);
 
 impl GuestMemory for Memory {
-    fn copy_in(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), MemoryError> {
+    fn copy_out(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), MemoryError> {
         let address = address as usize;
         let part = self.0.get(address..address.saturating_add(bytes.len()));
         bytes.copy_from_slice(part.ok_or(MemoryError::Fault)?);
         Ok(())
     }
 
-    fn copy_out(&mut self, address: u32, bytes: &[u8]) -> Result<(), MemoryError> {
+    fn copy_in(&mut self, address: u32, bytes: &[u8]) -> Result<(), MemoryError> {
         let address = address as usize;
         let part = self.0.get_mut(address..address.saturating_add(bytes.len()));
         part.ok_or(MemoryError::Fault)?.copy_from_slice(bytes);

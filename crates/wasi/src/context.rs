@@ -114,7 +114,7 @@ impl<'c> Call<'c> {
             .try_reserve_exact(length as usize)
             .map_err(|_| Errno::NoMemory)?;
         bytes.resize(length as usize, 0);
-        self.memory.copy_in(address, &mut bytes)?;
+        self.memory.copy_out(address, &mut bytes)?;
         if bytes.contains(&0) {
             return Err(Errno::Invalid.into());
         }

@@ -297,12 +297,12 @@ fn failure(fault: Fault) -> MemoryError {
 }
 
 impl GuestMemory for Linear<'_> {
-    fn copy_in(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), MemoryError> {
+    fn copy_out(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), MemoryError> {
         let memory = self.memory.ok_or(MemoryError::Fault)?;
         self.store.copy_out(memory, address, bytes).map_err(failure)
     }
 
-    fn copy_out(&mut self, address: u32, bytes: &[u8]) -> Result<(), MemoryError> {
+    fn copy_in(&mut self, address: u32, bytes: &[u8]) -> Result<(), MemoryError> {
         let memory = self.memory.ok_or(MemoryError::Fault)?;
         self.store.copy_in(memory, address, bytes).map_err(failure)
     }

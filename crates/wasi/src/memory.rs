@@ -11,17 +11,17 @@ pub enum MemoryError {
 
 /// The linear memory of an instance, which may be paged: it is copied in and out, and never borrowed.
 pub trait GuestMemory {
-    /// Copies guest memory from `address` into `bytes`.
+    /// Copies out of guest memory, from `address` on, into `bytes`.
     ///
     /// # Errors
     /// See [`MemoryError`]; `bytes` may then be partly written.
-    fn copy_in(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), MemoryError>;
+    fn copy_out(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), MemoryError>;
 
-    /// Copies `bytes` to guest memory at `address`.
+    /// Copies `bytes` into guest memory at `address`.
     ///
     /// # Errors
     /// See [`MemoryError`]; a part may then have been written.
-    fn copy_out(&mut self, address: u32, bytes: &[u8]) -> Result<(), MemoryError>;
+    fn copy_in(&mut self, address: u32, bytes: &[u8]) -> Result<(), MemoryError>;
 }
 
 /// Bytes that a call moves through the native stack at a time.
@@ -30,16 +30,16 @@ pub(crate) const CHUNK: usize = 128;
 /// Numbers in guest memory, little-endian.
 pub(crate) fn read_u32(memory: &mut dyn GuestMemory, address: u32) -> Result<u32, MemoryError> {
     let mut bytes = [0; 4];
-    memory.copy_in(address, &mut bytes)?;
+    memory.copy_out(address, &mut bytes)?;
     Ok(u32::from_le_bytes(bytes))
 }
 
 pub(crate) fn write_u32(memory: &mut dyn GuestMemory, address: u32, value: u32) -> Result<(), MemoryError> {
-    memory.copy_out(address, &value.to_le_bytes())
+    memory.copy_in(address, &value.to_le_bytes())
 }
 
 pub(crate) fn write_u64(memory: &mut dyn GuestMemory, address: u32, value: u64) -> Result<(), MemoryError> {
-    memory.copy_out(address, &value.to_le_bytes())
+    memory.copy_in(address, &value.to_le_bytes())
 }
 
 /// `address + offset`, or a fault where that wraps.

@@ -144,7 +144,7 @@ impl Wasi {
             return Err(Errno::NameTooLong.into());
         }
         let at = call.slot(1);
-        Ok(call.memory.copy_out(at, ROOT)?)
+        Ok(call.memory.copy_in(at, ROOT)?)
     }
 
     pub(super) fn fd_read(&mut self, call: &mut Call<'_>) -> Result {
@@ -227,7 +227,7 @@ impl Wasi {
                 // The last entry is cut off where the buffer ends.
                 let count = part.len().min((length - used) as usize);
                 let part = part.get(..count).unwrap_or_default();
-                call.memory.copy_out(advance(start, used)?, part)?;
+                call.memory.copy_in(advance(start, used)?, part)?;
                 used += count as u32;
             }
             cookie = entry.next;

@@ -99,7 +99,7 @@ impl Wasi {
         let target = files.link_target(node).ok_or(Errno::Invalid)?.as_bytes();
         let count = target.len().min(call.slot(4) as usize);
         call.memory
-            .copy_out(call.slot(3), target.get(..count).unwrap_or_default())?;
+            .copy_in(call.slot(3), target.get(..count).unwrap_or_default())?;
         call.put_u32(5, count as u32)
     }
 

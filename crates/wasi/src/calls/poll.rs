@@ -45,7 +45,7 @@ impl Wasi {
         for index in 0..count {
             let mut subscription = [0; SUBSCRIPTION];
             call.memory
-                .copy_in(advance(input, index * SUBSCRIPTION as u32)?, &mut subscription)?;
+                .copy_out(advance(input, index * SUBSCRIPTION as u32)?, &mut subscription)?;
             let tag = subscription[8];
             match self.answer(call, tag, &subscription)? {
                 Answer::Wait(one) => {
@@ -63,7 +63,7 @@ impl Wasi {
                     event[16..20].copy_from_slice(&bytes.to_le_bytes());
                     event[24] = u8::from(hangup);
                     call.memory
-                        .copy_out(advance(output, events * EVENT as u32)?, &event)?;
+                        .copy_in(advance(output, events * EVENT as u32)?, &event)?;
                     events += 1;
                 }
             }

@@ -17,7 +17,7 @@ fn write_strings(strings: &Strings, call: &mut Call<'_>) -> Result {
         }
         start = *byte == 0;
     }
-    Ok(call.memory.copy_out(at, bytes)?)
+    Ok(call.memory.copy_in(at, bytes)?)
 }
 
 fn write_sizes(strings: &Strings, call: &mut Call<'_>) -> Result {
@@ -54,7 +54,7 @@ impl Wasi {
             let count = (length - call.done).min(CHUNK as u32).min(left);
             let part = chunk.get_mut(..count as usize).unwrap_or_default();
             call.host.entropy.fill(part);
-            call.memory.copy_out(advance(address, call.done)?, part)?;
+            call.memory.copy_in(advance(address, call.done)?, part)?;
             call.done += count;
             left -= count;
         }

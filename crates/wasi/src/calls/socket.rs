@@ -46,7 +46,7 @@ impl Wasi {
         };
         call.put_u32(4, count)?;
         // `roflags`: nothing was truncated.
-        Ok(call.memory.copy_out(call.slot(5), &[0; 2])?)
+        Ok(call.memory.copy_in(call.slot(5), &[0; 2])?)
     }
 
     pub(super) fn sock_send(&mut self, call: &mut Call<'_>) -> Result {
@@ -91,7 +91,7 @@ impl Wasi {
             .receive(socket, part, true)
             .map_err(|errno| call.stop(descriptor, errno))?;
         call.memory
-            .copy_out(address, part.get(..count).unwrap_or_default())?;
+            .copy_in(address, part.get(..count).unwrap_or_default())?;
         Ok(count as u32)
     }
 

@@ -20,7 +20,7 @@ impl Vectors {
             return Ok(None);
         }
         let mut bytes = [0; 8];
-        memory.copy_in(self.address, &mut bytes)?;
+        memory.copy_out(self.address, &mut bytes)?;
         self.address = self.address.wrapping_add(8);
         self.left -= 1;
         let [a, b, c, d, e, f, g, h] = bytes;
@@ -96,12 +96,12 @@ impl Wasi {
                 let at = position.checked_add(total).ok_or(Errno::FileTooBig);
                 let moved = match direction {
                     Direction::Write => {
-                        call.memory.copy_in(address, part)?;
+                        call.memory.copy_out(address, part)?;
                         at.and_then(|at| self.write_part(call, descriptor, at, part))
                     }
                     // A range that is not the guest's must not cost bytes of a stream.
                     Direction::Read => {
-                        call.memory.copy_in(advance(address, count - 1)?, &mut [0])?;
+                        call.memory.copy_out(advance(address, count - 1)?, &mut [0])?;
                         at.and_then(|at| self.read_part(call, descriptor, at, part))
                     }
                 };
@@ -112,7 +112,7 @@ impl Wasi {
                 };
                 if direction == Direction::Read {
                     let read = part.get(..moved).unwrap_or_default();
-                    call.memory.copy_out(address, read)?;
+                    call.memory.copy_in(address, read)?;
                 }
                 let moved = moved as u32;
                 total += moved;

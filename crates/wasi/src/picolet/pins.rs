@@ -200,7 +200,7 @@ pub(super) fn i2c_transfer(_: &mut Wasi, call: &mut Call<'_>) -> Result {
     let (written, received) = (call.slot(2), call.slot(4));
     if !started {
         let bytes = buffer.get_mut(..write).unwrap_or_default();
-        call.memory.copy_in(written, bytes)?;
+        call.memory.copy_out(written, bytes)?;
         match device.i2c.start(bus, address as u8, bytes, read) {
             Err(I2cError::Busy) => return Err(call.suspend(wait)),
             started => started.map_err(errno_of)?,
@@ -212,7 +212,7 @@ pub(super) fn i2c_transfer(_: &mut Wasi, call: &mut Call<'_>) -> Result {
         return Err(call.suspend(wait));
     };
     finished.map_err(errno_of)?;
-    Ok(call.memory.copy_out(received, bytes)?)
+    Ok(call.memory.copy_in(received, bytes)?)
 }
 
 const fn errno_of(error: I2cError) -> Errno {

@@ -43,7 +43,7 @@ pub(super) fn config_get(_: &mut Wasi, call: &mut Call<'_>) -> Result {
             break length;
         }
         let part = chunk.get(..count as usize).unwrap_or_default();
-        call.memory.copy_out(advance(buffer, done)?, part)?;
+        call.memory.copy_in(advance(buffer, done)?, part)?;
         done += count;
     };
     call.put_u32(4, length)?;

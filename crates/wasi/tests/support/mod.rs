@@ -43,13 +43,13 @@ impl Memory {
 }
 
 impl GuestMemory for Memory {
-    fn copy_in(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), MemoryError> {
+    fn copy_out(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), MemoryError> {
         let range = self.range(address, bytes.len())?;
         bytes.copy_from_slice(&self.bytes[range]);
         Ok(())
     }
 
-    fn copy_out(&mut self, address: u32, bytes: &[u8]) -> Result<(), MemoryError> {
+    fn copy_in(&mut self, address: u32, bytes: &[u8]) -> Result<(), MemoryError> {
         let range = self.range(address, bytes.len())?;
         self.bytes[range].copy_from_slice(bytes);
         Ok(())

@@ -24,7 +24,7 @@ struct Nothing;
 
 impl GuestMemory for Nothing {
     #[inline(never)]
-    fn copy_in(&mut self, _: u32, bytes: &mut [u8]) -> Result<(), MemoryError> {
+    fn copy_out(&mut self, _: u32, bytes: &mut [u8]) -> Result<(), MemoryError> {
         bytes.fill_with(input);
         if input() == 0 {
             Err(MemoryError::Fault)
@@ -34,7 +34,7 @@ impl GuestMemory for Nothing {
     }
 
     #[inline(never)]
-    fn copy_out(&mut self, _: u32, bytes: &[u8]) -> Result<(), MemoryError> {
+    fn copy_in(&mut self, _: u32, bytes: &[u8]) -> Result<(), MemoryError> {
         bytes.iter().copied().for_each(output);
         if input() == 0 {
             Err(MemoryError::OutOfMemory)
