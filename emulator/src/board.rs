@@ -556,7 +556,17 @@ impl Board {
 
     /// Puts a memory of 256 bytes on an I²C bus.
     pub fn attach_i2c_memory(&mut self, bus: usize, address: u8, bytes: [u8; 256]) {
-        self.machine.chip.i2cs[bus & 1].attach(address, bytes);
+        self.machine.chip.i2cs[bus & 1].attach_memory(address, bytes);
+    }
+
+    /// Puts an LM75 thermometer on an I²C bus, or changes the temperature of the one that is there.
+    pub fn attach_i2c_lm75(&mut self, bus: usize, address: u8, celsius: f64) {
+        self.machine.chip.i2cs[bus & 1].attach_lm75(address, celsius);
+    }
+
+    /// Holds the clock line of an I²C bus low, as a device that hangs does, or releases it.
+    pub fn hold_i2c(&mut self, bus: usize, held: bool) {
+        self.machine.chip.hold_i2c(bus & 1, held);
     }
 
     // ---- serial ports ----

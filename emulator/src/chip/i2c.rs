@@ -1,7 +1,7 @@
 //! The DW_apb_i2c ports as masters (RP2040 datasheet, section 4.3), far enough for a loop-back.
 //!
-//! What can be on the bus is a memory of 256 bytes, as many sensors and all small EEPROMs look: the first byte written
-//! is an address in it. Acting as a slave is not modelled.
+//! Devices on a bus are memories of 256 bytes, as many sensors and all small EEPROMs look, and LM75 thermometers. A line can be
+//! held low, by which no transfer ends. Acting as a slave is not modelled.
 
 use std::collections::VecDeque;
 
@@ -23,18 +23,74 @@ mod interrupt {
 
 /// A device on the bus.
 #[derive(Debug, Clone)]
-struct Memory {
+struct Device {
     address: u32,
-    bytes: [u8; 256],
+    kind: Kind,
     pointer: u8,
-    /// The next byte written is the address.
-    addressed: bool,
+    /// Bytes written since the device was addressed. The first is the pointer.
+    written: u32,
+    /// Bytes read since the device was addressed.
+    read: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// 256 bytes; the pointer advances with each byte.
+    Memory(Box<[u8; 256]>),
+    /// Its registers: temperature, configuration, hysteresis and overtemperature limit (NXP LM75A data sheet, section 7.4).
+    Lm75([u16; 4]),
+}
+
+impl Device {
+    fn addressed(&mut self) {
+        (self.written, self.read) = (0, 0);
+    }
+
+    fn write(&mut self, byte: u8) {
+        let first = self.written == 0;
+        self.written += 1;
+        match &mut self.kind {
+            _ if first => self.pointer = byte,
+            Kind::Memory(bytes) => {
+                bytes[usize::from(self.pointer)] = byte;
+                self.pointer = self.pointer.wrapping_add(1);
+            }
+            Kind::Lm75(registers) => match (self.pointer & 3, self.written) {
+                (1, 2) => registers[1] = u16::from(byte) << 8,
+                (register @ (2 | 3), at @ (2 | 3)) => {
+                    let register = &mut registers[usize::from(register)];
+                    let shift = 8 * (3 - at);
+                    *register = *register & !(0xff << shift) | u16::from(byte) << shift;
+                }
+                _ => {}
+            },
+        }
+    }
+
+    fn read(&mut self) -> u8 {
+        let second = self.read & 1 != 0;
+        self.read = self.read.wrapping_add(1);
+        match &self.kind {
+            Kind::Memory(bytes) => {
+                let byte = bytes[usize::from(self.pointer)];
+                self.pointer = self.pointer.wrapping_add(1);
+                byte
+            }
+            Kind::Lm75(registers) => {
+                let register = registers[usize::from(self.pointer & 3)].to_be_bytes();
+                // The configuration has one byte.
+                register[usize::from(second && self.pointer & 3 != 1)]
+            }
+        }
+    }
 }
 
 /// One port.
 #[derive(Debug, Clone)]
 pub(crate) struct I2c {
-    device: Option<Box<Memory>>,
+    devices: Vec<Device>,
+    /// A line is held low: no command ends.
+    held: bool,
     control: u32,
     target: u32,
     own: u32,
@@ -68,7 +124,8 @@ impl I2c {
             plain[offset / 4] = value;
         }
         Self {
-            device: None,
+            devices: Vec::new(),
+            held: false,
             control: 0x65,
             target: 0x55,
             own: 0x55,
@@ -87,19 +144,52 @@ impl I2c {
 
     pub(crate) fn reset(&mut self) {
         *self = Self {
-            device: self.device.take(),
+            devices: std::mem::take(&mut self.devices),
+            held: self.held,
             ..Self::new()
         };
     }
 
-    /// Puts a memory of 256 bytes on the bus.
-    pub(crate) fn attach(&mut self, address: u8, bytes: [u8; 256]) {
-        self.device = Some(Box::new(Memory {
-            address: address.into(),
-            bytes,
+    fn attach(&mut self, address: u8, kind: Kind) {
+        let address = address.into();
+        self.devices.retain(|device| device.address != address);
+        self.devices.push(Device {
+            address,
+            kind,
             pointer: 0,
-            addressed: false,
-        }));
+            written: 0,
+            read: 0,
+        });
+    }
+
+    /// Puts a memory of 256 bytes on the bus.
+    pub(crate) fn attach_memory(&mut self, address: u8, bytes: [u8; 256]) {
+        self.attach(address, Kind::Memory(Box::new(bytes)));
+    }
+
+    /// Puts an LM75 on the bus, or changes the temperature of the one that is there.
+    pub(crate) fn attach_lm75(&mut self, address: u8, celsius: f64) {
+        // Eighths of a degree in the upper 11 bits.
+        let eighths = (celsius * 8.0).round().clamp(-1024.0, 1023.0) as i16;
+        let temperature = (eighths << 5).cast_unsigned();
+        let found = self
+            .devices
+            .iter_mut()
+            .find(|device| device.address == u32::from(address));
+        match found.map(|device| &mut device.kind) {
+            Some(Kind::Lm75(registers)) => registers[0] = temperature,
+            _ => self.attach(address, Kind::Lm75([temperature, 0, 75 << 8, 80 << 8])),
+        }
+    }
+
+    /// Holds the clock line low, or releases it.
+    pub(crate) fn hold(&mut self, held: bool, now: u64) {
+        self.held = held;
+        if held {
+            self.done_at = u64::MAX;
+        } else {
+            self.start(now);
+        }
     }
 
     /// Cycles of nine bits, from the counts of the speed that is selected.
@@ -113,7 +203,12 @@ impl I2c {
     }
 
     fn start(&mut self, now: u64) {
-        if self.enabled && self.done_at == u64::MAX && self.abort_source == 0 && !self.commands.is_empty() {
+        if self.enabled
+            && !self.held
+            && self.done_at == u64::MAX
+            && self.abort_source == 0
+            && !self.commands.is_empty()
+        {
             let begins = self.transaction.is_none() || self.commands[0] >> 10 & 1 != 0;
             self.done_at = now + self.byte_cycles() * if begins { 2 } else { 1 };
             self.raw |= interrupt::ACTIVITY;
@@ -142,15 +237,11 @@ impl I2c {
         if self.transaction != Some(read) || command >> 10 & 1 != 0 {
             self.transaction = Some(read);
             self.raw |= interrupt::START;
-            match &mut self.device {
-                Some(device) if device.address == self.target & 0x3ff => {
-                    device.addressed |= read;
-                    if !read {
-                        device.addressed = false;
-                    }
-                }
+            let target = self.target & 0x3ff;
+            match self.devices.iter_mut().find(|device| device.address == target) {
+                Some(device) => device.addressed(),
                 // nobody acknowledges the address: what is queued is thrown away
-                _ => {
+                None => {
                     self.abort_source = 1 | (self.commands.len() as u32) << 23;
                     self.raw |= interrupt::TX_ABORT | interrupt::STOP;
                     self.commands.clear();
@@ -159,21 +250,17 @@ impl I2c {
                 }
             }
         }
-        if let Some(device) = &mut self.device {
-            if read {
-                let byte = device.bytes[device.pointer as usize];
-                device.pointer = device.pointer.wrapping_add(1);
+        let target = self.target & 0x3ff;
+        if let Some(device) = self.devices.iter_mut().find(|device| device.address == target) {
+            if !read {
+                device.write(command as u8);
+            } else {
+                let byte = device.read();
                 if self.receive.len() < FIFO_DEPTH {
                     self.receive.push_back(byte);
                 } else {
                     self.raw |= interrupt::RX_OVER;
                 }
-            } else if device.addressed {
-                device.bytes[device.pointer as usize] = command as u8;
-                device.pointer = device.pointer.wrapping_add(1);
-            } else {
-                device.pointer = command as u8;
-                device.addressed = true;
             }
         }
         if command >> 9 & 1 != 0 {
@@ -327,12 +414,47 @@ mod tests {
     #[test]
     fn writes_and_reads_a_memory() {
         let mut i2c = I2c::new();
-        i2c.attach(0x50, [0; 256]);
+        i2c.attach_memory(0x50, [0; 256]);
         i2c.write(0x04, Write::plain(0x50), 0);
         i2c.write(0x6c, Write::plain(1), 0);
         send(&mut i2c, &[0x10, 0xaa, 0x200 | 0xbb]);
         send(&mut i2c, &[0x10, 0x500, 0x300]);
         assert_eq!([0; 2].map(|_| i2c.read(0x10, 1_000_000).unwrap()), [0xaa, 0xbb]);
+    }
+
+    #[test]
+    fn lm75_reads_its_temperature_and_keeps_its_limits() {
+        let mut i2c = I2c::new();
+        i2c.attach_memory(0x50, [0; 256]);
+        i2c.attach_lm75(0x48, -25.125);
+        i2c.write(0x04, Write::plain(0x48), 0);
+        i2c.write(0x6c, Write::plain(1), 0);
+        let mut register = |number: u32| {
+            send(&mut i2c, &[number, 0x500, 0x300]);
+            [0; 2].map(|_| i2c.read(0x10, 1_000_000).unwrap())
+        };
+        assert_eq!(register(0), [0xe6, 0xe0]);
+        assert_eq!(register(3), [80, 0]);
+        send(&mut i2c, &[3, 0x12, 0x234]);
+        send(&mut i2c, &[3, 0x500, 0x300]);
+        assert_eq!([0; 2].map(|_| i2c.read(0x10, 1_000_000).unwrap()), [0x12, 0x34]);
+        i2c.attach_lm75(0x48, 21.5);
+        send(&mut i2c, &[0, 0x500, 0x300]);
+        assert_eq!([0; 2].map(|_| i2c.read(0x10, 1_000_000).unwrap()), [0x15, 0x80]);
+    }
+
+    #[test]
+    fn transfer_does_not_end_while_the_clock_is_held() {
+        let mut i2c = I2c::new();
+        i2c.attach_memory(0x50, [0; 256]);
+        i2c.write(0x04, Write::plain(0x50), 0);
+        i2c.write(0x6c, Write::plain(1), 0);
+        i2c.hold(true, 0);
+        send(&mut i2c, &[0x10, 0x202]);
+        assert_eq!((i2c.next_event(), i2c.read(0x74, 1_000_000)), (u64::MAX, Some(2)));
+        i2c.hold(false, 1_000_000);
+        i2c.advance(2_000_000);
+        assert_eq!(i2c.read(0x74, 2_000_000), Some(0));
     }
 
     #[test]

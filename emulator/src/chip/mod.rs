@@ -301,6 +301,14 @@ impl Chip {
         self.update_next_due();
     }
 
+    /// The clock line of an I2C bus is held low or released.
+    pub(crate) fn hold_i2c(&mut self, bus: usize, held: bool) {
+        let now = self.now;
+        self.i2cs[bus].hold(held, now);
+        self.refresh(if bus == 0 { Source::I2c0 } else { Source::I2c1 });
+        self.update_next_due();
+    }
+
     /// Something outside of the chip happened to its USB port.
     pub(crate) fn usb_touched(&mut self) {
         self.refresh(Source::Usb);
