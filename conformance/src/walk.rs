@@ -7,10 +7,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use picolet_controlplane::Process;
 
 use crate::case::Case;
 
@@ -108,17 +109,13 @@ impl<'a> Walk<'a> {
             std::os::unix::fs::symlink(crate::cluster::workspace().join("deploy"), &deploy)?;
         }
         let log = folder.join("page.log");
-        let printed = fs::File::create(&log)?;
         let mut command = Command::new("bash");
         command
             .arg(&script)
             .current_dir(folder.join("work"))
             .env_clear()
             .env("HOME", folder.join("home"))
-            .env("PATH", self.path()?)
-            .stdin(Stdio::null())
-            .stdout(printed.try_clone()?)
-            .stderr(printed);
+            .env("PATH", self.path()?);
         let admin = cluster.control_plane().admin_kubeconfig();
         match self.kubeconfig {
             Kubeconfig::Variable => drop(command.env("KUBECONFIG", &admin)),
@@ -127,25 +124,17 @@ impl<'a> Walk<'a> {
                 fs::copy(&admin, folder.join("home/.kube/config"))?;
             }
         }
-        let begin = Instant::now();
-        let mut shell = command.spawn().context("cannot run bash")?;
-        let status = loop {
-            if let Some(status) = shell.try_wait()? {
-                break Some(status);
-            }
-            if begin.elapsed() > LIMIT {
-                let _ = shell.kill();
-                let _ = shell.wait();
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        };
+        let mut shell = Process::start("bash", command, &log)?;
+        let status = folder.join("status");
+        let ended = shell.wait_until(LIMIT, || status.exists());
+        // With all that the pages started in the background.
+        shell.kill();
         let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-        match status {
-            Some(status) if status.success() => Ok(text),
-            Some(status) => bail!("{} ended with {status}:\n{text}", self.pages.join(" and ")),
-            None => bail!("{} does not end:\n{text}", self.pages.join(" and ")),
-        }
+        let pages = self.pages.join(" and ");
+        ended.with_context(|| format!("{pages}: {text}"))?;
+        let status = fs::read_to_string(&status)?;
+        ensure!(status.trim() == "0", "{pages} ended with {status}:\n{text}");
+        Ok(text)
     }
 
     /// The commands, and around them what a reader's own network is.
@@ -158,8 +147,10 @@ impl<'a> Walk<'a> {
             );
             commands = commands.replace(example, own);
         }
-        let mut script =
-            String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n");
+        let mut script = String::from(
+            // The end is told by a file, so that the shell's process group is there to be killed as a whole.
+            "set -euo pipefail\ntrap 'echo $? > ../status.new; mv ../status.new ../status; sleep infinity' EXIT\n",
+        );
         if let Some(image) = self.case.cluster().image() {
             // The board's own network: the API server finds the board at another address than its DHCP gives.
             let (address, seed, board) = (

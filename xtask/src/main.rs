@@ -11,6 +11,7 @@ mod guests;
 mod image;
 mod limits;
 mod modules;
+mod recording;
 mod sizes;
 mod test;
 
@@ -44,6 +45,8 @@ enum Verb {
     /// A real Kubernetes control plane, built from Go modules, to develop against.
     #[command(subcommand)]
     ControlPlane(control_plane::Verb),
+    /// Runs the demo and writes it as docs/demo.svg, for the README.
+    Recording,
     /// What a user flashes: bootloader, application and radio firmware in one file.
     Image(image::Arguments),
     /// Builds the WebAssembly modules of guests/ into target/guests and lists their sizes.
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Conformance(verb) => conformance::run(&verb),
         Verb::ControlPlane(verb) => control_plane::run(&verb),
+        Verb::Recording => recording::run(),
         Verb::Image(arguments) => image::run(&arguments),
         Verb::Guests(arguments) => guests::run(&arguments),
         Verb::Patch => picolet_image::patch::run(),
