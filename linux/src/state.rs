@@ -100,6 +100,8 @@ const fn file_name(record: Record) -> &'static str {
         Record::Forget => "Forget",
         Record::PendingClient => "PendingClient",
         Record::PendingServing => "PendingServing",
+        Record::SecurityFloor => "SecurityFloor",
+        Record::FirmwareResult => "FirmwareResult",
     }
 }
 
@@ -291,6 +293,8 @@ mod tests {
             (Record::Forget, "Forget"),
             (Record::PendingClient, "PendingClient"),
             (Record::PendingServing, "PendingServing"),
+            (Record::SecurityFloor, "SecurityFloor"),
+            (Record::FirmwareResult, "FirmwareResult"),
         ] {
             let folder = tempfile::tempdir().expect("a directory");
             let state = open(&folder).node("pico.1");

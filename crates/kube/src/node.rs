@@ -25,7 +25,7 @@ fields![
 ];
 
 /// The conditions that a node of this kind reports. Others on its Node are other controllers' and are not kept.
-pub const CONDITIONS: [&str; 8] = [
+pub const CONDITIONS: [&str; 9] = [
     "MemoryPressure",
     "DiskPressure",
     "PIDPressure",
@@ -33,6 +33,7 @@ pub const CONDITIONS: [&str; 8] = [
     "TimeSynced",
     "ConfigurationApplied",
     "CertificatesValid",
+    "FirmwareConfirmed",
     "WifiSignal",
 ];
 /// Labels are kept up to so many bytes of keys and values …

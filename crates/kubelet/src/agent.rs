@@ -4,6 +4,7 @@ use crate::apart::{Task, apart, together};
 use crate::client::Client;
 use crate::devices::{ConfigurationController, Devices, LedController};
 use crate::events::{EventSender, Recorder};
+use crate::firmware::{FirmwareController, FirmwareStatus};
 use crate::health::{Health, State};
 use crate::host::Host;
 use crate::identity::{Certificates, IdentityController};
@@ -40,6 +41,7 @@ pub struct Agent<H: Host> {
     devices: Devices,
     pods: PodStore,
     certificates: Certificates,
+    firmware: FirmwareStatus,
 }
 
 impl<H: Host> Agent<H> {
@@ -58,6 +60,7 @@ impl<H: Host> Agent<H> {
             devices: Devices::new(machine.pins()),
             pods: PodStore::default(),
             certificates: Certificates::default(),
+            firmware: FirmwareStatus::default(),
             settings,
             machine,
             network,
@@ -70,10 +73,11 @@ impl<H: Host> Agent<H> {
     /// Runs the node for ever: everything side by side, on the thread that polls it.
     pub async fn run(&self) -> ! {
         let identity = self.identity();
-        let reporters: &[&dyn Reporter] = &[&*self.time, &self.devices, &identity];
+        let reporters: &[&dyn Reporter] = &[&*self.time, &self.devices, &identity, &self.firmware];
         let status = self.status(&identity, reporters);
         let (lease, configuration, pods) = (self.lease(), self.configuration(), self.pods());
         let (led, sender, served) = (self.led(), self.sender(), self.served());
+        let firmware = self.firmware();
         let cluster = async {
             apart(self.time.load()).await;
             self.client.learn_time().await;
@@ -93,6 +97,7 @@ impl<H: Host> Agent<H> {
             &mut pin!(sender.run()),
             &mut pin!(led.run()),
             &mut pin!(self.time.keep()),
+            &mut pin!(firmware.run()),
         ];
         together(tasks).await;
         pending().await
@@ -182,6 +187,17 @@ impl<H: Host> Agent<H> {
             machine: &self.machine,
             health: &self.health,
             display: &self.devices.display,
+        }
+    }
+
+    fn firmware(&self) -> FirmwareController<'_, H> {
+        FirmwareController {
+            machine: &self.machine,
+            health: &self.health,
+            events: &self.events,
+            node: &self.node,
+            metrics: &self.metrics,
+            status: &self.firmware,
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Health {
     /// The state has changed.
     pub(crate) changed: Signal,
     heartbeat: Cell<Option<(Duration, Timestamp)>>,
+    /// When the API server accepted Ready first, and how often it renewed the Lease since: the uptime, and a number.
+    ready: Cell<Option<(Duration, u32)>>,
     low_since: Cell<Option<Duration>>,
     pressure: Cell<bool>,
 }
@@ -47,6 +49,27 @@ impl Health {
     /// The API server took a Lease or a status, at that uptime and that time of day.
     pub(crate) fn heard(&self, uptime: Duration, time: Timestamp) {
         self.heartbeat.set(Some((uptime, time)));
+    }
+
+    /// The API server accepted a status that says Ready.
+    pub(crate) fn accept_ready(&self, uptime: Duration) {
+        if self.ready.get().is_none() {
+            self.ready.set(Some((uptime, 0)));
+        }
+    }
+
+    /// The API server renewed the Lease.
+    pub(crate) fn count_renewal(&self) {
+        let counted = self
+            .ready
+            .get()
+            .map(|(since, count)| (since, count.saturating_add(1)));
+        self.ready.set(counted);
+    }
+
+    /// Since when the API server has accepted Ready, as uptime, and how often it renewed the Lease since.
+    pub(crate) fn ready(&self) -> Option<(Duration, u32)> {
+        self.ready.get()
     }
 
     /// When the API server last took a Lease or a status: the uptime then, and the time of day.

@@ -114,6 +114,7 @@ impl<H: Host> LeaseController<'_, H> {
                         .lease_latency
                         .record(self.machine.uptime().saturating_sub(begun));
                     self.health.heard(self.machine.uptime(), self.time.now());
+                    self.health.count_renewal();
                     return Ok(());
                 }
                 Err(error) if matches!(error.code(), 404 | 409) => {

@@ -19,6 +19,7 @@ mod client;
 pub mod devices;
 mod events;
 mod fingerprint;
+mod firmware;
 mod health;
 mod host;
 mod identity;

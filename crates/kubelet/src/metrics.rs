@@ -56,6 +56,12 @@ pub(crate) struct Metrics {
     pub(crate) configuration_applied: Cell<u32>,
     /// Changes of configuration that were refused.
     pub(crate) configuration_rejected: Cell<u32>,
+    /// Firmware that was confirmed.
+    pub(crate) firmware_confirmed: Cell<u32>,
+    /// Firmware that was reverted, as the firmware before it reports.
+    pub(crate) firmware_reverted: Cell<u32>,
+    /// Trials that are repeated, since the node was not Ready with the firmware before either.
+    pub(crate) firmware_repeated: Cell<u32>,
     /// Events that were dropped because too many came at once.
     pub(crate) events_dropped: Cell<u32>,
 }

@@ -4,6 +4,7 @@
 //! `docs/firmware-format.md`. A machine only stores: it reads and writes the slot that does not run, and appends to the
 //! log. What is written there, and when a trial begins and ends, is decided elsewhere.
 
+use alloc::string::String;
 use core::fmt;
 use picolet_boot::{ContentName, Reason, Refusal, Slot, State};
 
@@ -14,6 +15,8 @@ pub enum SlotError {
     Refused(Refusal),
     /// The flash cannot be read, erased or written, or does not hold what was written.
     Flash,
+    /// The slot does not hold the firmware that it should.
+    Damaged,
 }
 
 impl fmt::Display for SlotError {
@@ -27,6 +30,7 @@ impl fmt::Display for SlotError {
             Self::Refused(Refusal::TooManyRounds) => "firmware was on trial three times",
             Self::Refused(Refusal::NoReason) => "a revert needs a reason",
             Self::Flash => "flash cannot be read or written",
+            Self::Damaged => "firmware in the other slot is damaged",
         })
     }
 }
@@ -140,6 +144,28 @@ impl dyn FirmwareSlots + '_ {
     pub fn repeat_trial(&self, name: ContentName) -> Result<(), SlotError> {
         self.append(self.state().repeat_trial(self.running(), name)?)
     }
+}
+
+/// The firmware of a board, as its node sees it.
+pub trait Firmware {
+    /// The firmware slots, and the boot log.
+    fn slots(&self) -> &dyn FirmwareSlots;
+
+    /// Appends the version in a slot's header to `version`, and returns the name of that content. `None` where there is no header.
+    /// What is in the slot that does not run is not verified.
+    fn identify(&self, slot: Slot, version: &mut String) -> Option<ContentName>;
+
+    /// The security number of the running firmware.
+    fn security_number(&self) -> u32;
+
+    /// Verifies the firmware that was reverted, and puts it on trial again. Restart then. Blocks for up to half a second.
+    ///
+    /// # Errors
+    /// It is not there any more or damaged, was on trial three times, or the boot log cannot be written.
+    fn repeat_trial(&self) -> Result<(), SlotError>;
+
+    /// How much firmware was refused since the start.
+    fn refused(&self) -> u32;
 }
 
 #[cfg(test)]

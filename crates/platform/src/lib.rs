@@ -30,7 +30,7 @@ pub use clock::{Clock, TimeKeeper, TimeSource, UnixMicros};
 pub use duration::Duration;
 pub use endpoints::{Addresses, DialError, Dialler, Endpoint, Endpoints};
 pub use entropy::Entropy;
-pub use firmware::{FirmwareSlots, SlotError};
+pub use firmware::{Firmware, FirmwareSlots, SlotError};
 pub use i2c::{I2c, I2cError, LONGEST_TRANSFER};
 pub use identities::{Identities, IdentityError, Lifetime, Purpose};
 pub use log::{Level, Log, LogCursor, LogExtent, LogNext};

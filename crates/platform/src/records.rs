@@ -32,6 +32,10 @@ pub enum Record {
     PendingClient = 9,
     /// The same for the serving certificate.
     PendingServing = 10,
+    /// The highest security number of firmware that was confirmed: 4 bytes, little-endian. No firmware below it is installed.
+    SecurityFloor = 11,
+    /// How the last trial of firmware ended, if it was reverted: a sentence, at most 160 bytes.
+    FirmwareResult = 12,
 }
 
 impl Record {

@@ -1,6 +1,6 @@
 //! Which machine this is, and how it is restarted.
 
-use crate::FirmwareSlots;
+use crate::Firmware;
 use core::fmt;
 use core::future::Future;
 
@@ -80,8 +80,8 @@ pub trait System {
     /// Bytes of the storage for modules that are in use.
     fn storage_used_bytes(&self) -> u64;
 
-    /// The firmware slots. `None` where the node is not what a bootloader starts, as on Linux.
-    fn firmware_slots(&self) -> Option<&dyn FirmwareSlots> {
+    /// The firmware, and its slots. `None` where no bootloader starts the node, as on Linux.
+    fn firmware(&self) -> Option<&dyn Firmware> {
         None
     }
 

@@ -154,7 +154,7 @@ impl<'a> Console<'a> {
     }
 
     fn state(&self, line: &mut String<LINE>) {
-        let slots = self.updater.slots();
+        let slots = self.updater.slots;
         let (running, state) = (slots.running(), slots.state());
         let name = read_header(slots, running).map_or(0, |header| number(header.name()));
         let word = if slots.is_on_trial() { "trial" } else { "confirmed" };
@@ -174,7 +174,7 @@ impl<'a> Console<'a> {
             Some(_) => return Err(UNKNOWN),
         };
         end(words)?;
-        let slot = self.updater.slots().running().other();
+        let slot = self.updater.slots.running().other();
         if let Step::Staging(transfers) = &self.step
             && let Some(transfer) = transfers.first()
             && transfer.name.to_bytes() == name

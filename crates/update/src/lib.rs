@@ -22,12 +22,13 @@ mod verification;
 pub use staging::Staging;
 pub use verification::Verification;
 
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
-use picolet_boot::Slot;
+use picolet_boot::{ContentName, Slot};
 use picolet_firmware::{Board, Header, IMAGE_OFFSET, Policy, Refusal, SignedHeader, TrustedKey};
-use picolet_platform::{FirmwareSlots, SlotError};
+use picolet_platform::{Firmware, FirmwareSlots, SlotError};
 
 /// Why firmware was not staged or not put on trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,9 @@ pub struct Updater<'a> {
     slots: &'a dyn FirmwareSlots,
     keys: Vec<TrustedKey>,
     board: Board,
+    security: u32,
     is_busy: Cell<bool>,
+    refused: Cell<u32>,
 }
 
 /// The one staging or verification that is under way.
@@ -90,17 +93,15 @@ impl Drop for Turn<'_> {
 impl<'a> Updater<'a> {
     /// Updates of a board that trusts `keys`. Without a key it takes none.
     pub fn new(slots: &'a dyn FirmwareSlots, keys: Vec<TrustedKey>, board: Board) -> Self {
+        let running = read_header(slots, slots.running());
         Self {
             slots,
             keys,
             board,
+            security: running.map_or(0, |header| header.security),
             is_busy: Cell::new(false),
+            refused: Cell::new(0),
         }
-    }
-
-    /// The firmware slots that it writes to.
-    pub fn slots(&self) -> &'a dyn FirmwareSlots {
-        self.slots
     }
 
     /// What the board is.
@@ -130,6 +131,12 @@ impl<'a> Updater<'a> {
         Verification::new(self, self.turn()?, true)
     }
 
+    /// Counts firmware that is refused.
+    fn count(&self, refusal: Refusal) -> UpdateError {
+        self.refused.set(self.refused.get().wrapping_add(1));
+        UpdateError::Refused(refusal)
+    }
+
     fn turn(&self) -> Result<Turn<'_>, UpdateError> {
         if self.is_busy.replace(true) {
             return Err(UpdateError::Busy);
@@ -143,6 +150,38 @@ impl<'a> Updater<'a> {
             board: &self.board,
             allow_downgrade,
         }
+    }
+}
+
+impl Firmware for Updater<'_> {
+    fn slots(&self) -> &dyn FirmwareSlots {
+        self.slots
+    }
+
+    fn identify(&self, slot: Slot, version: &mut String) -> Option<ContentName> {
+        let header = read_header(self.slots, slot)?;
+        version.push_str(header.version.as_str());
+        Some(header.name())
+    }
+
+    fn security_number(&self) -> u32 {
+        self.security
+    }
+
+    fn repeat_trial(&self) -> Result<(), SlotError> {
+        let repeat = || {
+            let mut verification = self.verify()?;
+            verification.step(u32::MAX)?;
+            verification.repeat_trial()
+        };
+        repeat().map_err(|error| match error {
+            UpdateError::Slot(error) => error,
+            _ => SlotError::Damaged,
+        })
+    }
+
+    fn refused(&self) -> u32 {
+        self.refused.get()
     }
 }
 

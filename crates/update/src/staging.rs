@@ -34,7 +34,7 @@ pub struct Counts {
 impl<'a> Staging<'a> {
     pub(crate) fn new(updater: &'a Updater<'a>, allow_downgrade: bool) -> Result<Self, UpdateError> {
         if !updater.has_keys() {
-            return Err(Refusal::NoTrustedKey.into());
+            return Err(updater.count(Refusal::NoTrustedKey));
         }
         let (slots, turn) = (updater.slots, updater.turn()?);
         // Nothing is appended before the header was checked.
@@ -65,7 +65,8 @@ impl<'a> Staging<'a> {
     /// The firmware is refused, or the slot cannot be written. Begin anew then.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), UpdateError> {
         while !bytes.is_empty() {
-            let (count, piece) = self.reader.push(bytes)?;
+            let pushed = self.reader.push(bytes);
+            let (count, piece) = pushed.map_err(|refusal| self.updater.count(refusal))?;
             bytes = &bytes[count..];
             match piece {
                 Piece::Nothing => {}

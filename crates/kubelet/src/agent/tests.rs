@@ -6,7 +6,7 @@ use crate::testing::{
 };
 use core::cell::Cell;
 use embassy_futures::select::select;
-use picolet_platform::Duration;
+use picolet_platform::{Duration, FirmwareSlots};
 use picolet_runtime::NoRuntime;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -145,4 +145,37 @@ fn refused_certificate_is_not_called_a_missing_right() {
             "{code}: {log}"
         );
     }
+}
+
+#[test]
+fn firmware_on_trial_is_confirmed_when_the_api_server_takes_status_and_leases() {
+    let time = TestClock::default();
+    let machine = Machine::new(time.clone());
+    let board = crate::firmware::tests::updated();
+    machine
+        .firmware
+        .set(Some(std::boxed::Box::leak(std::boxed::Box::new(
+            board.updater(&[1]),
+        ))));
+    let agent = Agent::<TestHost>::new(settings(), machine, Wires::default(), NoRuntime);
+    let reply = |line: &str, _: &str| match line {
+        _ if line.contains("watch=1") => Reply::Silence,
+        _ if is_list(line) => ok(LIST),
+        _ if line.contains("/events") => ok("{}"),
+        _ => registered(line),
+    };
+    let server = ScriptedServer::new(&agent.network, &time, &reply);
+    time.run(select(agent.run(), server.serve()), async {
+        time.sleep(SECOND * 29).await;
+        assert!(board.state().trial.is_some());
+        time.sleep(SECOND * 15).await;
+        assert_eq!(board.state().trial, None);
+        assert_eq!(board.state().confirmed, picolet_boot::Slot::B);
+    });
+    let came = server.came.borrow();
+    let said = |text: &str| came.iter().filter(|came| came.body.contains(text)).count();
+    assert_eq!(said(r#""reason":"FirmwareStarting""#), 1);
+    assert_eq!(said(r#""reason":"FirmwareConfirmed""#), 1);
+    assert!(said("firmware 0.2.0 in slot B, attempt 1 of 3") > 0);
+    assert!(said("\"firmware 0.2.0 in slot B\"") > 0, "{came:?}");
 }

@@ -120,6 +120,7 @@ impl<H: Host> StatusController<'_, H> {
         *self.node.object.borrow_mut() = node;
         reported.last = Some((hash, uptime));
         self.health.heard(self.machine.uptime(), self.time.now());
+        self.health.accept_ready(self.machine.uptime());
         if !core::mem::replace(&mut reported.was_ready, true) {
             self.events.node(
                 Severity::Normal,

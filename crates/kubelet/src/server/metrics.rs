@@ -4,6 +4,7 @@
 //! (`pkg/kubelet/server/metrics`, `pkg/kubelet/metrics/collectors/resource_metrics.go`) and `picolet_` before the rest.
 //! No label has a value that a caller chooses.
 
+use crate::firmware::letter;
 use crate::host::Host;
 use crate::metrics::{BUCKETS_MS, Histogram};
 use crate::server::Server;
@@ -188,7 +189,8 @@ impl<H: Host> Server<'_, H> {
                 3 => self.write_configuration(&mut w),
                 4 => self.write_network(&mut w),
                 5 => self.write_server(&mut w),
-                more => return self.write_requests(&mut w, more - 6, &mut group),
+                6 => self.write_firmware(&mut w),
+                more => return self.write_requests(&mut w, more - 7, &mut group),
             }
             group += 1;
             true
@@ -282,6 +284,33 @@ impl<H: Host> Server<'_, H> {
         w.histogram(
             "picolet_lease_renewal_duration_seconds histogram How long renewing the Lease took.",
             &node.metrics.lease_latency,
+        );
+    }
+
+    fn write_firmware(&self, w: &mut Exposition<'_>) {
+        let Some(firmware) = self.node.machine.firmware() else {
+            return;
+        };
+        let (slots, metrics, mut version) = (firmware.slots(), self.node.metrics, String::new());
+        let name = firmware.identify(slots.running(), &mut version);
+        let digest = name.map_or(0, |name| u32::from_be_bytes(name.to_bytes()));
+        w.family("picolet_firmware_info gauge The firmware that runs. The value is always 1.");
+        w.count(
+            format_args!(
+                "{{version=\"{version}\",digest=\"{digest:08x}\",slot=\"{}\",state=\"{}\"}}",
+                letter(slots.running()),
+                if slots.is_on_trial() { "trial" } else { "confirmed" }
+            ),
+            1,
+        );
+        w.results(
+            "picolet_firmware_updates_total counter Firmware updates by what came of them since the start.",
+            &[
+                ("confirmed", metrics.firmware_confirmed.get()),
+                ("reverted", metrics.firmware_reverted.get()),
+                ("repeated", metrics.firmware_repeated.get()),
+                ("refused", firmware.refused()),
+            ],
         );
     }
 

@@ -6,8 +6,8 @@ use core::fmt;
 use core::future::Future;
 use picolet_kube::Timestamp;
 use picolet_platform::{
-    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext, Memory,
-    PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System,
+    Clock, Duration, Entropy, Firmware, HeapFigures, Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext,
+    Memory, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System,
     TimeSource, UnixMicros,
 };
 use std::collections::BTreeMap;
@@ -43,6 +43,10 @@ pub(crate) struct Machine {
     pub(crate) kept: Cell<(u32, u32)>,
     /// How often it was restarted.
     pub(crate) reboots: Cell<u32>,
+    /// Its firmware, where a bootloader has started it.
+    pub(crate) firmware: Cell<Option<&'static dyn Firmware>>,
+    /// How the run before crashed.
+    pub(crate) crash: Option<&'static str>,
     random: Cell<u64>,
 }
 
@@ -71,6 +75,8 @@ impl Machine {
             line_millis: RefCell::default(),
             kept: Cell::default(),
             reboots: Cell::new(0),
+            firmware: Cell::default(),
+            crash: None,
             random: Cell::new(seed),
         }
     }
@@ -232,6 +238,15 @@ impl System for Machine {
 
     fn storage_used_bytes(&self) -> u64 {
         4096
+    }
+
+    fn last_crash(&self) -> Option<&dyn fmt::Display> {
+        let crash = self.crash.as_ref()?;
+        Some(crash)
+    }
+
+    fn firmware(&self) -> Option<&dyn Firmware> {
+        self.firmware.get()
     }
 
     async fn reboot(&self) {

@@ -652,3 +652,33 @@ fn metrics_of_containers_and_probes_are_empty_and_not_missing() {
         }
     });
 }
+
+#[test]
+fn metrics_name_the_firmware_where_a_bootloader_starts_it() {
+    let board = crate::firmware::tests::updated();
+    let updater: &_ = std::boxed::Box::leak(std::boxed::Box::new(board.updater(&[])));
+    assert!(updater.stage(false).is_err());
+    with_caller(async |node, caller| {
+        let metrics = caller.get("/metrics").await.body;
+        assert!(!metrics.contains("picolet_firmware"));
+        node.machine.firmware.set(Some(updater));
+        node.metrics.firmware_reverted.set(2);
+        let metrics = caller.get("/metrics").await.body;
+        let lines: Vec<&str> = metrics
+            .lines()
+            .filter(|line| line.starts_with("picolet_firmware"))
+            .collect();
+        let [info, counts @ ..] = &lines[..] else {
+            panic!("{metrics}")
+        };
+        assert!(
+            info.starts_with(r#"picolet_firmware_info{version="0.2.0",digest=""#)
+                && info.ends_with(r#"",slot="B",state="trial"} 1"#),
+            "{info}"
+        );
+        let results = [("confirmed", 0), ("reverted", 2), ("repeated", 0), ("refused", 1)];
+        let expected = results
+            .map(|(result, count)| format!("picolet_firmware_updates_total{{result=\"{result}\"}} {count}"));
+        assert_eq!(counts, expected);
+    });
+}
