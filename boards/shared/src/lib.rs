@@ -22,6 +22,7 @@ mod executor;
 mod fault;
 mod firmware;
 mod flash;
+mod i2c;
 mod log;
 mod machine;
 mod memory;

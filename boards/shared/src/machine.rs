@@ -2,6 +2,7 @@
 
 use crate::fault::Before;
 use crate::flash::DeviceRecords;
+use crate::i2c::Buses;
 use crate::pins::Bank;
 use crate::{Model, clock, entropy, executor, log, memory, network, shutdown};
 use core::fmt;
@@ -10,9 +11,9 @@ use embassy_time::{Instant, Timer};
 use heapless::String;
 use picolet_device::led::Show;
 use picolet_platform::{
-    Clock, Duration, Entropy, HeapFigures, Led, LedMode, Level, Log, LogCursor, LogExtent, LogNext, Machine,
-    Memory, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason, Sensors, System,
-    TimeSource, UnixMicros,
+    Clock, Duration, Entropy, HeapFigures, I2c, I2cError, Led, LedMode, Level, Log, LogCursor, LogExtent,
+    LogNext, Machine, Memory, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason,
+    Sensors, System, TimeSource, UnixMicros,
 };
 
 /// The kernel's place is embassy's.
@@ -84,6 +85,7 @@ impl Identity {
 pub(crate) struct Board {
     pub(crate) identity: Identity,
     pub(crate) pins: Bank,
+    pub(crate) i2c: Buses,
     pub(crate) records: DeviceRecords,
 }
 
@@ -152,6 +154,24 @@ impl Pins for Board {
 
     fn read_adc(&self, channel: u8) -> Option<u16> {
         self.pins.analogue(channel)
+    }
+}
+
+impl I2c for Board {
+    fn bus_pins(&self, bus: u8) -> Option<PinSet> {
+        self.i2c.pins(bus)
+    }
+
+    fn start(&self, bus: u8, address: u8, write: &[u8], read: usize) -> Result<(), I2cError> {
+        self.i2c.start(bus, address, write, read)
+    }
+
+    fn finish(&self, bus: u8, read: &mut [u8]) -> Option<Result<(), I2cError>> {
+        self.i2c.finish(bus, read)
+    }
+
+    fn abandon(&self, bus: u8) {
+        self.i2c.abandon(bus);
     }
 }
 

@@ -68,6 +68,7 @@ fn agent(
             Board {
                 identity,
                 pins,
+                i2c: crate::i2c::Buses::new(),
                 records,
             },
             network,
