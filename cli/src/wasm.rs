@@ -1,5 +1,6 @@
 //! `picolet wasm`: run a module as a pod would, see what is in it, and whether it fits on a board.
 
+mod device;
 mod machine;
 mod module;
 mod report;

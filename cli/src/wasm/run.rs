@@ -16,7 +16,7 @@ use picolet_wasi::{Absent, Errno, Host, Limits, Strings, Wasi};
 use picolet_wasm::{Arena, InstantiateError, Module, StoreLimits};
 
 use super::machine::{HostFile, Machine};
-use super::module;
+use super::{device, module};
 
 /// Exit codes: out of fuel as of timeout(1), a trap as of SIGABRT, out of memory as of SIGKILL.
 const OUT_OF_FUEL: u8 = 124;
@@ -32,7 +32,8 @@ const SLICE: i32 = 1_000_000;
 Examples:
   picolet wasm run hello.wasm
   picolet wasm run --memory 32Ki --env LANG=C app.wasm --verbose
-  picolet wasm run --dir . crc.wasm /README.md")]
+  picolet wasm run --dir . crc.wasm /README.md
+  picolet wasm run --device --lm75 21.5 thermometer.wasm")]
 pub(crate) struct Arguments {
     /// An environment variable, NAME=VALUE.
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
@@ -49,6 +50,8 @@ pub(crate) struct Arguments {
     /// Branches and calls after which the module is ended. [default: no limit]
     #[arg(long, value_name = "N")]
     fuel: Option<u64>,
+    #[command(flatten)]
+    device: device::Options,
     /// The module.
     #[arg(value_name = "MODULE")]
     module: PathBuf,
@@ -57,7 +60,7 @@ pub(crate) struct Arguments {
     arguments: Vec<String>,
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("not of the form NAME=VALUE".into()),
@@ -186,7 +189,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut program = setup.start(read.module)?;
     let machine = Machine::with_streams();
-    let host = host(&machine);
+    let simulated = arguments.device.device();
+    let device = simulated.as_ref().map(device::Simulated::as_device);
+    let host = Host {
+        device: device.as_ref(),
+        ..host(&machine)
+    };
     let mut left = arguments.fuel.unwrap_or(u64::MAX);
     loop {
         let slice = i32::try_from(left).unwrap_or(i32::MAX).min(SLICE);
