@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::Time;
 use crate::boot::{Image, ImageError};
-use crate::chip::flash::Cut;
+use crate::chip::flash::{Cut, RunPress};
 use crate::chip::{Oscillator, RegisterTrace, WatchdogReset};
 use crate::code;
 use crate::cpu::NoObserver;
@@ -224,6 +224,7 @@ impl Board {
     pub fn power_on(&mut self) {
         self.machine.chip.flash.power_lost = false;
         self.machine.chip.flash.cut = None;
+        self.machine.chip.flash.run_press = None;
         self.cut_at_instruction = u64::MAX;
         self.machine.start();
     }
@@ -260,6 +261,15 @@ impl Board {
                 });
             }
         }
+    }
+
+    /// Pulls RUN low and lets go in this operation of the flash, counted as in [`PowerCut::FlashOperation`], when `fraction` in 256 of its
+    /// time have passed. The flash has power and goes on; the boot ROM waits for it for half a second.
+    pub fn press_run_in(&mut self, number: u64, fraction: u8) {
+        self.machine.chip.flash.run_press = Some(RunPress {
+            operation: number,
+            fraction,
+        });
     }
 
     /// Programs and erases of the flash since the board was made.

@@ -16,6 +16,10 @@ const TWO_CORE_SLICE: u64 = 16;
 const BUSY_SLICE: u64 = 32;
 /// Cycles that the boot ROM takes from reset to the second stage. An estimate.
 const BOOT_CYCLES: u64 = 15_000;
+/// How often the boot ROM reads the second stage before it waits for USB, and what one attempt takes (RP2040 datasheet,
+/// section 2.8.1: about half a second in all).
+const BOOT_ATTEMPTS: u64 = 128;
+const BOOT_RETRY_NANOS: u64 = 4_000_000;
 
 /// Why a run ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -201,7 +205,12 @@ impl Machine {
             core.start(sp, entry);
             return;
         }
-        if self.chip.qspi.button || !has_second_stage(self.chip.flash.bytes()) {
+        // A flash that is busy answers nothing.
+        let busy = self.chip.flash.busy_for(self.chip.timeline.nanos(self.chip.now));
+        let attempts = busy.div_ceil(BOOT_RETRY_NANOS);
+        core.cycles += attempts * BOOT_RETRY_NANOS * self.chip.timeline.hz() / 1_000_000_000;
+        let too_late = attempts >= BOOT_ATTEMPTS;
+        if self.chip.qspi.button || too_late || !has_second_stage(self.chip.flash.bytes()) {
             self.usb_boot = true;
             core.sleep = Sleep::Reset;
             return;
@@ -320,6 +329,10 @@ impl Machine {
             || self.cores[0].reset_requested
             || self.cores[1].reset_requested
         {
+            self.reset();
+        }
+        if self.chip.flash.run_pressed.is_some() {
+            self.chip.flash.go_on(self.chip.timeline.nanos(now));
             self.reset();
         }
         if self.usb_boot {

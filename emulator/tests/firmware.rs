@@ -4,6 +4,7 @@ mod common;
 
 use common::{board, log_until};
 use picolet_emulator::{PowerCut, Stop, Time, WatchdogReset};
+use std::time::Duration;
 
 #[test]
 fn two_cores_share_a_counter_and_a_mailbox() {
@@ -138,6 +139,29 @@ fn two_runs_are_the_same_and_so_is_one_from_a_snapshot() {
         first.restore(&snapshot).unwrap();
         assert_eq!(run(&mut first), expected);
     }
+}
+
+#[test]
+fn flash_goes_on_when_run_is_pressed_and_boot_rom_waits_for_it() {
+    let mut board = board("peripherals");
+    board.connect_pins(2, 3);
+    log_until(&mut board, "gpio", 100);
+    let filled = vec![0; 4096];
+    board.write_memory(0x101f_0000, &filled).unwrap();
+    board.set_slow_flash(true);
+    let erase = board.flash_operations() + 1;
+    board.press_run_in(erase, 64);
+    while board.flash_operations() < erase {
+        board.run_until(board.time() + Duration::from_micros(10));
+    }
+    let begin = board.time();
+    board.take_uart(0);
+    log_until(&mut board, "timer", 1000);
+    assert_eq!(board.flash()[0x1f_0000..0x1f_1000], [0xff; 4096]);
+    assert_eq!(board.figures().resets, 1);
+    // Three quarters of 400 ms, in steps of 4 ms.
+    let waited = board.time().since(begin);
+    assert!(waited >= Duration::from_millis(300), "{waited:?}");
 }
 
 #[test]

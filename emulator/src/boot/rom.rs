@@ -335,7 +335,7 @@ fn erase(core: &mut Core, chip: &mut Chip, start: u32, count: u32, block: u32, _
     let mut nanos = 0;
     let mut at = start & !(SECTOR - 1);
     let end = start.saturating_add(count).min(chip.flash.size());
-    while at < end && !chip.flash.power_lost {
+    while at < end && !chip.flash.is_interrupted() {
         let size = match block {
             0x8000 | 0x1_0000 if at & (block - 1) == 0 && end - at >= block => block,
             _ => SECTOR,
@@ -352,7 +352,7 @@ fn erase(core: &mut Core, chip: &mut Chip, start: u32, count: u32, block: u32, _
 fn program(core: &mut Core, chip: &mut Chip, start: u32, data: u32, count: u32) -> Outcome {
     let mut nanos = 0;
     for page in 0..count.div_ceil(256) {
-        if chip.flash.power_lost {
+        if chip.flash.is_interrupted() {
             break;
         }
         let bytes: Vec<u8> = (0..256)

@@ -134,7 +134,7 @@ impl Chip {
         {
             self.code.forget(code::FLASH, offset, length);
         }
-        if self.flash.power_lost {
+        if self.flash.is_interrupted() {
             self.attention = true;
         }
     }

@@ -53,6 +53,15 @@ pub(crate) struct Cut {
     pub fraction: u8,
 }
 
+/// RUN is pulled low during an operation. The flash chip has power, and goes on without the processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunPress {
+    /// Counted as for a [`Cut`].
+    pub operation: u64,
+    /// How much of the operation has passed then, in 1/256.
+    pub fraction: u8,
+}
+
 /// The flash chip.
 #[derive(Debug, Clone)]
 pub(crate) struct Flash {
@@ -77,6 +86,10 @@ pub(crate) struct Flash {
     pub cut: Option<Cut>,
     /// Power was lost: the board is to be switched off.
     pub power_lost: bool,
+    /// The operation to pull RUN low in.
+    pub run_press: Option<RunPress>,
+    /// RUN was pulled low: the nanoseconds that the operation takes still, after the reset.
+    pub run_pressed: Option<u64>,
     /// What changed since somebody last looked.
     pub changed: Option<Operation>,
     unique_id: [u8; 8],
@@ -102,6 +115,8 @@ impl Flash {
             erases: 0,
             cut: None,
             power_lost: false,
+            run_press: None,
+            run_pressed: None,
             changed: None,
             unique_id,
             times: TYPICAL,
@@ -147,6 +162,7 @@ impl Flash {
     pub(crate) fn power_cycle(&mut self) {
         self.write_enabled = false;
         self.busy_until = 0;
+        self.run_pressed = None;
         self.position = 0;
     }
 
@@ -163,6 +179,36 @@ impl Flash {
         }
     }
 
+    /// Whether nothing more is told to the flash before a reset.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.power_lost || self.run_pressed.is_some()
+    }
+
+    /// How much of an operation of so many nanoseconds the processor waits for: all of it, or until RUN is pulled low.
+    fn waited(&mut self, nanos: u64) -> u64 {
+        match self.run_press {
+            Some(press) if press.operation == self.operations => {
+                let waited = nanos * u64::from(press.fraction) / 256;
+                self.run_press = None;
+                self.run_pressed = Some(nanos - waited);
+                waited
+            }
+            _ => nanos,
+        }
+    }
+
+    /// The processor is reset by RUN: the operation goes on by itself.
+    pub(crate) fn go_on(&mut self, now: u64) {
+        if let Some(nanos) = self.run_pressed.take() {
+            self.busy_until = now + nanos;
+        }
+    }
+
+    /// Nanoseconds for which it is busy still.
+    pub(crate) fn busy_for(&self, now: u64) -> u64 {
+        self.busy_until.saturating_sub(now)
+    }
+
     /// Erases `length` bytes, a sector or a block, and answers how many nanoseconds that takes.
     pub(crate) fn erase(&mut self, offset: u32, length: u32) -> u64 {
         let offset = offset & (self.size() - 1) & !(length - 1);
@@ -175,11 +221,12 @@ impl Flash {
         }
         self.erases += 1;
         self.changed = Some(Operation::Erase { offset, length });
-        match length {
+        let nanos = match length {
             SECTOR => self.times.sector_erase,
             0x8000 => self.times.block_32k_erase,
             _ => self.times.block_64k_erase,
-        }
+        };
+        self.waited(nanos)
     }
 
     /// Programs at most a page, wrapping within it, and answers how many nanoseconds that takes. Bits only go from
@@ -196,7 +243,7 @@ impl Flash {
             offset: page,
             length: PAGE,
         });
-        self.times.page_program
+        self.waited(self.times.page_program)
     }
 
     /// Chip select goes low: a command starts.

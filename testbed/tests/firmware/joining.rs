@@ -1,7 +1,7 @@
 //! A board that joins by its token: power is lost meanwhile, its certificates end while it is switched off or away, nobody tells
 //! it the time, or the cluster's authority is another.
 
-use crate::{Bench, NODE, READY};
+use crate::{Bench, NODE, READY, is_long};
 use picolet_devcluster::host::Pki;
 use picolet_emulator::PowerCut;
 use picolet_store::settings::Field;
@@ -114,6 +114,31 @@ fn power_cuts_while_it_joins_are_made_up_for() {
         ));
         // It goes on with what it had requested.
         assert_eq!(requests(&bench.testbed), [1, 1], "{}", bench.log);
+    }
+}
+
+#[test]
+fn board_joins_when_run_is_pressed_in_the_middle_of_a_flash_operation() {
+    let slow = || {
+        let mut bench = Bench::joining(Options::default());
+        // An erase takes 400 ms then: the boot ROM has to wait for it.
+        bench.testbed.board.set_slow_flash(true);
+        bench.testbed.board.power_on();
+        bench
+    };
+    let mut bench = slow();
+    bench.expect_joined("power-on");
+    let operations = bench.testbed.board.flash_operations();
+    drop(bench);
+    assert!(operations > 20, "{operations} operations");
+    let step = if is_long() { 1 } else { 11 };
+    for number in (1..=operations).step_by(step) {
+        let mut bench = slow();
+        bench.testbed.board.press_run_in(number, 100);
+        bench.expect_joined(&format!("RUN was pressed in operation {number} of the flash"));
+        assert_eq!(bench.testbed.board.figures().resets, 1, "{}", bench.log);
+        assert_eq!(requests(&bench.testbed), [1, 1], "{}", bench.log);
+        assert!(!bench.log.contains("panic at"), "{}", bench.log);
     }
 }
 
