@@ -10,11 +10,11 @@ mod usb;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
-use options::{Cut, Listen, Mac, Network, Speed, Trace, seconds};
+use options::{Cut, Listen, Mac, Network, RunPress, Speed, Trace, seconds};
 use picolet_emulator::gdb::Server;
 use picolet_emulator::net::{Captured, Conditions, Impaired, Link, Local, Publish, Tap, User};
 use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Failure, Quirks, Security};
-use picolet_emulator::{Board, Config, Image, Profile, Stop, Vcd};
+use picolet_emulator::{Board, BoardQuirks, Config, Image, Oscillator, Profile, Stop, UsbHost, Vcd};
 use picolet_linux::files;
 use session::{Session, Tracer};
 use std::fs::{self, File};
@@ -97,6 +97,28 @@ pub(crate) struct Arguments {
     /// bits, while the clock's period is below PERIOD), silent-deauth, comeback=TIME, handshake-timeouts=N, join-delay=TIME, lost-frames=N (after a join), seed=N
     #[arg(long, value_name = "QUIRKS", help_heading = "Network")]
     radio_quirks: Option<Quirks>,
+    /// The chip's ring oscillator, with commas between: hz=N, duty=PART, jitter=PART, ripple=PART, ripple-hz=N, stuck. [default: a bad one, of
+    /// 6.5 MHz]
+    #[arg(long, value_name = "PARTS", help_heading = "Silicon")]
+    oscillator: Option<Oscillator>,
+    /// Programs and erases of flash take as long as its datasheet allows: 400 ms a sector, not 45.
+    #[arg(long, help_heading = "Silicon")]
+    slow_flash: bool,
+    /// Pull RUN low in the middle of a program or erase of flash, counted from 1: flash:3, or flash:3:25% for when.
+    #[arg(long, value_name = "WHEN", help_heading = "Silicon")]
+    press_run_at: Option<RunPress>,
+    /// What the USB host does, with commas between: echo (it sends the console's lines back), unplug=FROM-TO, suspend=FROM-TO, such as
+    /// unplug=10s-12s.
+    #[arg(long, value_name = "PARTS", help_heading = "Silicon")]
+    usb_host: Option<UsbHost>,
+    /// Draw all of these, and what the radio does, from a seed, and show what was drawn.
+    #[arg(
+        long,
+        value_name = "SEED",
+        conflicts_with_all = ["radio_failure", "radio_quirks", "oscillator", "slow_flash", "press_run_at", "usb_host"],
+        help_heading = "Silicon"
+    )]
+    quirks: Option<u64>,
     /// The name of the network on the air.
     #[arg(
         long,
@@ -161,6 +183,23 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// What the board and its surroundings do.
+    fn quirks(&self) -> BoardQuirks {
+        if let Some(seed) = self.quirks {
+            let quirks = BoardQuirks::fuzzed(seed);
+            eprintln!("{quirks:?}");
+            return quirks;
+        }
+        BoardQuirks {
+            radio: self.radio_quirks.clone().unwrap_or_default(),
+            failures: self.radio_failure.clone(),
+            oscillator: self.oscillator.unwrap_or_default(),
+            slow_flash: self.slow_flash,
+            run_press: self.press_run_at.map(|press| (press.operation, press.fraction)),
+            usb: self.usb_host.clone().unwrap_or_default(),
+        }
+    }
+
     fn network(&self) -> Network {
         match &self.tap {
             Some(name) => Network::Tap(name.clone()),
@@ -221,12 +260,13 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
         _ => None,
     };
     let air = air(arguments)?;
+    let quirks = arguments.quirks();
     let radio = RadioConfig {
         address: arguments
             .mac
             .map_or_else(|| address_of(arguments.board), |mac| mac.0),
-        failures: arguments.radio_failure.clone(),
-        quirks: arguments.radio_quirks.clone().unwrap_or_default(),
+        failures: quirks.failures.clone(),
+        quirks: quirks.radio.clone(),
         ..RadioConfig::default()
     };
     let radio = Box::new(Cyw43439::new(radio, air, link(arguments)?));
@@ -245,6 +285,7 @@ fn prepare(arguments: &Arguments) -> Result<Session> {
     for (path, image) in &images {
         board.load(image).with_context(|| path.display().to_string())?;
     }
+    board.set_quirks(&quirks);
     board.set_profile(profile);
     board.set_pin_log(arguments.vcd.is_some());
     let interrupted = Arc::new(AtomicBool::new(false));

@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::machine::{Machine, Stop};
 use crate::net::Link;
 use crate::observe::{Observers, Profile};
+use crate::quirks::UsbChange;
 use crate::radio::{NoRadio, Radio};
 
 /// How a board is made.
@@ -112,6 +113,8 @@ pub struct Board {
     pace: Option<Pace>,
     pub(crate) observers: Observers,
     pub(crate) debug: Debug,
+    /// What the USB host will do, the next first.
+    pub(crate) planned: Vec<(Time, UsbChange)>,
 }
 
 /// Emulated time follows the host's.
@@ -155,6 +158,7 @@ impl Board {
             pace: None,
             observers: Observers::default(),
             debug: Debug::default(),
+            planned: Vec::new(),
         }
     }
 
@@ -224,7 +228,6 @@ impl Board {
     pub fn power_on(&mut self) {
         self.machine.chip.flash.power_lost = false;
         self.machine.chip.flash.cut = None;
-        self.machine.chip.flash.run_press = None;
         self.cut_at_instruction = u64::MAX;
         self.machine.start();
     }
@@ -285,9 +288,8 @@ impl Board {
         self.run(until, u64::MAX)
     }
 
-    /// Runs until a moment or until this many instructions have been run since power-on, whatever comes first. Idle
-    /// time is skipped.
-    pub fn run(&mut self, until: Time, instructions: u64) -> Stop {
+    /// [`Board::run`], as long as the USB host does nothing.
+    pub(crate) fn run_undisturbed(&mut self, until: Time, instructions: u64) -> Stop {
         // between two runs somebody may have changed the network, or what is on the air
         self.machine.chip.poll_radio();
         if self.pace.is_some() {

@@ -109,6 +109,27 @@ impl FromStr for Cut {
     }
 }
 
+/// A moment at which RUN is pulled low.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RunPress {
+    pub(super) operation: u64,
+    pub(super) fraction: u8,
+}
+
+impl FromStr for RunPress {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse().map(|Cut(cut)| cut) {
+            Ok(PowerCut::FlashOperation { number, fraction }) => Ok(Self {
+                operation: number,
+                fraction,
+            }),
+            _ => Err("RUN is pulled low at flash:N or flash:N:SHARE%, with N from 1"),
+        }
+    }
+}
+
 /// What to trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trace {
@@ -185,6 +206,16 @@ mod tests {
         ] {
             assert!(cut(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn moments_of_run_are_operations_of_flash() {
+        let press = RunPress {
+            operation: 3,
+            fraction: 64,
+        };
+        assert_eq!("flash:3:25%".parse(), Ok(press));
+        assert!("instruction:7".parse::<RunPress>().is_err());
     }
 
     #[test]

@@ -24,6 +24,7 @@ use std::time::Duration;
 pub use air::{AccessPoint, Air, Change, Security};
 pub use cyw43439::{Config, Cyw43439, Statistics};
 pub use failure::{Failure, FailureError, FailureMode};
+pub(crate) use quirks::random;
 pub use quirks::{BitErrors, Quirks, QuirksError};
 
 use crate::Time;

@@ -2,8 +2,8 @@
 
 use crate::is_long;
 use crate::{Bench, NODE, READY};
-use picolet_emulator::Time;
-use picolet_emulator::radio::{Change, Config as RadioConfig, FailureMode, Quirks};
+use picolet_emulator::radio::{Change, Config as RadioConfig, FailureMode};
+use picolet_emulator::{BoardQuirks, Time};
 use picolet_testbed::{Options, Testbed};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -169,14 +169,14 @@ fn board_does_not_panic_when_bits_flip_while_frames_arrive() {
     }
 }
 
-/// Runs a board with the radio of that seed until its failures are over and the node has been Ready for a minute. Returns what went
+/// Runs a board with the radio, oscillator, flash and USB host of that seed until its failures are over and the node has been Ready for a minute. Returns what went
 /// wrong.
 fn survive(seed: u64) -> Result<(), String> {
-    let (quirks, failures) = Quirks::fuzzed(seed);
-    let described = format!("seed {seed}: {quirks:?} {failures:?}");
+    let quirks = BoardQuirks::fuzzed(seed);
+    let described = format!("seed {seed}: {quirks:?}");
     let radio = RadioConfig {
-        quirks,
-        failures,
+        quirks: quirks.radio.clone(),
+        failures: quirks.failures.clone(),
         ..RadioConfig::default()
     };
     let mut bench = Bench::with(
@@ -202,6 +202,7 @@ fn survive(seed: u64) -> Result<(), String> {
     ]) {
         bench.testbed.air().plan(at, change);
     }
+    bench.testbed.board.set_quirks(&quirks);
     bench.testbed.board.power_on();
     let mut watch = Watch {
         settled: Time::from_millis(215_000),
@@ -261,7 +262,7 @@ impl Watch {
 }
 
 #[test]
-fn no_board_stays_lost_whatever_its_radio_does() {
+fn no_board_stays_lost_whatever_its_quirks() {
     let seeds = if is_long() { 1000 } else { 12 };
     let first = std::env::var("PICOLET_SEED").map_or(0, |seed| seed.parse().expect("a number"));
     let next = AtomicU64::new(first);
