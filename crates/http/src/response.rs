@@ -1,11 +1,13 @@
 //! Response heads, read in pieces of any size, and the names of status codes.
 //!
 //! Only one line is held at a time, and of a long line only its beginning: an admission policy may add a `Warning` field
-//! of some hundred bytes for each of its rules, and any number of them is skipped.
+//! of some hundred bytes for each of its rules, and any number of them is skipped. A client that needs long fields, as a
+//! registry's `Location`, names them ([`ResponseReader::with_long_fields`]).
 
 use crate::body::Body;
 use crate::error::HttpError;
 use crate::field;
+use alloc::vec::Vec;
 
 /// Limit for the length of a response head in bytes, with the interim responses (100 to 199) in front of it.
 pub const RESPONSE_HEAD_BYTES: u32 = 64 * 1024;
@@ -30,6 +32,12 @@ pub struct ResponseReader {
     /// Bytes read so far.
     total: u32,
     parsed: Parsed,
+    /// Names of the fields that are held whole.
+    long_names: &'static [&'static str],
+    /// Limit for the length of such a line in bytes.
+    long_limit: usize,
+    /// What follows `line` of such a field.
+    long: Vec<u8>,
 }
 
 impl Default for ResponseReader {
@@ -39,14 +47,26 @@ impl Default for ResponseReader {
             length: 0,
             total: 0,
             parsed: Parsed::default(),
+            long_names: &[],
+            long_limit: 0,
+            long: Vec::new(),
         }
     }
 }
 
 impl ResponseReader {
+    /// A reader that holds fields with one of these names whole, lines of up to `limit` bytes.
+    pub fn with_long_fields(names: &'static [&'static str], limit: usize) -> Self {
+        Self {
+            long_names: names,
+            long_limit: limit,
+            ..Self::default()
+        }
+    }
+
     /// Takes bytes off the front of `received`: `Ok((taken, head))`. The head comes with the reader of its body once it is complete;
     /// until then all bytes are taken. `on_field` gets name and value of each field that does not concern framing, unless it is longer
-    /// than 96 bytes or not UTF-8.
+    /// than 96 bytes and not named as a long one, or not UTF-8.
     ///
     /// # Errors
     /// The connection is of no more use.
@@ -64,6 +84,8 @@ impl ResponseReader {
             if byte != b'\n' {
                 if let Some(place) = self.line.get_mut(self.length as usize) {
                     *place = byte;
+                } else {
+                    self.push_long(byte);
                 }
                 self.length += 1;
                 continue;
@@ -78,11 +100,33 @@ impl ResponseReader {
         Ok((received.len(), None))
     }
 
+    /// Takes a byte beyond the beginning of a line.
+    fn push_long(&mut self, byte: u8) {
+        if self.length as usize == LINE_BYTES {
+            let is_named = |name: &&str| {
+                let (begin, rest) = self.line.split_at_checked(name.len()).unwrap_or_default();
+                begin.eq_ignore_ascii_case(name.as_bytes()) && rest.first() == Some(&b':')
+            };
+            self.long.clear();
+            if self.long_names.iter().any(is_named) {
+                self.long.extend_from_slice(&self.line);
+            }
+        }
+        // What is not held from its beginning, or exceeds the limit, is skipped.
+        if self.long.len() == self.length as usize && self.long.len() < self.long_limit {
+            self.long.push(byte);
+        }
+    }
+
     /// Reads the line that has ended; returns whether it is the empty one at the end of the head.
     fn line(&mut self, on_field: &mut dyn FnMut(&str, &str)) -> Result<bool, HttpError> {
         let length = core::mem::take(&mut self.length) as usize;
-        let whole = length <= LINE_BYTES;
-        let line = self.line.get(..length).unwrap_or(&self.line);
+        let whole = length <= LINE_BYTES || length == self.long.len();
+        let line = match self.line.get(..length) {
+            Some(line) => line,
+            None if whole => &self.long,
+            None => &self.line,
+        };
         let line = line.strip_suffix(b"\r").filter(|_| whole).unwrap_or(line);
         match (self.parsed.head.status, line) {
             (0, line) => self.parsed.status_line(line)?,
@@ -351,6 +395,28 @@ mod tests {
             );
             assert_eq!(body, Body::of_length(2));
             assert_eq!(cut + rest, all.len() - 2);
+        }
+    }
+
+    #[test]
+    fn long_field_is_read_when_it_is_named() {
+        let mut text = String::from("HTTP/1.1 307 Temporary Redirect\r\n");
+        let location = format!("https://cdn.example/{}", "x".repeat(300));
+        text += &format!("Warning: {}\r\nlocation: {location}\r\n", "w".repeat(300));
+        text += &format!("Location: {}\r\nLocation-Not: {location}\r\n", "y".repeat(1000));
+        text += &format!("Short: 1\r\nX: {}\r\nContent-Length: 0\r\n\r\n", "z".repeat(95));
+        for step in [1, 7, 96, 97, text.len()] {
+            let mut reader = ResponseReader::with_long_fields(&["Location"], 512);
+            let mut fields = Vec::new();
+            let mut status = 0;
+            for piece in text.as_bytes().chunks(step) {
+                let mut on_field = |name: &str, value: &str| fields.push(format!("{name}: {value}"));
+                let (_, head) = reader.take(piece, &mut on_field).expect("a head");
+                status = head.map_or(status, |(head, _)| head.status);
+            }
+            assert_eq!(status, 307);
+            let expected = [format!("location: {location}"), String::from("Short: 1")];
+            assert_eq!(fields, expected, "in pieces of {step}");
         }
     }
 
