@@ -6,6 +6,7 @@
 //! | [`digest`] | SHA-256 digests, verified while streaming | |
 //! | [`documents`] | decodes index, manifest, configuration, token and error | 8 layers, 4 KB of strings, 4 KB of token |
 //! | [`client`] | authenticates, follows redirects, resumes, verifies | 256 KB of manifest, 5 redirects, 8 resumptions |
+//! | [`keyring`] | selects the credentials of `imagePullSecrets` | 4 for an image, 4 KB each |
 //! | [`challenge`] | parses `Www-Authenticate` | a line of 3 KB |
 //! | [`url`] | parses URLs and redirects | 3 KB |
 //!
@@ -20,6 +21,7 @@ pub mod challenge;
 pub mod client;
 pub mod digest;
 pub mod documents;
+pub mod keyring;
 pub mod reference;
 pub mod url;
 

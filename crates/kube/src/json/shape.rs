@@ -38,6 +38,8 @@ pub enum Shape {
     Map(Field),
     /// An object whose keys are data and whose values are arrays of strings, numbers or booleans.
     Lists(Field),
+    /// An object whose keys are data and whose values have this shape.
+    Entries(Field, &'static Shape),
     /// Every element of an array.
     List(&'static Shape),
     /// What is inside, announced by [`Sink::enter`] and [`Sink::leave`].
@@ -77,7 +79,7 @@ impl Shape {
             Self::Map(_) => 4,
             Self::Lists(_) => 5,
             Self::List(inside) => 1 + inside.length(),
-            Self::Group(_, inside) => 2 + inside.length(),
+            Self::Group(_, inside) | Self::Entries(_, inside) => 2 + inside.length(),
             Self::Object(entries) => {
                 let (mut length, mut index) = (3, 0);
                 while index < entries.len() {
@@ -117,6 +119,11 @@ impl Shape {
                 code[at + 1] = field.0;
                 code[at + 2] = LIST;
                 Self::Value(*field).write(code, at + 3)
+            }
+            Self::Entries(field, inside) => {
+                code[at] = MAP;
+                code[at + 1] = field.0;
+                inside.write(code, at + 2)
             }
             Self::List(inside) => {
                 code[at] = LIST;
@@ -487,6 +494,24 @@ mod tests {
         decoder.feed(text, &mut trace).expect("valid");
         let expected = [
             "43 1", "enter 42", "40 yes", "leave 42", "enter 33", "key 34 a", "34 2", "leave 33",
+        ];
+        assert_eq!(trace.0, expected);
+    }
+
+    #[test]
+    fn entries_are_read_when_their_values_are_objects() {
+        const ENTRIES: Shape = Shape::Entries(
+            LABELS,
+            &Shape::Group(ITEM, &Shape::Object(&[("size", Shape::Value(SIZE))])),
+        );
+        const SHAPE: Shape = Shape::Object(&[("all", ENTRIES), ("name", Shape::Value(NAME))]);
+        let mut trace = Trace::default();
+        let mut decoder = Decoder::new(shape!(SHAPE));
+        let text = br#"{"all":{"a":{"size":1,"x":{"size":9}},"b":3,"c":{}},"name":"n"}"#;
+        decoder.feed(text, &mut trace).expect("valid");
+        let expected = [
+            "key 41 a", "enter 42", "43 1", "leave 42", "key 41 b", "key 41 c", "enter 42", "leave 42",
+            "40 n",
         ];
         assert_eq!(trace.0, expected);
     }
