@@ -226,7 +226,7 @@ fn guests_write_on_the_chip_what_they_write_on_linux() {
             ..Job::default()
         };
         let run = job.compared();
-        println!("{name}: {:?} {}", run.output, run.end);
+        println!("{name}: {} bytes, {}", module.len(), run.end);
     }
     let Some(module) = small_guest("hello-small") else {
         return;
@@ -236,7 +236,7 @@ fn guests_write_on_the_chip_what_they_write_on_linux() {
         arguments: NAME,
         ..Job::default()
     };
-    println!("hello-small: {}", job.compared().end);
+    println!("hello-small: {} bytes, {}", module.len(), job.compared().end);
 }
 
 #[test]

@@ -24,9 +24,10 @@ pub(crate) const WASM_TARGETS: [&str; 2] = ["wasm32-wasip1", "wasm32-unknown-unk
 const NOT_FOR_BOARDS: [&str; 2] = ["picolet-tls", "picolet-ec-trace"];
 
 /// The programs in `boards/`. A board's image is vetted for the other chip too, though it is never linked for it.
-const BOARD_PACKAGES: [&str; 7] = [
+const BOARD_PACKAGES: [&str; 8] = [
     "picolet-bootloader",
     "test-application",
+    "guest-runner",
     "wasi-size",
     "handshake",
     "link-test",

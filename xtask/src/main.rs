@@ -14,6 +14,7 @@ mod modules;
 mod recording;
 mod sizes;
 mod test;
+mod wasm;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -73,6 +74,8 @@ enum Bench {
     Emulator,
     /// A thousand nodes in one process: time to Ready, memory of one more node.
     Fleet,
+    /// The WebAssembly engine beside wasmi and native code, its cycles on a simulated Cortex-M0+, and guests on the emulated board.
+    Wasm,
 }
 
 fn main() -> ExitCode {
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Verb::Bench(Bench::Ec) => ec::bench(),
         Verb::Bench(Bench::Emulator) => demo::bench("picolet-emulator", "emulator"),
         Verb::Bench(Bench::Fleet) => demo::bench("picolet", "fleet"),
+        Verb::Bench(Bench::Wasm) => wasm::bench(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -216,6 +216,15 @@ pub(crate) fn build(package: &str, binary: &str, target: &str) -> Result<PathBuf
     picolet_image::build::build(package, binary, target, Place::Here)
 }
 
+/// Packages of `boards/` and their binaries that are linked to be measured.
+const LINK_TESTS: [(&str, &str); 5] = [
+    ("link-test", "empty"),
+    ("link-test", "tls"),
+    ("link-test", "agent"),
+    ("wasi-size", "wasi"),
+    ("wasi-size", "pods"),
+];
+
 /// What to print.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -234,8 +243,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.link_tests {
         for target in crate::check::THUMB_TARGETS {
-            for binary in ["empty", "tls", "agent"] {
-                let sizes = Sizes::of(&build("link-test", binary, target)?)?;
+            for (package, binary) in LINK_TESTS {
+                let sizes = Sizes::of(&build(package, binary, target)?)?;
                 println!("{binary:>8} {target:<26} {sizes}");
             }
         }
