@@ -63,6 +63,8 @@ struct Job<'j> {
     configuration: &'j [(&'j str, &'j str)],
     /// Path and content.
     files: &'j [(&'j str, &'j str)],
+    /// Nothing is on the bus.
+    empty_bus: bool,
 }
 
 /// How a guest ended on the chip, and what it wrote.
@@ -142,7 +144,9 @@ impl Job<'_> {
             .load(&Image::from_bytes(JOB, &self.bytes()).unwrap())
             .unwrap();
         board.set_temperature(CHIP);
-        board.attach_i2c_lm75(0, 0x48, LM75);
+        if !self.empty_bus {
+            board.attach_i2c_lm75(0, 0x48, LM75);
+        }
         board.power_on();
         board
     }
@@ -163,7 +167,10 @@ impl Job<'_> {
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_picolet"));
         command.args(["wasm", "run", "--device", "--temperature", CHIP_AS_READ]);
-        command.args(["--lm75", &LM75.to_string(), "--dir"]).arg(&root);
+        if !self.empty_bus {
+            command.args(["--lm75", &LM75.to_string()]);
+        }
+        command.arg("--dir").arg(&root);
         for (key, value) in self.configuration {
             command.args(["--config", &format!("{key}={value}")]);
         }
@@ -279,6 +286,25 @@ fn blink_drives_its_pin_on_the_chip() {
         let half = two[1].1 - two[0].1;
         assert!((250..=253).contains(&half), "{edges:?}");
     }
+}
+
+#[test]
+fn transfer_fails_when_nothing_is_on_the_bus() {
+    let Some(module) = guest("thermometer") else {
+        return;
+    };
+    let job = Job {
+        module: &module,
+        arguments: NAME,
+        empty_bus: true,
+        ..Job::default()
+    };
+    let run = job.compared();
+    assert!(
+        run.output
+            .ends_with("LM75: no answer at this address (errno 60)\n"),
+        "{run:?}"
+    );
 }
 
 #[test]
