@@ -32,6 +32,7 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Timer, with_timeout};
 use picolet_device::led::{BOOTING, Show};
+use picolet_device::radio as radio_format;
 use picolet_device::radio::{Radio, RadioError};
 use picolet_device::recovery::RadioFailure;
 use picolet_store::settings::Settings;
@@ -60,9 +61,24 @@ pub(crate) struct Hardware {
 /// A piece of the radio's firmware, as its driver takes it.
 type Piece = &'static Aligned<A4, [u8]>;
 
+/// What the radio's processor runs: decompressed on its way there.
+struct Program(Box<radio_format::Firmware<'static>>);
+
+impl cyw43::Firmware for Program {
+    fn next(&mut self) -> Option<&[u8]> {
+        self.0.next_piece()
+    }
+}
+
+// Seven kilobytes that are made on the stack: not in a frame that stays.
+#[inline(never)]
+fn program(compressed: &'static [u8]) -> Program {
+    Program(Box::new(radio_format::Firmware::new(compressed)))
+}
+
 /// What the radio's processor runs, and what it must know of the board.
 pub(crate) struct Firmware {
-    program: Piece,
+    program: Program,
     countries: &'static [u8],
     parameters: Piece,
 }
@@ -74,7 +90,7 @@ pub(crate) fn firmware(region: &'static [u8]) -> Result<Firmware, RadioError> {
         return Err(RadioError::Damaged);
     }
     Ok(Firmware {
-        program: piece(radio.firmware),
+        program: program(radio.firmware),
         countries: radio.countries,
         parameters: piece(radio.parameters),
     })
@@ -292,11 +308,13 @@ async fn start(hardware: Hardware, settings: Option<Settings<'static>>) -> Start
         dma::Channel::new(hardware.dma, Interrupts),
     );
     let Firmware {
-        program,
+        mut program,
         countries,
         parameters,
     } = hardware.firmware;
-    let (device, mut control, runner) = cyw43::new(hardware.room.0, power, bus, program, parameters).await;
+    let (device, mut control, runner) =
+        cyw43::new(hardware.room.0, power, bus, &mut program, parameters).await;
+    drop(program);
     spawner.spawn(run_radio(runner).expect("this is spawned once"));
     let country = settings.map_or("XX", |settings| settings.country());
     // Settings have no other ones than of two letters.
