@@ -89,7 +89,8 @@ impl<S: Subscriber> Layer<S> for Journals {
             tracing::Level::ERROR => Level::Error,
             tracing::Level::WARN => Level::Warn,
             tracing::Level::INFO => Level::Info,
-            _ => Level::Debug,
+            // Reads of the kubelet API would leave nothing else of a log that is scraped.
+            _ => return,
         };
         journal.push(level, &line.text);
     }

@@ -202,8 +202,19 @@ impl Log for Linux {
         }
     }
 
-    fn log_request(&self, endpoint: &str, client: &dyn fmt::Display, status: u16, duration_ms: u64) {
-        tracing::info!(node = &*self.node, endpoint, %client, status, duration_ms);
+    fn log_request(
+        &self,
+        level: Level,
+        endpoint: &str,
+        client: &dyn fmt::Display,
+        status: u16,
+        duration_ms: u64,
+    ) {
+        let node = &*self.node;
+        match level {
+            Level::Debug => tracing::debug!(node, endpoint, %client, status, duration_ms),
+            _ => tracing::info!(node, endpoint, %client, status, duration_ms),
+        }
     }
 
     fn log_extent(&self) -> LogExtent {

@@ -92,7 +92,7 @@ async fn tell_figures() -> ! {
         Timer::after(FIGURES).await;
         let (heap, (stack, deepest)) = (memory::heap(), memory::stack());
         log::line(
-            Level::Info,
+            Level::Debug,
             format_args!(
                 "heap {} of {} bytes, at most {}; stack at most {deepest} of {stack}",
                 heap.used, heap.total, heap.peak

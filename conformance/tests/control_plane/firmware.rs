@@ -103,8 +103,16 @@ fn shows_the_log(case: &Case<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What a call of `/spec` leaves in the log.
-const MARK: &str = "endpoint=/spec";
+/// What a command leaves in the log.
+const MARK: &str = "endpoint=/pico/command";
+
+/// Sends the node a command that changes nothing.
+pub(crate) fn identify(node: &Node<'_>) -> Result<()> {
+    let command = r#"{"command":"identify","params":{"seconds":1}}"#;
+    let answer = node.caller()?.post(&node.url("/pico/command"), command)?;
+    ensure!(answer.status == 200, "{answer:?}");
+    Ok(())
+}
 
 /// `kubectl logs -f` of the node's own pod: what was logged last, and what is logged from then on. It goes on until it is dropped.
 pub(crate) fn follow(case: &Case<'_>, node: &Node<'_>) -> Result<Process> {
@@ -119,7 +127,7 @@ pub(crate) fn follow(case: &Case<'_>, node: &Node<'_>) -> Result<Process> {
     let read = || std::fs::read_to_string(&log).context("nothing was followed");
     until(LIMIT, "the last line", || Ok((!read()?.is_empty()).then_some(())))?;
     ensure!(!read()?.contains(MARK));
-    node.get("/spec")?;
+    identify(node)?;
     until(LIMIT, "a later line", || Ok(read()?.contains(MARK).then_some(())))?;
     Ok(following)
 }

@@ -399,6 +399,9 @@ fn renewals(case: &Case<'_>) -> Result<()> {
         std::thread::sleep(Duration::from_secs(1));
         // On a new connection each time: whatever certificate counts by now.
         calls += 1;
+        if let Err(error) = crate::firmware::identify(&node) {
+            failures.push(format!("after {:?}: {error:#}", begun.elapsed()));
+        }
         match node.get("/metrics") {
             Ok(answer) if answer.status == 200 => {
                 for (index, side) in ["client", "server"].into_iter().enumerate() {
@@ -428,7 +431,7 @@ fn renewals(case: &Case<'_>) -> Result<()> {
     ensure!(failures.is_empty(), "{failures:?}");
     ensure!(longest < MISSED, "no Lease for {longest:?}: {}", node.log());
     ensure!(!node.log().contains("Lease was not renewed"), "{}", node.log());
-    let lines = read(follow.log()).matches("endpoint=/metrics").count();
+    let lines = read(follow.log()).matches("endpoint=/pico/command").count();
     ensure!(
         follow.exit_status().is_none() && lines > calls / 2,
         "what was followed ended, after {lines} lines of {calls}"

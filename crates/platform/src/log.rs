@@ -53,9 +53,16 @@ pub trait Log {
 
     /// Writes the one line that each request to the kubelet API leaves: text
     /// `endpoint=… client=… status=… duration_ms=…` unless the platform has fields of its own.
-    fn log_request(&self, endpoint: &str, client: &dyn fmt::Display, status: u16, duration_ms: u64) {
+    fn log_request(
+        &self,
+        level: Level,
+        endpoint: &str,
+        client: &dyn fmt::Display,
+        status: u16,
+        duration_ms: u64,
+    ) {
         self.log(
-            Level::Info,
+            level,
             format_args!(
                 "endpoint={endpoint} client={client} status={} duration_ms={duration_ms}",
                 u32::from(status)

@@ -205,3 +205,23 @@ fn echo_and_tcp_go_on_during_a_handshake() {
     assert!(late.is_some_and(|late| late < SOON), "{late:?}");
     assert!(dialled < SOON, "{dialled:?}");
 }
+
+#[test]
+fn log_of_a_board_keeps_its_lines_however_often_it_is_read() {
+    let mut bench = Bench::ready();
+    for _ in 0..60 {
+        let (status, _) = bench.testbed.get("/healthz").expect("an answer");
+        assert_eq!(status, 200);
+    }
+    bench.run(Duration::from_secs(120));
+    let path = format!("/containerLogs/kube-system/picolet-{NODE}/picolet");
+    let (status, log) = bench.testbed.get(&path).expect("the log");
+    assert_eq!(status, 200);
+    for line in ["started by power-on", "registered as node", "NodeReady"] {
+        assert!(log.contains(line), "{log}");
+    }
+    assert!(!log.contains("endpoint=") && !log.contains("DEBUG"), "{log}");
+    // Who reads the UART sees them.
+    assert!(bench.log.contains("DEBUG endpoint=/healthz"), "{}", bench.log);
+    assert!(bench.log.contains("DEBUG heap "), "{}", bench.log);
+}

@@ -676,8 +676,13 @@ impl<'a, H: Host> Server<'a, H> {
             peer,
             identity: caught.identity.as_ref(),
         };
+        // Requests that only read are many: Prometheus comes twice a minute.
+        let reads = caught.head.is_none_or(|head| head.method.reads());
+        let level = if reads { Level::Debug } else { Level::Info };
         let millis = took.as_millis();
-        self.node.machine.log_request(route.name(), &caller, code, millis);
+        self.node
+            .machine
+            .log_request(level, route.name(), &caller, code, millis);
     }
 
     /// Waits for `future` until `deadline`, an uptime.

@@ -523,11 +523,11 @@ fn one_line_a_request() {
             assert_eq!(
                 log(node),
                 [
-                    "Info endpoint=/healthz client=admin@192.0.2.7 status=200 duration_ms=0",
-                    "Info endpoint=/containerLogs client=admin@192.0.2.7 status=404 duration_ms=0",
-                    "Info endpoint=other client=admin@192.0.2.7 status=404 duration_ms=0",
-                    "Info endpoint=/metrics client=prometheus@192.0.2.7 status=200 duration_ms=0",
-                    "Info endpoint=other client=192.0.2.7 status=400 duration_ms=0",
+                    "Debug endpoint=/healthz client=admin@192.0.2.7 status=200 duration_ms=0",
+                    "Debug endpoint=/containerLogs client=admin@192.0.2.7 status=404 duration_ms=0",
+                    "Debug endpoint=other client=admin@192.0.2.7 status=404 duration_ms=0",
+                    "Debug endpoint=/metrics client=prometheus@192.0.2.7 status=200 duration_ms=0",
+                    "Debug endpoint=other client=192.0.2.7 status=400 duration_ms=0",
                 ]
             );
         },

@@ -48,7 +48,7 @@ fn which_lines_are_asked_for() {
         let (code, body) = ask("tailLines=2").await;
         assert_eq!(code, 200);
         assert!(
-            body.starts_with("Info line 9\nInfo endpoint=/containerLogs "),
+            body.starts_with("Info line 9\nDebug endpoint=/containerLogs "),
             "{body}"
         );
         assert_eq!(ask("tailLines=0").await, (200, String::new()));

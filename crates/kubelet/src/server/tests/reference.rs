@@ -34,6 +34,9 @@ fn reference_lists_every_metric_with_its_help() {
         async |node, time| {
             time.sleep(Duration::from_secs(60)).await;
             node.health.heard(time.now(), node.time.now());
+            let board = std::boxed::Box::leak(std::boxed::Box::new(crate::firmware::tests::updated()));
+            let updater = std::boxed::Box::leak(std::boxed::Box::new(board.updater(&[])));
+            node.machine.firmware.set(Some(updater));
             let mut caller = Caller::new(node, certificate());
             caller.get("/healthz").await;
             caller.get("/metrics").await
