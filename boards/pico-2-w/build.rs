@@ -4,5 +4,6 @@
 mod memory_map;
 
 fn main() {
-    memory_map::write(&picolet_store::layout::PICO_2_W, 520 * 1024);
+    memory_map::write(&picolet_store::layout::PICO_2_W, 520 * 1024, "picolet-pico-2-w");
+    println!("cargo:rerun-if-changed=../shared/memory_map.rs");
 }

@@ -4,5 +4,6 @@
 mod memory_map;
 
 fn main() {
-    memory_map::write(&picolet_store::layout::PICO_W, 264 * 1024);
+    memory_map::write(&picolet_store::layout::PICO_W, 264 * 1024, "picolet-pico-w");
+    println!("cargo:rerun-if-changed=../shared/memory_map.rs");
 }

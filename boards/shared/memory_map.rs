@@ -1,17 +1,33 @@
 //! Writes the memory map for the linker, from the one map of the flash that there is. For the build scripts of both
 //! boards.
 
-use picolet_store::layout::{Layout, VERSION_LENGTH, VERSION_OFFSET};
-use std::path::PathBuf;
+use picolet_store::layout::{IMAGE_OFFSET, Layout, VERSION_LENGTH, VERSION_OFFSET};
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Bytes of the stack. The most that was used in the emulator is in `boards/README.md`.
 const STACK: u32 = 32 * 1024;
 
-/// Writes `memory.x` for a board with so much RAM, and tells the linker of it: an application in the slot that the
-/// bootloader starts.
-pub fn write(layout: &Layout, ram: u32) {
-    let slot = layout.active;
+/// Writes `memory.x` for each slot of a board with so much RAM, and tells the linker of them: the program `binary` is linked for slot A,
+/// `binary` with `-b` behind it, which is the same program, for slot B.
+pub fn write(layout: &Layout, ram: u32, binary: &str) {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    for (slot, name) in layout.slots.iter().zip(["a", "b"]) {
+        let folder = out.join(name);
+        fs::create_dir_all(&folder).expect("the folder for it is there");
+        write_slot(
+            &folder,
+            slot.address() + IMAGE_OFFSET,
+            slot.length - IMAGE_OFFSET,
+            ram,
+        );
+        let suffix = if name == "a" { "" } else { "-b" };
+        println!("cargo:rustc-link-arg-bin={binary}{suffix}=-L{}", folder.display());
+    }
+    println!("cargo:rerun-if-changed=build.rs");
+}
+
+fn write_slot(folder: &Path, origin: u32, length: u32, ram: u32) {
     let memory = format!(
         "MEMORY {{
     FLASH : ORIGIN = {:#x}, LENGTH = {:#x}
@@ -30,13 +46,9 @@ SECTIONS {{
 }} INSERT AFTER .vector_table;
 _stext = ORIGIN(FLASH) + {VERSION_OFFSET} + {VERSION_LENGTH};
 ",
-        slot.address(),
-        slot.length,
+        origin,
+        length,
         ram - STACK,
     );
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    fs::write(out.join("memory.x"), memory).expect("the folder for it is there");
-    println!("cargo:rustc-link-search={}", out.display());
-    println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=../shared/memory_map.rs");
+    fs::write(folder.join("memory.x"), memory).expect("the folder for it is there");
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use picolet_boot::Slot;
 use picolet_image::Image;
 use picolet_image::build::Place;
 use picolet_image::cargo::cargo;
@@ -15,9 +16,12 @@ pub(crate) struct Arguments {
     /// The board: pico-w or pico-2-w.
     #[arg(long, default_value = "pico-w")]
     board: String,
-    /// The program of boards/ that is the application, in place of the board's own.
+    /// The program of boards/ that is the application, in place of the board's own. It has a second binary for slot B, `NAME-b`.
     #[arg(long)]
     application: Option<String>,
+    /// Private key that the firmware file is signed with: P-256, PKCS #8 in PEM.
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     /// The folder that the files are written to.
     #[arg(long, default_value = "target/images")]
     output: PathBuf,
@@ -44,14 +48,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     } else {
         Place::Here
     };
-    let image = Image::build(board, &package, &binary, place)?;
+    let key = arguments
+        .sign
+        .as_deref()
+        .map(picolet_image::read_key)
+        .transpose()?;
+    let mut image = Image::build(board, &package, &binary, place)?;
+    if let Some(key) = &key {
+        image.sign(key);
+    }
     let folder = crate::workspace().join(&arguments.output);
     image.write(&folder)?;
     println!(
         "{}: bootloader {}, application {}, radio {} bytes",
         folder.join(format!("picolet-{board}.uf2")).display(),
         image.bootloader().len(),
-        image.application().len(),
+        image.application(Slot::A).len(),
         image.radio().len()
     );
     Ok(())
@@ -78,7 +90,7 @@ fn verify(arguments: &Arguments) -> Result<()> {
             second.display()
         );
     }
-    println!("picolet-{board}.uf2 and .elf: two clones gave the same bytes");
+    println!("picolet-{board}.uf2, .pfw and .elf: two clones gave the same bytes");
     Ok(())
 }
 
@@ -103,7 +115,7 @@ fn make_in(clone: &Path, arguments: &Arguments) -> Result<Vec<PathBuf>> {
     let copy = picolet_image::build::copy_of(clone)?;
     fs::remove_dir_all(&copy).with_context(|| format!("cannot remove {}", copy.display()))?;
     let images = clone.join("target/images");
-    Ok(["uf2", "elf"]
+    Ok(["uf2", "pfw", "elf"]
         .map(|kind| images.join(format!("picolet-{}.{kind}", arguments.board)))
         .into())
 }

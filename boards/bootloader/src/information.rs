@@ -1,7 +1,7 @@
 //! What `picotool info` says of a board, without running anything.
 //!
-//! The version is that of the firmware in the slot that runs, not of the bootloader: its entry points to where every
-//! application has its version, behind its vector table, so that it stays right when firmware is swapped.
+//! The version is that of the firmware in slot A, not of the bootloader: its entry points to where every application has its version,
+//! behind its vector table. Where an update made slot B run, the version is the one before the update.
 
 use rp_binary_info::{EntryAddr, consts};
 
@@ -32,7 +32,9 @@ static VERSION: Elsewhere = Elsewhere {
     data_type: rp_binary_info::DataType::IdAndString as u16,
     tag: *b"RP",
     id: consts::ID_RP_PROGRAM_VERSION_STRING,
-    string: LAYOUT.active.address() + picolet_store::layout::VERSION_OFFSET,
+    string: LAYOUT.slots[0].address()
+        + picolet_store::layout::IMAGE_OFFSET
+        + picolet_store::layout::VERSION_OFFSET,
 };
 
 /// The address of an entry, as the table has them.

@@ -1,21 +1,22 @@
-//! This firmware to the bootloader: its version, and that it is good.
-//!
-//! New firmware that never says that it is good is swapped back at the next start (`bootloader/`). What says so is a
-//! node that is Ready: it has joined, knows the time, and the API server has taken its status. Where there is no
-//! server to be Ready at, firmware that ran for [`LONG_ENOUGH`] under its watchdog is good as well: an outage of the
-//! cluster must not cost a board its update, and firmware that cannot even run is found long before.
+//! The firmware slots and the boot log, as the node sees them; the trial of this firmware; its version.
 
-use crate::fault::FEEDING;
-use crate::flash::Storage;
+use crate::fault::{self, FEEDING};
+use crate::flash::{BlockingPart, Storage};
 use crate::log;
 use crate::node::Node;
+use core::cell::{Cell, RefCell};
+use embassy_sync::blocking_mutex::Mutex;
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_time::{Duration, Instant, Timer};
-use picolet_platform::Level;
-use picolet_store::layout::{Layout, VERSION_LENGTH};
+use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
+use picolet_boot::{BootLog, Reason, Refusal, Slot, State};
+use picolet_platform::{FirmwareSlots, Level, SlotError};
+use picolet_store::layout::{Layout, PAGE, Region, SECTOR, VERSION_LENGTH};
+use static_cell::StaticCell;
 
-/// Longer than an access point, a time server and a control plane take to come back after they were restarted, one
-/// after the other, and many times what a join, a handshake and the first status take.
-const LONG_ENOUGH: Duration = Duration::from_secs(600);
+/// A trial without a Ready node is reverted after this time. Longer than an access point, a time server and a control plane take to
+/// come back one after the other.
+const TRIAL: Duration = Duration::from_secs(300);
 
 /// What `picotool` shows as the version of the board's program: the bootloader's information points here.
 #[unsafe(link_section = ".version")]
@@ -31,18 +32,141 @@ static VERSION: [u8; VERSION_LENGTH as usize] = {
     version
 };
 
-/// Says that this firmware is good, once it has shown that.
+/// The firmware slots of this board.
+pub(crate) struct Slots {
+    storage: &'static Storage,
+    layout: &'static Layout,
+    log: Mutex<CriticalSectionRawMutex, RefCell<BootLog<BlockingPart>>>,
+}
+
+static SLOTS: Mutex<CriticalSectionRawMutex, Cell<Option<&'static Slots>>> = Mutex::new(Cell::new(None));
+
+/// Reads the boot log. To be called once.
+pub(crate) fn open(storage: &'static Storage, layout: &'static Layout) {
+    static MEMORY: StaticCell<Slots> = StaticCell::new();
+    match BootLog::open(storage.boot_log(layout)) {
+        Ok(log) => {
+            let slots = &*MEMORY.init(Slots {
+                storage,
+                layout,
+                log: Mutex::new(RefCell::new(log)),
+            });
+            SLOTS.lock(|cell| cell.set(Some(slots)));
+        }
+        Err(_) => log::line(
+            Level::Error,
+            format_args!("the boot log cannot be read: no firmware updates"),
+        ),
+    }
+}
+
+/// The firmware slots; `None` where the boot log cannot be read.
+pub(crate) fn slots() -> Option<&'static Slots> {
+    SLOTS.lock(Cell::get)
+}
+
+/// Records that a restart is on request: it repeats a trial and does not end it.
+pub(crate) fn request_restart() {
+    let Some(slots) = slots() else { return };
+    if let Err(error) = (slots as &dyn FirmwareSlots).request_restart() {
+        log::line(
+            Level::Error,
+            format_args!("the restart is not recorded: {error}; the trial ends with it"),
+        );
+    }
+}
+
+impl Slots {
+    /// The region of the slot that does not run, if it may be written to, and where `length` bytes at `offset` lie in flash.
+    fn writable(&self, offset: u32, length: usize) -> Result<u32, SlotError> {
+        let slot = self.state().writable(self.running());
+        let slot = slot.ok_or(SlotError::Refused(Refusal::NotScratch))?;
+        self.place(slot, offset, length)
+    }
+
+    fn place(&self, slot: Slot, offset: u32, length: usize) -> Result<u32, SlotError> {
+        let region: Region = self.layout.slots[slot.index()];
+        let end = u32::try_from(length)
+            .ok()
+            .and_then(|length| offset.checked_add(length));
+        match end {
+            Some(end) if end <= region.length => Ok(region.offset + offset),
+            _ => Err(SlotError::Flash),
+        }
+    }
+}
+
+impl FirmwareSlots for Slots {
+    fn running(&self) -> Slot {
+        let here = &raw const VERSION as u32;
+        let [a, _] = self.layout.slots;
+        if (a.address()..a.address() + a.length).contains(&here) {
+            Slot::A
+        } else {
+            Slot::B
+        }
+    }
+
+    fn slot_length(&self) -> u32 {
+        self.layout.slots[0].length
+    }
+
+    fn state(&self) -> State {
+        self.log.lock(|log| log.borrow().state())
+    }
+
+    fn append(&self, state: State) -> Result<(), SlotError> {
+        let appended = self.log.lock(|log| log.borrow_mut().append(state));
+        appended.map_err(|_| SlotError::Flash)
+    }
+
+    fn read(&self, slot: Slot, offset: u32, bytes: &mut [u8]) -> Result<(), SlotError> {
+        let place = self.place(slot, offset, bytes.len())?;
+        let read = self.storage.with(|chip| chip.read(place, bytes));
+        read.map_err(|_| SlotError::Flash)
+    }
+
+    fn erase(&self, offset: u32) -> Result<(), SlotError> {
+        let place = self.writable(offset, SECTOR as usize)?;
+        let erased = self.storage.with(|chip| chip.erase(place, place + SECTOR));
+        erased.map_err(|_| SlotError::Flash)
+    }
+
+    fn program(&self, offset: u32, bytes: &[u8]) -> Result<(), SlotError> {
+        if !offset.is_multiple_of(PAGE) {
+            return Err(SlotError::Flash);
+        }
+        let place = self.writable(offset, bytes.len())?;
+        let written = self.storage.with(|chip| chip.write(place, bytes));
+        written.map_err(|_| SlotError::Flash)
+    }
+}
+
+/// Ends the trial of this firmware, if it is on trial: confirms it once its node is Ready, reverts it where that takes too long.
 #[embassy_executor::task]
-pub(crate) async fn prove(node: &'static Node, storage: &'static Storage, layout: &'static Layout) {
-    while !node.is_ready() && Instant::now() < Instant::MIN + LONG_ENOUGH {
+pub(crate) async fn judge_trial(node: &'static Node) {
+    let Some(slots) = slots() else { return };
+    let slots: &dyn FirmwareSlots = slots;
+    if !slots.is_on_trial() {
+        return;
+    }
+    while !node.is_ready() {
+        if Instant::now() >= Instant::MIN + TRIAL {
+            log::line(
+                Level::Error,
+                format_args!("firmware on trial is not Ready: reverted"),
+            );
+            // Where the log cannot be written, the restart is one that was not requested, and reverts as well.
+            let _ = slots.revert(Reason::NOT_READY);
+            fault::restart();
+        }
         Timer::after(FEEDING).await;
     }
-    match storage.keep_firmware(layout.state) {
-        Ok(false) => {}
-        Ok(true) => log::line(Level::Info, format_args!("this firmware is kept")),
+    match slots.confirm() {
+        Ok(()) => log::line(Level::Info, format_args!("firmware confirmed")),
         Err(error) => log::line(
             Level::Error,
-            format_args!("{error}: the firmware before this one comes back at the next start"),
+            format_args!("firmware is not confirmed: {error}; the one before it starts next time"),
         ),
     }
 }

@@ -1,11 +1,10 @@
-//! The flash, which everything that writes to it shares: the device's own records, and what the bootloader is told.
+//! The flash, which everything that writes to it shares: the device's own records, the boot log, the slots.
 //!
 //! While it is erased or written nothing runs: the program itself lies in it. A sector takes some 50 ms.
 
 use crate::{fault, log};
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use embassy_boot_rp::{AlignedBuffer, BlockingFirmwareState, State};
 use embassy_embedded_hal::adapter::BlockingAsync;
 use embassy_embedded_hal::flash::partition::{self, BlockingPartition};
 use embassy_futures::block_on;
@@ -68,7 +67,10 @@ impl NorFlash for Chip {
 
 /// A part of the flash, as a driver that others use too. Nothing that is asked of it waits: the processor stands while
 /// the flash works.
-pub(crate) type Part = BlockingAsync<BlockingPartition<'static, CriticalSectionRawMutex, Chip>>;
+pub(crate) type Part = BlockingAsync<BlockingPart>;
+
+/// The same, blocking.
+pub(crate) type BlockingPart = BlockingPartition<'static, CriticalSectionRawMutex, Chip>;
 
 type FlashError = partition::Error<embassy_rp::flash::Error>;
 
@@ -83,7 +85,7 @@ pub(crate) fn radio(layout: &Layout) -> &'static [u8] {
     let Region { length, .. } = layout.radio;
     // SAFETY: flash is mapped at this address for as long as the processor runs, and the region lies within it. Nothing
     // writes to this region while this program runs: all writes go through `Storage`, and its users write only within the
-    // regions `settings`, `device` and `state`. The radio's region is written by the bootloader, which does not run then.
+    // regions `settings`, `device`, `boot_log` and the slot that does not run.
     unsafe { core::slice::from_raw_parts(layout.radio.address() as *const u8, length as usize) }
 }
 
@@ -154,17 +156,14 @@ impl Storage {
         Ok(records)
     }
 
-    /// Tells the bootloader, whose `state` this is, to keep the firmware that runs. Returns whether it had to be told.
-    pub(crate) fn keep_firmware(&self, state: Region) -> Result<bool, RecordError> {
-        let mut word = AlignedBuffer([0; WRITE_SIZE]);
-        let state = BlockingPartition::new(&self.0, state.offset, state.length);
-        let mut state = BlockingFirmwareState::new(state, &mut word.0);
-        // Nothing is written where nothing was swapped.
-        if state.get_state().map_err(|_| RecordError::Io)? == State::Boot {
-            return Ok(false);
-        }
-        state.mark_booted().map_err(|_| RecordError::Io)?;
-        Ok(true)
+    /// The boot log's sectors, from 0 on.
+    pub(crate) fn boot_log(&'static self, layout: &Layout) -> BlockingPart {
+        BlockingPartition::new(&self.0, layout.boot_log.offset, layout.boot_log.length)
+    }
+
+    /// Uses the whole flash, alone.
+    pub(crate) fn with<R>(&self, use_it: impl FnOnce(&mut Chip) -> R) -> R {
+        self.0.lock(|chip| use_it(&mut chip.borrow_mut()))
     }
 }
 

@@ -156,6 +156,7 @@ fn start(
         log::line(Level::Error, format_args!("the run before ended: {crash}"));
     }
     let storage = flash::Storage::new(p.FLASH);
+    firmware::open(storage, layout);
     let unique = storage.unique_number();
     let provisions = prepare(storage, layout, unique, gatherer);
     let settings = provisions.as_ref().ok().map(|provisions| provisions.settings);
@@ -201,7 +202,7 @@ fn start(
             spawner.spawn(button.expect("this is spawned once"));
             match node {
                 Ok(node) => {
-                    spawner.spawn(firmware::prove(node, storage, layout).expect("this is spawned once"));
+                    spawner.spawn(firmware::judge_trial(node).expect("this is spawned once"));
                 }
                 Err(code) => network::show(Show::Code(code)),
             }

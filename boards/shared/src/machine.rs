@@ -4,16 +4,16 @@ use crate::fault::Before;
 use crate::flash::DeviceRecords;
 use crate::i2c::Buses;
 use crate::pins::Bank;
-use crate::{Model, clock, entropy, executor, log, memory, network, shutdown};
+use crate::{Model, clock, entropy, executor, firmware, log, memory, network, shutdown};
 use core::fmt;
 use embassy_rp::clocks::clk_sys_freq;
 use embassy_time::{Instant, Timer};
 use heapless::String;
 use picolet_device::led::Show;
 use picolet_platform::{
-    Clock, Duration, Entropy, HeapFigures, I2c, I2cError, Led, LedMode, Level, Log, LogCursor, LogExtent,
-    LogNext, Machine, Memory, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records, ResetReason,
-    Sensors, System, TimeSource, UnixMicros,
+    Clock, Duration, Entropy, FirmwareSlots, HeapFigures, I2c, I2cError, Led, LedMode, Level, Log, LogCursor,
+    LogExtent, LogNext, Machine, Memory, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records,
+    ResetReason, Sensors, System, TimeSource, UnixMicros,
 };
 
 /// The kernel's place is embassy's.
@@ -227,6 +227,10 @@ impl System for Board {
 
     fn storage_used_bytes(&self) -> u64 {
         0 // there are no modules yet
+    }
+
+    fn firmware_slots(&self) -> Option<&dyn FirmwareSlots> {
+        firmware::slots().map(|slots| slots as &dyn FirmwareSlots)
     }
 
     async fn reboot(&self) {

@@ -19,6 +19,9 @@ use sequential_storage::cache::{Cache, Uncached};
 use sequential_storage::map::{MapConfig, MapStorage};
 use zeroize::Zeroizing;
 
+/// The format of the records, which the headers of firmware files name.
+pub const VERSION: u16 = 1;
+
 /// What the library works in: the longest value, its key and room for alignment.
 const SCRATCH: usize = LONGEST_RECORD + 8;
 

@@ -14,8 +14,14 @@ pub const SECTOR: u32 = 4096;
 /// What is programmed at once, in bytes: the same datasheets, "Page Program".
 pub const PAGE: u32 = 256;
 
-/// Where an application has its version, counted from the start of its slot: text that ends with a zero. It lies behind
-/// the vector table of either chip.
+/// What a slot with firmware begins with: the magic of its header (`docs/firmware-format.md`).
+pub const SLOT_MAGIC: &[u8; 16] = b"picolet firmware";
+
+/// Where the image begins in a slot, behind header and signature block.
+pub const IMAGE_OFFSET: u32 = 512;
+
+/// Where an image has its version, counted from its start: text that ends with a zero. It lies behind the vector table of
+/// either chip.
 pub const VERSION_OFFSET: u32 = 0x140;
 
 /// Bytes that an application has for its version, with the zero at the end.
@@ -81,14 +87,11 @@ pub struct Layout {
     pub data_family: u32,
     /// The bootloader, on RP2040 with the second stage of its ROM's boot in the first page.
     pub bootloader: Region,
-    /// The bootloader's own: which pages of a swap are done.
-    pub state: Region,
-    /// The firmware that runs.
-    pub active: Region,
-    /// Where new firmware is received, and the old one kept until the new one has proved itself: a sector more than
-    /// `active`, which the swap needs.
-    pub staging: Region,
-    /// The radio's firmware, once, beside both slots.
+    /// Which slot starts: `docs/firmware-format.md`.
+    pub boot_log: Region,
+    /// Firmware slots A and B.
+    pub slots: [Region; 2],
+    /// The radio's firmware, once, for the firmware in either slot.
     pub radio: Region,
     /// What people write: Wi-Fi, servers, certificates, the node's name. See [`crate::settings`].
     pub settings: Region,
@@ -100,23 +103,22 @@ pub struct Layout {
 
 /// Pico W: RP2040 with 2 MB.
 pub const PICO_W: Layout = {
-    let bootloader = Region::first(32 * K);
-    let state = bootloader.then(4 * K);
-    let active = state.then(744 * K);
-    let staging = active.then(748 * K);
-    let radio = staging.then(236 * K);
+    let bootloader = Region::first(16 * K);
+    let boot_log = bootloader.then(8 * K);
+    let a = boot_log.then(816 * K);
+    let b = a.then(816 * K);
+    let radio = b.then(152 * K);
     let settings = radio.then(16 * K);
     let device = settings.then(48 * K);
-    let modules = device.then(220 * K);
+    let modules = device.then(176 * K);
     Layout {
         board: "pico-w",
         flash: 2048 * K,
         code_family: family::RP2040,
         data_family: family::RP2040,
         bootloader,
-        state,
-        active,
-        staging,
+        boot_log,
+        slots: [a, b],
         radio,
         settings,
         device,
@@ -126,23 +128,22 @@ pub const PICO_W: Layout = {
 
 /// Pico 2 W: RP2350 with 4 MB. Larger slots, and room for more modules.
 pub const PICO_2_W: Layout = {
-    let bootloader = Region::first(32 * K);
-    let state = bootloader.then(4 * K);
-    let active = state.then(1200 * K);
-    let staging = active.then(1204 * K);
-    let radio = staging.then(236 * K);
+    let bootloader = Region::first(16 * K);
+    let boot_log = bootloader.then(8 * K);
+    let a = boot_log.then(1232 * K);
+    let b = a.then(1232 * K);
+    let radio = b.then(152 * K);
     let settings = radio.then(16 * K);
     let device = settings.then(48 * K);
-    let modules = device.then(1356 * K);
+    let modules = device.then(1392 * K);
     Layout {
         board: "pico-2-w",
         flash: 4096 * K,
         code_family: family::RP2350_ARM_SECURE,
         data_family: family::ABSOLUTE,
         bootloader,
-        state,
-        active,
-        staging,
+        boot_log,
+        slots: [a, b],
         radio,
         settings,
         device,
@@ -163,9 +164,9 @@ impl Layout {
     pub const fn regions(&self) -> [(&'static str, Region); 8] {
         [
             ("bootloader", self.bootloader),
-            ("state", self.state),
-            ("active", self.active),
-            ("staging", self.staging),
+            ("boot log", self.boot_log),
+            ("slot A", self.slots[0]),
+            ("slot B", self.slots[1]),
             ("radio", self.radio),
             ("settings", self.settings),
             ("device", self.device),
@@ -198,11 +199,11 @@ mod tests {
     #[test]
     fn regions_hold_what_is_put_there() {
         for layout in Layout::ALL {
-            // embassy-boot: a page more than the slot that runs, and two words and four a page of progress.
-            assert_eq!(layout.staging.length, layout.active.length + SECTOR);
-            assert!(2 + 4 * (layout.active.length / SECTOR) <= layout.state.length);
-            // The radio's firmware, its table of countries and its parameters.
-            assert!(layout.radio.length >= 231_077 + 984 + 742);
+            assert_eq!(layout.slots[0].length, layout.slots[1].length);
+            // Two sectors of entries.
+            assert_eq!(layout.boot_log.length, 2 * SECTOR);
+            // The radio's firmware, compressed, its table of countries and its parameters.
+            assert!(layout.radio.length >= 148_265 + 984 + 742);
             assert_eq!(layout.settings.length, crate::settings::REGION as u32);
         }
     }
@@ -212,6 +213,24 @@ mod tests {
         assert_eq!(Layout::of("pico-w"), Some(&PICO_W));
         assert_eq!(Layout::of("pico-2-w"), Some(&PICO_2_W));
         assert_eq!(Layout::of("pico"), None);
-        assert_eq!(PICO_W.settings.address(), 0x101b_9000);
+    }
+
+    /// The table of `docs/firmware-format.md`. Boards in the field have this map: their bootloader, their settings and the firmware in
+    /// their other slot rely on it.
+    #[test]
+    fn regions_stay_where_they_are() {
+        let offsets = |layout: &Layout| layout.regions().map(|(_, region)| region.offset);
+        assert_eq!(
+            offsets(&PICO_W),
+            [
+                0, 0x4000, 0x6000, 0xd_2000, 0x19_e000, 0x1c_4000, 0x1c_8000, 0x1d_4000
+            ]
+        );
+        assert_eq!(
+            offsets(&PICO_2_W),
+            [
+                0, 0x4000, 0x6000, 0x13_a000, 0x26_e000, 0x29_4000, 0x29_8000, 0x2a_4000
+            ]
+        );
     }
 }

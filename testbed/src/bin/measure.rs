@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use embedded_io_async::{Read, Write};
 use picolet_emulator::Image;
 use picolet_platform::Clock;
-use picolet_store::layout::PICO_W;
+use picolet_store::layout::{IMAGE_OFFSET, PICO_W};
 use picolet_testbed::{Options, Testbed};
 use serde_json::json;
 use std::io;
@@ -220,7 +220,9 @@ fn stack(testbed: &Testbed) -> Result<u64> {
     const RAM: u32 = 0x2000_0000;
     const PAINT: u8 = 0xa5;
     let board = &testbed.board;
-    let top = board.read_memory(PICO_W.active.address(), 4).context("flash")?;
+    let top = board
+        .read_memory(PICO_W.slots[0].address() + IMAGE_OFFSET, 4)
+        .context("flash")?;
     let top = u32::from_le_bytes(top.try_into().unwrap_or_default());
     ensure!(top > RAM, "the application has no stack");
     let bytes = board

@@ -6,6 +6,7 @@ mod identity;
 use picolet_emulator::Image as Program;
 use picolet_image::Image;
 use picolet_image::build::Place;
+use picolet_store::layout::IMAGE_OFFSET;
 use picolet_store::layout::{PICO_W, Region};
 use picolet_store::serial::{PIECE, VERSION};
 use picolet_store::settings::{Field, SLOT, Settings, checksum};
@@ -19,7 +20,7 @@ const READY: Duration = Duration::from_secs(15);
 /// Nanoseconds at which the board gets power, by the cluster's clock: 2030-01-01T00:00:00Z.
 const EPOCH: u128 = 1_893_456_000_000_000_000;
 /// The entry of the interrupt of the timer's first alarm, by which embassy keeps time: RP2040 datasheet 2.3.2.
-const TIMER_VECTOR: u32 = PICO_W.active.address() + 4 * 16;
+const TIMER_VECTOR: u32 = PICO_W.slots[0].address() + IMAGE_OFFSET + 4 * 16;
 
 /// A board with the file that a user drags onto it. One at a time, as testbeds are.
 struct Bench {
@@ -39,7 +40,7 @@ impl Bench {
         static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
         let image = IMAGE.get_or_init(|| {
             let image = Image::build("pico-w", "pico-w", "picolet-pico-w", Place::Here);
-            image.expect("the image is built").uf2()
+            image.expect("the image is built").uf2().expect("a UF2 file")
         });
         let testbed = Testbed::new(options).expect("certificates");
         let mut bench = Self {

@@ -1,17 +1,13 @@
 //! From reset to a Ready node, and back to one after a fault, a panic, a hang, and new firmware.
 
-use crate::{Bench, NODE, READY, image};
+use crate::{Bench, NODE, READY, image, slot, vectors};
 use picolet_emulator::Image as Program;
+use picolet_image::boot_log;
 use picolet_store::layout::PICO_W;
 use std::time::Duration;
 
-/// A swap erases and writes twice 186 pages.
-const SWAP: Duration = Duration::from_secs(40);
-/// What the bootloader's state begins with (embassy-boot): swap what is staged, or keep what runs.
-const SWAP_MAGIC: u8 = 0xf0;
-const BOOT_MAGIC: u8 = 0xd0;
-/// The entry of the interrupt of the timer's first alarm, by which embassy keeps time: RP2040 datasheet 2.3.2.
-const TIMER_VECTOR: u32 = PICO_W.active.address() + 4 * 16;
+/// The entry in the vector table of the interrupt of the timer's first alarm, by which embassy keeps time: RP2040 datasheet 2.3.2.
+const TIMER: u32 = 4 * 16;
 
 /// Where a check of bounds in the shipped program leads when it fails, and the place that it tells then.
 struct FailedCheck {
@@ -23,13 +19,14 @@ impl FailedCheck {
     /// The first such code in the image: it loads the place into R2 and calls `core`'s panic. The image has no other way to
     /// panic than its own.
     fn find() -> Self {
-        let program = Program::parse(&image().elf().expect("an ELF file")).expect("an ELF file");
+        let elf = image().elf_of(slot()).expect("an ELF file");
+        let program = Program::parse(&elf).expect("an ELF file");
         let panics = program
             .symbols()
             .iter()
             .find(|symbol| symbol.name.contains("panic_bounds_check"));
         let panics = panics.expect("the image checks bounds").address;
-        let (base, code) = (PICO_W.active.address(), image().application());
+        let (base, code) = (vectors(), image().application(slot()));
         let addresses = (base..base + code.len() as u32 - 8).step_by(2);
         let mut found = addresses.filter_map(|address| {
             let literal = load_of_r2(address, half(code, address)?)?;
@@ -42,7 +39,7 @@ impl FailedCheck {
 }
 
 fn bytes<const N: usize>(code: &[u8], address: u32) -> Option<[u8; N]> {
-    let at = address.checked_sub(PICO_W.active.address())? as usize;
+    let at = address.checked_sub(vectors())? as usize;
     code.get(at..)?.first_chunk().copied()
 }
 
@@ -80,7 +77,7 @@ fn called(address: u32, first: u32, second: u32) -> Option<u32> {
 /// A `core::panic::Location` as it lies in flash: the file's name and its length, line, column.
 fn place(code: &[u8], address: u32) -> Option<String> {
     let [name, length, line] = [0, 4, 8].map(|at| word(code, address + at));
-    let from = name?.checked_sub(PICO_W.active.address())? as usize;
+    let from = name?.checked_sub(vectors())? as usize;
     let name = std::str::from_utf8(code.get(from..)?.get(..length? as usize)?).ok()?;
     name.ends_with(".rs")
         .then(|| format!("{name}:{}", line.unwrap_or_default()))
@@ -101,14 +98,15 @@ impl Bench {
 
     /// Has the timer's interrupt lead to `handler` until the board has started over for that, within `limit`.
     fn break_timer(&mut self, handler: u32, limit: Duration) {
-        let good = self.testbed.board.read_memory(TIMER_VECTOR, 4).expect("flash");
+        let vector = vectors() + TIMER;
+        let good = self.testbed.board.read_memory(vector, 4).expect("flash");
         let resets = self.testbed.board.figures().resets;
-        self.write(TIMER_VECTOR, &handler.to_le_bytes());
+        self.write(vector, &handler.to_le_bytes());
         let reset = self
             .testbed
             .until(limit, |testbed| testbed.board.figures().resets > resets);
         assert!(reset.as_ref().is_ok_and(Option::is_some), "no reset: {reset:?}");
-        self.write(TIMER_VECTOR, &good);
+        self.write(vector, &good);
     }
 }
 
@@ -153,15 +151,25 @@ fn the_shipped_image_is_a_node_and_comes_back_to_be_one() {
 }
 
 #[test]
-fn new_firmware_is_kept_once_its_node_is_ready() {
+fn firmware_on_trial_is_confirmed_once_its_node_is_ready() {
     let mut bench = Bench::new();
-    bench.write(PICO_W.staging.address(), image().application());
-    bench.write(PICO_W.state.address(), &[SWAP_MAGIC]);
+    let other = slot().other();
+    bench.write(PICO_W.slots[other.index()].address(), &image().slot(other));
+    let log = boot_log::on_trial(other, image().name()).expect("a boot log");
+    bench.write(PICO_W.boot_log.address(), &log);
     bench.testbed.board.power_on();
-    bench.expect("started by", SWAP);
-    let state = |bench: &Bench| bench.testbed.board.flash()[PICO_W.state.offset as usize];
-    assert_eq!(state(&bench), SWAP_MAGIC, "it is not kept before it is Ready");
-    bench.expect("this firmware is kept", READY);
+    bench.expect("started by", READY);
+    let confirmed = |bench: &Bench| {
+        let (from, to) = (PICO_W.boot_log.offset as usize, PICO_W.boot_log.end() as usize);
+        let state = boot_log::read(&bench.testbed.board.flash()[from..to]);
+        state.expect("a boot log").confirmed
+    };
+    assert_eq!(
+        confirmed(&bench),
+        slot(),
+        "it is not confirmed before it is Ready"
+    );
+    bench.expect("firmware confirmed", READY);
     assert!(bench.testbed.is_ready(NODE));
-    assert_eq!(state(&bench), BOOT_MAGIC);
+    assert_eq!(confirmed(&bench), other);
 }

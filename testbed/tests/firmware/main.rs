@@ -18,9 +18,11 @@ mod time;
 mod used;
 mod weather;
 
+use picolet_boot::Slot;
 use picolet_emulator::Image as Program;
 use picolet_image::Image;
 use picolet_image::build::Place;
+use picolet_store::layout::{IMAGE_OFFSET, PICO_W};
 use picolet_store::settings::Field;
 use picolet_testbed::{Options, Testbed};
 use serde_json::{Value, json};
@@ -40,6 +42,24 @@ fn image() -> &'static Image {
     IMAGE.get_or_init(|| {
         Image::build("pico-w", "pico-w", "picolet-pico-w", Place::Here).expect("the image is built")
     })
+}
+
+/// The slot that the firmware runs in: A, or B if `PICOLET_SLOT` is `b`.
+fn slot() -> Slot {
+    match std::env::var("PICOLET_SLOT").as_deref() {
+        Ok("b") => Slot::B,
+        _ => Slot::A,
+    }
+}
+
+/// A UF2 file that leaves the firmware confirmed in its slot.
+fn image_file() -> Vec<u8> {
+    image().uf2_in(slot()).expect("a UF2 file")
+}
+
+/// The address of the firmware's vector table.
+fn vectors() -> u32 {
+    PICO_W.slots[slot().index()].address() + IMAGE_OFFSET
 }
 
 /// Whether tests run that take minutes.
@@ -73,7 +93,7 @@ impl Bench {
     fn assembled(options: Options, settings: impl Fn(&Testbed) -> anyhow::Result<Program>) -> Self {
         let mut testbed = Testbed::new(options).expect("certificates");
         let settings = settings(&testbed).expect("settings");
-        let firmware = Program::parse(&image().uf2()).expect("it is a UF2 file");
+        let firmware = Program::parse(&image_file()).expect("it is a UF2 file");
         testbed.board.load(&firmware).expect("it fits");
         testbed.board.load(&settings).expect("they fit");
         Self {

@@ -6,7 +6,7 @@
 //! What this rests on is checked: the board is found where it was in the run before at each step, and every tenth of the boards that lost
 //! their power gets it back, whatever others have told of the same flash.
 
-use crate::{Bench, image};
+use crate::{Bench, image_file};
 use picolet_emulator::net::Local;
 use picolet_emulator::radio::{AccessPoint, Air, Config as RadioConfig, Cyw43439, Security};
 use picolet_emulator::{Board, Config, Image as Program, PowerCut, Stop};
@@ -106,7 +106,7 @@ impl Desk {
 
     fn with_settings(story: &str, settings: &Program) -> Self {
         let mut desk = Self::new(story.to_owned());
-        let firmware = Program::parse(&image().uf2()).expect("it is a UF2 file");
+        let firmware = Program::parse(&image_file()).expect("it is a UF2 file");
         desk.board.load(&firmware).expect("it fits");
         desk.board.load(settings).expect("they fit");
         desk.board.power_on();

@@ -1,18 +1,20 @@
-//! The bootloader in the emulator: firmware is swapped, kept, taken back, and no power cut bricks the board.
+//! The bootloader in the emulator: a trial starts, is confirmed or reverted, and no power cut bricks the board.
 //!
 //! What runs is the image as it is shipped, with an application that does what it is told by its UART.
 
-use std::ops::Range;
 use std::sync::OnceLock;
 
+use picolet_boot::Slot;
 use picolet_emulator::{Board, Config, Image as Program, PowerCut, Stop, Time};
 use picolet_image::Image;
 use picolet_image::build::Place;
-use picolet_store::layout::{PICO_W, Region};
+use picolet_store::layout::PICO_W;
 
 const SECTOR: usize = 4096;
-/// A swap erases and writes twice 186 pages: 20 s of emulated time, and some more.
-const SWAP: u64 = 40_000;
+/// Many times what a start takes, in milliseconds.
+const START: u64 = 500;
+/// The watchdog, and a start.
+const HANG: u64 = 9_000;
 
 fn image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
@@ -22,23 +24,7 @@ fn image() -> &'static Image {
     })
 }
 
-fn range(region: Region) -> Range<usize> {
-    region.offset as usize..region.end() as usize
-}
-
-/// The whole slot of a version of the test application: each has other bytes in every page.
-fn firmware(name: &str) -> Vec<u8> {
-    let mut slot = image().application().to_vec();
-    let code = slot.len();
-    let seed = name.bytes().map(usize::from).sum::<usize>();
-    slot.extend((code..PICO_W.active.length as usize).map(|at| (at / SECTOR * 31 + at * 7 + seed) as u8));
-    let end = slot.len() - 16;
-    slot[end..].fill(0xff);
-    slot[end..end + name.len()].copy_from_slice(name.as_bytes());
-    slot
-}
-
-/// A board on which firmware `one` runs and `two` is staged, switched on.
+/// A board with firmware `one` in slot A and `two` in slot B, switched on. Its boot log is empty: nothing is known of slot B.
 struct Bench {
     board: Board,
     log: String,
@@ -47,11 +33,16 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let mut board = Board::new(Config::default());
-        let program = Program::parse(&image().uf2()).expect("it is a UF2 file");
+        let program = Program::parse(&image().uf2().expect("a file")).expect("it is a UF2 file");
         board.load(&program).expect("it fits");
-        for (region, name) in [(PICO_W.active, "one"), (PICO_W.staging, "two")] {
+        for (slot, name) in [(Slot::A, "one"), (Slot::B, "two")] {
+            let region = PICO_W.slots[slot.index()];
+            let mut content = image().slot(slot);
+            content.resize(region.length as usize, 0xff);
+            let end = content.len() - 16;
+            content[end..end + name.len()].copy_from_slice(name.as_bytes());
             board
-                .write_memory(region.address(), &firmware(name))
+                .write_memory(region.address(), &content)
                 .expect("there is flash");
         }
         board.power_on();
@@ -59,7 +50,7 @@ impl Bench {
             board,
             log: String::new(),
         };
-        bench.expect("firmware one booted", 500);
+        bench.expect("firmware one A confirmed 0", START);
         bench
     }
 
@@ -70,11 +61,11 @@ impl Bench {
         }
     }
 
-    /// The same; answers what came in between, if anything did.
+    /// The same; returns what came in between, if anything did.
     fn run_until_line(&mut self, line: &str, millis: u64) -> Option<Stop> {
         let end = self.board.time() + std::time::Duration::from_millis(millis);
         loop {
-            let next = self.board.time() + std::time::Duration::from_millis(10);
+            let next = self.board.time() + std::time::Duration::from_millis(1);
             let stop = self.board.run_until(next);
             self.log
                 .push_str(&String::from_utf8_lossy(&self.board.take_uart(0)));
@@ -94,136 +85,206 @@ impl Bench {
 
     fn tell_and_expect(&mut self, letter: u8) {
         self.tell(letter);
-        self.expect("done", 500);
+        self.expect("done", START);
     }
 
-    /// Asks for the swap, without starting over.
-    fn ask_for_swap(&mut self) {
-        self.tell_and_expect(b'u');
+    /// Restarts, and expects the firmware that says this.
+    fn restart(&mut self, line: &str) {
+        self.tell(b'r');
+        self.expect(line, START);
     }
 
-    fn slot_is(&self, name: &str) {
-        assert!(
-            self.board.flash()[range(PICO_W.active)] == firmware(name),
-            "the slot that runs is not {name}"
-        );
+    fn power_cycle(&mut self, line: &str) {
+        self.board.power_cycle();
+        self.expect(line, START);
+    }
+
+    /// A board whose slot B was put on trial and started.
+    fn on_trial() -> Self {
+        let mut bench = Self::new();
+        bench.tell_and_expect(b't');
+        bench.restart("firmware two B trial 0");
+        bench
     }
 }
 
 #[test]
-fn new_firmware_that_says_it_is_good_stays() {
-    let mut bench = Bench::new();
-    bench.ask_for_swap();
-    bench.tell(b'r');
-    bench.expect("firmware two swapped", SWAP);
-    bench.slot_is("two");
+fn trial_stays_when_it_is_confirmed() {
+    let mut bench = Bench::on_trial();
     bench.tell_and_expect(b'g');
-    bench.tell(b'r');
-    bench.expect("firmware two booted", 500);
-    bench.slot_is("two");
+    bench.restart("firmware two B confirmed 0");
+    bench.power_cycle("firmware two B confirmed 0");
+    // And back, into slot A.
+    bench.tell_and_expect(b's');
+    bench.tell_and_expect(b't');
+    bench.restart("firmware one A trial 0");
+    bench.tell_and_expect(b'g');
+    bench.restart("firmware one A confirmed 0");
 }
 
 #[test]
-fn new_firmware_that_hangs_is_taken_back() {
-    let mut bench = Bench::new();
-    bench.ask_for_swap();
-    bench.tell(b'r');
-    bench.expect("firmware two swapped", SWAP);
+fn trial_is_reverted_when_it_hangs() {
+    let mut bench = Bench::on_trial();
     // It is told nothing: nobody feeds the watchdog, which the bootloader has started.
-    bench.expect("firmware one reverted", SWAP + 9_000);
-    bench.slot_is("one");
-    // What was taken back stays so.
-    bench.tell(b'r');
-    bench.expect("firmware one reverted", 500);
+    bench.expect("firmware one A confirmed 2", HANG);
+    // What was reverted stays so.
+    bench.restart("firmware one A confirmed 2");
 }
 
 #[test]
-fn new_firmware_that_faults_is_taken_back() {
-    let mut bench = Bench::new();
-    bench.ask_for_swap();
-    bench.tell(b'r');
-    bench.expect("firmware two swapped", SWAP);
+fn trial_is_reverted_when_it_faults() {
+    let mut bench = Bench::on_trial();
     bench.tell(b'f');
-    bench.expect("firmware one reverted", SWAP + 9_000);
-    bench.slot_is("one");
+    bench.expect("firmware one A confirmed 2", HANG);
 }
 
-/// Power goes dozens of times, in any operation of the flash and at any part of it, all through a swap and the way
-/// back: in the end each has happened, whole.
 #[test]
-fn power_cuts_delay_a_swap_and_nothing_else() {
-    let mut bench = Bench::new();
-    bench.ask_for_swap();
-    bench.tell(b'r');
-    let random = &mut fastrand::Rng::with_seed(6);
-    let swap = bench.run_with_cuts("firmware two swapped", random);
-    bench.slot_is("two");
-    let back = bench.run_with_cuts("firmware one reverted", random);
-    bench.slot_is("one");
-    println!("{swap} power cuts in the swap, {back} on the way back");
-    assert!(swap > 25 && back > 25, "{swap} and {back} power cuts");
+fn trial_is_reverted_when_it_restarts_without_a_request() {
+    let mut bench = Bench::on_trial();
+    bench.restart("firmware one A confirmed 3");
 }
 
-impl Bench {
-    /// Runs until a line comes, with power cuts every hundred operations of the flash or so. Returns how many there were.
-    fn run_with_cuts(&mut self, line: &str, random: &mut fastrand::Rng) -> u32 {
-        let mut cuts = 0;
-        loop {
-            let number = self.board.flash_operations() + random.u64(1..300);
-            let fraction = random.u8(..);
-            self.board
-                .cut_power_at(PowerCut::FlashOperation { number, fraction });
-            match self.run_until_line(line, SWAP + 9_000) {
-                None => return cuts,
-                Some(Stop::PowerLost) => {
-                    cuts += 1;
-                    self.board.power_cycle();
-                }
-                Some(stop) => panic!("{stop} after {cuts} power cuts:\n{}", self.log),
-            }
-        }
+#[test]
+fn trial_is_reverted_when_it_says_so() {
+    let mut bench = Bench::on_trial();
+    bench.tell_and_expect(b'v');
+    bench.restart("firmware one A confirmed 4");
+}
+
+#[test]
+fn trial_is_repeated_when_its_restart_was_requested_three_times() {
+    let mut bench = Bench::on_trial();
+    for _ in 0..3 {
+        bench.tell_and_expect(b'q');
+        bench.restart("firmware two B trial 0");
     }
+    bench.tell_and_expect(b'q');
+    bench.restart("firmware one A confirmed 6");
 }
 
-/// Power goes in each operation that asks for a swap: afterwards the old firmware runs, or the new one.
 #[test]
-fn power_cuts_while_a_swap_is_asked_for() {
+fn trial_starts_three_times_when_power_is_lost() {
+    let mut bench = Bench::on_trial();
+    bench.power_cycle("firmware two B trial 0");
+    bench.power_cycle("firmware two B trial 0");
+    bench.power_cycle("firmware one A confirmed 1");
+}
+
+/// Slot B has a valid header and vector table all the time.
+#[test]
+fn slot_never_starts_when_it_has_no_trial_entry() {
+    let mut bench = Bench::new();
+    // Without an entry in the log, and with one that says scratch.
+    for letters in [&b""[..], b"s"] {
+        for letter in letters {
+            bench.tell_and_expect(*letter);
+        }
+        bench.restart("firmware one A confirmed 0");
+        bench.power_cycle("firmware one A confirmed 0");
+        bench.tell(b'f');
+        bench.expect("firmware one A confirmed 0", HANG);
+        bench.expect("firmware one A confirmed 0", HANG);
+    }
+    // Not even where nothing else can start.
+    bench
+        .board
+        .write_memory(PICO_W.slots[0].address(), &[0xff; SECTOR])
+        .expect("there is flash");
+    bench.board.power_cycle();
+    let end = bench.board.time() + std::time::Duration::from_millis(START);
+    assert_eq!(bench.board.run_until(end), Stop::UsbBoot { bootable: true });
+}
+
+/// A reverted slot is scratch, although it holds the firmware that was on trial.
+#[test]
+fn slot_never_starts_when_its_trial_was_reverted() {
+    let mut bench = Bench::on_trial();
+    bench.restart("firmware one A confirmed 3");
+    bench
+        .board
+        .write_memory(PICO_W.slots[0].address(), &[0xff; SECTOR])
+        .expect("there is flash");
+    bench.board.power_cycle();
+    let end = bench.board.time() + std::time::Duration::from_millis(START);
+    assert_eq!(bench.board.run_until(end), Stop::UsbBoot { bootable: true });
+}
+
+#[test]
+fn confirmed_slot_starts_when_the_other_has_lost_its_image() {
+    let mut bench = Bench::on_trial();
+    bench.tell_and_expect(b'g');
+    bench
+        .board
+        .write_memory(PICO_W.slots[1].address(), &[0xff; SECTOR])
+        .expect("there is flash");
+    bench.power_cycle("firmware one A confirmed 8");
+}
+
+/// Power goes in each operation of the flash of an update, from the trial entry to the confirmation, at four parts of it: afterwards one of
+/// the two runs, and the update can be completed.
+#[test]
+fn update_completes_when_power_is_cut_in_any_operation() {
     let mut bench = Bench::new();
     let snapshot = bench.board.snapshot();
     let before = bench.board.flash_operations();
-    bench.ask_for_swap();
+    let update = |bench: &mut Bench| -> Option<Stop> {
+        for (letter, line) in [
+            (b't', "done"),
+            (b'r', "firmware two B trial 0"),
+            (b'g', "done"),
+            (b'r', "firmware two B confirmed 0"),
+        ] {
+            bench.tell(letter);
+            if let Some(stop) = bench.run_until_line(line, START) {
+                return Some(stop);
+            }
+        }
+        None
+    };
+    assert_eq!(update(&mut bench), None);
     let operations = bench.board.flash_operations() - before;
-    assert!(operations > 0);
+    assert!(operations >= 3, "{operations}");
     for operation in 1..=operations {
         for fraction in [0, 1, 128, 255] {
             bench.board.restore(&snapshot).expect("there is no network");
+            bench.log.clear();
             let number = before + operation;
             bench
                 .board
                 .cut_power_at(PowerCut::FlashOperation { number, fraction });
-            bench.tell(b'u');
-            assert_eq!(bench.run_until_line("done", 500), Some(Stop::PowerLost));
+            assert_eq!(
+                update(&mut bench),
+                Some(Stop::PowerLost),
+                "{operation} {fraction}"
+            );
             bench.log.clear();
             bench.board.power_cycle();
-            // Whether the swap was asked for shows at the end: a swap takes much longer than a start.
-            if bench.run_until_line("firmware one booted", 1_000).is_some() {
-                assert_eq!(operation, operations, "only the last one asks");
-                bench.expect("firmware two swapped", SWAP);
-                bench.slot_is("two");
-            } else {
-                bench.slot_is("one");
+            let end = bench.board.time() + std::time::Duration::from_millis(START);
+            while !bench.log.ends_with('\n') && bench.board.time() < end {
+                bench.run_until_line("", 1);
+            }
+            let line = bench.log.trim().to_owned();
+            bench.log.clear();
+            match &*line {
+                "firmware one A confirmed 0" => assert_eq!(update(&mut bench), None),
+                "firmware two B trial 0" => {
+                    bench.tell_and_expect(b'g');
+                    bench.restart("firmware two B confirmed 0");
+                }
+                "firmware two B confirmed 0" => {}
+                line => panic!("{operation} {fraction}: {line:?}"),
             }
         }
     }
 }
 
 #[test]
-fn a_board_without_firmware_shows_its_drive() {
+fn board_without_firmware_shows_its_drive() {
     let mut board = Board::new(Config::default());
-    let program = Program::parse(&image().uf2()).expect("it is a UF2 file");
+    let program = Program::parse(&image().uf2().expect("a file")).expect("it is a UF2 file");
     board.load(&program).expect("it fits");
     board
-        .write_memory(PICO_W.active.address(), &[0xff; SECTOR])
+        .write_memory(PICO_W.slots[0].address(), &[0xff; SECTOR])
         .expect("there is flash");
     board.power_on();
     assert_eq!(
@@ -232,31 +293,47 @@ fn a_board_without_firmware_shows_its_drive() {
     );
 }
 
-/// New firmware and old: dragging an image onto a board ends a swap that was under way.
 #[test]
-fn dragging_an_image_ends_a_swap() {
-    let mut bench = Bench::new();
-    bench.ask_for_swap();
-    bench.board.cut_power_at(PowerCut::FlashOperation {
-        number: bench.board.flash_operations() + 1000,
-        fraction: 9,
-    });
-    bench.tell(b'r');
-    assert_eq!(bench.run_until_line("", SWAP), Some(Stop::PowerLost));
+fn trial_ends_when_an_image_is_dragged_onto_the_board() {
+    let mut bench = Bench::on_trial();
     bench
         .board
-        .load(&Program::parse(&image().uf2()).expect("a UF2 file"))
+        .load(&Program::parse(&image().uf2().expect("a file")).expect("a UF2 file"))
         .expect("it fits");
-    bench.board.power_cycle();
-    let name = &bench.board.flash()[range(PICO_W.active)][PICO_W.active.length as usize - 16..][..3];
-    let line = format!("firmware {} booted", String::from_utf8_lossy(name));
-    bench.expect(&line, 500);
+    bench.power_cycle("firmware one A confirmed 0");
+}
+
+/// What tests of firmware in slot B start from.
+#[test]
+fn file_for_slot_b_leaves_firmware_confirmed_there() {
+    let mut board = Board::new(Config::default());
+    let file = image().uf2_in(Slot::B).expect("a file");
+    board
+        .load(&Program::parse(&file).expect("a UF2 file"))
+        .expect("it fits");
+    board.power_on();
+    let mut bench = Bench {
+        board,
+        log: String::new(),
+    };
+    bench.expect("firmware  B confirmed 0", START);
+}
+
+#[test]
+fn bootloader_is_within_its_budget() {
+    let length = image().bootloader().len();
+    println!("{length} bytes");
+    assert!(length <= 8192, "{length}");
 }
 
 /// The ELF file has the same flash as the UF2, and the application's symbols.
 #[test]
 fn both_files_hold_the_same() {
-    let [uf2, elf] = [image().uf2(), image().elf().expect("an ELF file")].map(|file| {
+    let [uf2, elf] = [
+        image().uf2().expect("a file"),
+        image().elf().expect("an ELF file"),
+    ]
+    .map(|file| {
         let program = Program::parse(&file).expect("it can be read");
         let mut board = Board::new(Config::default());
         board.load(&program).expect("it fits");
@@ -271,7 +348,7 @@ fn both_files_hold_the_same() {
 fn picotool_finds_what_the_board_is() {
     let mut board = Board::new(Config::default());
     board
-        .load(&Program::parse(&image().uf2()).expect("a UF2 file"))
+        .load(&Program::parse(&image().uf2().expect("a file")).expect("a UF2 file"))
         .expect("it fits");
     let flash = board.flash();
     let word = |at: usize| u32::from_le_bytes(flash[at..at + 4].try_into().expect("four bytes"));
@@ -299,5 +376,5 @@ fn picotool_finds_what_the_board_is() {
     };
     assert_eq!(of(0x0203_1c86), Some("picolet"), "{texts:x?}");
     assert_eq!(of(0xb63c_ffbb), Some("pico_w"), "{texts:x?}");
-    assert_eq!(of(0x11a9_bc3a), Some("test-application"), "{texts:x?}");
+    assert_eq!(of(0x11a9_bc3a), Some("0.0.1-test"), "{texts:x?}");
 }
