@@ -11,7 +11,7 @@ use cortex_m_rt::{ExceptionFrame, exception};
 use embassy_rp::pac;
 use embassy_rp::watchdog::Watchdog;
 use embassy_time::{Duration, Instant, Timer};
-use picolet_device::crash::{Cause, Crash, Slot};
+use picolet_device::crash::{Address, Cause, Crash, Slot};
 use picolet_device::recovery::{RadioFailure, RadioResets};
 use picolet_platform::ResetReason;
 
@@ -37,10 +37,17 @@ impl<T> Kept<T> {
     }
 }
 
-#[unsafe(link_section = ".uninit.crash")]
+unsafe extern "C" {
+    /// The first byte of the slot that this firmware is linked for, and the first one behind it: the board's `memory.x`.
+    static _slot_start: u8;
+    static _slot_end: u8;
+}
+
+// The places of these, and of the log, are in the board's `memory.x`: firmware of another version finds them there.
+#[unsafe(link_section = ".kept.crash")]
 static CRASH: Kept<Slot> = Kept::uninit();
 
-#[unsafe(link_section = ".uninit.radio_resets")]
+#[unsafe(link_section = ".kept.radio_resets")]
 static RADIO_RESETS: Kept<RadioResets> = Kept::uninit();
 
 /// Between two feedings of the watchdog.
@@ -156,11 +163,10 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
 
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    end(
-        Cause::Fault {
-            at: frame.pc(),
-            from: frame.lr(),
-        },
-        "",
-    )
+    let slot = &raw const _slot_start as u32..&raw const _slot_end as u32;
+    let cause = Cause::Fault {
+        at: Address::new(frame.pc(), &slot),
+        from: Address::new(frame.lr(), &slot),
+    };
+    end(cause, "")
 }

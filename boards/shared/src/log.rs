@@ -25,7 +25,7 @@ const DEBUG_BYTES: usize = 512;
 /// A line with its time and its end, as a port sends it.
 pub(crate) type Sent = String<{ LINE + 32 }>;
 
-#[unsafe(link_section = ".uninit.log")]
+#[unsafe(link_section = ".kept.log")]
 static RING: Kept<Ring<BYTES>> = Kept::uninit();
 /// Lines of the level DEBUG: many, and for UART 0 alone. They must not push out the others, which `kubectl logs` shows.
 static DEBUG_RING: Mutex<CriticalSectionRawMutex, RefCell<Ring<DEBUG_BYTES>>> =

@@ -16,7 +16,8 @@ pub const LINE: usize = 200;
 /// What is before the text of a line: its length, its level, a check, and the time in four bytes.
 const HEAD: usize = 7;
 
-const MAGIC: u32 = 0x676f_6c70;
+/// `log` and the format of the ring, 1. Firmware of another version reads it: another layout has another number.
+const MAGIC: u32 = u32::from_le_bytes(*b"log\x01");
 
 /// Where a reader is. Positions count all bytes ever written.
 pub use picolet_platform::LogCursor as Cursor;

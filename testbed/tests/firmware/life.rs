@@ -117,6 +117,9 @@ fn the_shipped_image_is_a_node_and_comes_back_to_be_one() {
     bench.expect("started by power-on", READY);
     bench.expect_ready();
     assert!(bench.reason().contains("power-on"));
+    // Where firmware of any version finds it: docs/firmware-format.md.
+    let log = bench.testbed.board.read_memory(0x2000_8100, 4);
+    assert_eq!(log.as_deref(), Some(&b"log\x01"[..]));
 
     // A fault: the handler is where no memory is.
     bench.break_timer(0xf000_0001, Duration::from_secs(5));
