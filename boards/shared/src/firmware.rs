@@ -1,22 +1,15 @@
-//! The firmware slots and the boot log, as the node sees them; the trial of this firmware; its version.
+//! The firmware slots and the boot log, as the node sees them, and the version of this firmware.
 
-use crate::fault::{self, FEEDING};
 use crate::flash::{BlockingPart, Storage};
 use crate::log;
-use crate::node::Node;
 use core::cell::{Cell, RefCell};
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
-use embassy_time::{Duration, Instant, Timer};
 use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
-use picolet_boot::{BootLog, Reason, Refusal, Slot, State};
+use picolet_boot::{BootLog, Refusal, Slot, State};
 use picolet_platform::{FirmwareSlots, Level, SlotError};
 use picolet_store::layout::{Layout, PAGE, Region, SECTOR, VERSION_LENGTH};
 use static_cell::StaticCell;
-
-/// A trial without a Ready node is reverted after this time. Longer than an access point, a time server and a control plane take to
-/// come back one after the other.
-const TRIAL: Duration = Duration::from_secs(300);
 
 /// What `picotool` shows as the version of the board's program: the bootloader's information points here.
 #[unsafe(link_section = ".version")]
@@ -139,34 +132,5 @@ impl FirmwareSlots for Slots {
         let place = self.writable(offset, bytes.len())?;
         let written = self.storage.with(|chip| chip.write(place, bytes));
         written.map_err(|_| SlotError::Flash)
-    }
-}
-
-/// Ends the trial of this firmware, if it is on trial: confirms it once its node is Ready, reverts it where that takes too long.
-#[embassy_executor::task]
-pub(crate) async fn judge_trial(node: &'static Node) {
-    let Some(slots) = slots() else { return };
-    let slots: &dyn FirmwareSlots = slots;
-    if !slots.is_on_trial() {
-        return;
-    }
-    while !node.is_ready() {
-        if Instant::now() >= Instant::MIN + TRIAL {
-            log::line(
-                Level::Error,
-                format_args!("firmware on trial is not Ready: reverted"),
-            );
-            // Where the log cannot be written, the restart is one that was not requested, and reverts as well.
-            let _ = slots.revert(Reason::NOT_READY);
-            fault::restart();
-        }
-        Timer::after(FEEDING).await;
-    }
-    match slots.confirm() {
-        Ok(()) => log::line(Level::Info, format_args!("firmware confirmed")),
-        Err(error) => log::line(
-            Level::Error,
-            format_args!("firmware is not confirmed: {error}; the one before it starts next time"),
-        ),
     }
 }

@@ -31,6 +31,7 @@ mod node;
 mod noise;
 mod pins;
 mod shutdown;
+mod trial;
 mod usb;
 
 use core::fmt;
@@ -202,7 +203,7 @@ fn start(
             spawner.spawn(button.expect("this is spawned once"));
             match node {
                 Ok(node) => {
-                    spawner.spawn(firmware::judge_trial(node).expect("this is spawned once"));
+                    spawner.spawn(trial::judge_trial(node).expect("this is spawned once"));
                 }
                 Err(code) => network::show(Show::Code(code)),
             }
