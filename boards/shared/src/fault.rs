@@ -7,10 +7,12 @@
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
+use crate::firmware;
 use cortex_m_rt::{ExceptionFrame, exception};
 use embassy_rp::pac;
 use embassy_rp::watchdog::Watchdog;
 use embassy_time::{Duration, Instant, Timer};
+use picolet_boot::Reason;
 use picolet_device::crash::{Address, Cause, Crash, Slot};
 use picolet_device::recovery::{RadioFailure, RadioResets};
 use picolet_platform::ResetReason;
@@ -108,6 +110,7 @@ pub(crate) async fn feed(mut watchdog: Watchdog) -> ! {
 
 /// Starts the chip over, because it was asked to.
 pub(crate) fn restart() -> ! {
+    firmware::request_restart();
     end(Cause::Restart, "")
 }
 
@@ -129,6 +132,7 @@ pub(crate) fn radio_works() {
 /// Resets the chip, and with it the radio, which loses its power until the driver starts again.
 pub(crate) fn reset_for_radio(failure: RadioFailure) -> ! {
     RADIO_RESETS.with(|resets| resets.add(failure));
+    firmware::revert(Reason::RADIO_SILENT);
     end(Cause::Radio(failure), "")
 }
 

@@ -6,7 +6,7 @@ use core::cell::{Cell, RefCell};
 use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
-use picolet_boot::{BootLog, Refusal, Slot, State};
+use picolet_boot::{BootLog, Reason, Refusal, Slot, State};
 use picolet_platform::{FirmwareSlots, Level, SlotError};
 use picolet_store::layout::{Layout, PAGE, Region, SECTOR, VERSION_LENGTH};
 use static_cell::StaticCell;
@@ -66,6 +66,16 @@ pub(crate) fn request_restart() {
             Level::Error,
             format_args!("the restart is not recorded: {error}; the trial ends with it"),
         );
+    }
+}
+
+/// Ends the trial of this firmware, if it is on trial: the reset that must follow starts the firmware before it.
+pub(crate) fn revert(reason: Reason) {
+    let Some(slots) = slots() else { return };
+    let slots: &dyn FirmwareSlots = slots;
+    if slots.is_on_trial() {
+        // What cannot be recorded is a crash to the bootloader, which reverts as well.
+        let _ = slots.revert(reason);
     }
 }
 

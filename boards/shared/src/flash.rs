@@ -167,6 +167,13 @@ impl Storage {
     }
 }
 
+/// The lowest security number of firmware that may be installed.
+pub(crate) fn security_floor(records: &DeviceRecords) -> u32 {
+    let mut floor = [0; 4];
+    block_on(records.load(Record::SecurityFloor, &mut floor));
+    u32::from_le_bytes(floor)
+}
+
 /// The time floor that an earlier run stored.
 pub(crate) fn time_floor(records: &DeviceRecords) -> Option<TimeFloor> {
     let mut record = [0; TimeFloor::BYTES];

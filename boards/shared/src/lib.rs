@@ -31,7 +31,7 @@ mod node;
 mod noise;
 mod pins;
 mod shutdown;
-mod trial;
+mod updates;
 mod usb;
 
 use core::fmt;
@@ -172,6 +172,9 @@ fn start(
         pio: p.PIO0,
         dma: p.DMA_CH0,
     });
+    let radio_name = radio.as_ref().map_or([0; 4], |radio| radio.firmware.name);
+    let records = provisions.as_ref().ok().map(|provisions| &provisions.records);
+    let updater = updates::updater(layout, radio_name, settings, records);
     executor::start(
         |spawner| match radio {
             Ok(radio) => network::spawn(spawner, radio, settings),
@@ -189,6 +192,7 @@ fn start(
                 unique,
                 layout.board,
                 storage.part(layout.settings),
+                updater,
             );
             // Without records there is nothing to do for it.
             if !matches!(provisions, Err(Code::BadFlash)) {
@@ -196,16 +200,13 @@ fn start(
                 spawner.spawn(gather.expect("this is spawned once"));
             }
             let node = provisions.and_then(|provisions| {
-                let identity = machine::Identity::of(model, unique, before);
+                let identity = machine::Identity::of(model, unique, before, updater);
                 node(spawner, identity, p.ADC, provisions)
             });
             let button = button::watch(p.BOOTSEL, node.ok(), storage, layout.device);
             spawner.spawn(button.expect("this is spawned once"));
-            match node {
-                Ok(node) => {
-                    spawner.spawn(trial::judge_trial(node).expect("this is spawned once"));
-                }
-                Err(code) => network::show(Show::Code(code)),
+            if let Err(code) = node {
+                network::show(Show::Code(code));
             }
         },
     )

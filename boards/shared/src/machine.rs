@@ -4,17 +4,19 @@ use crate::fault::Before;
 use crate::flash::DeviceRecords;
 use crate::i2c::Buses;
 use crate::pins::Bank;
-use crate::{Model, clock, entropy, executor, firmware, log, memory, network, shutdown};
+use crate::{Model, clock, entropy, executor, log, memory, network, shutdown};
 use core::fmt;
 use embassy_rp::clocks::clk_sys_freq;
 use embassy_time::{Instant, Timer};
 use heapless::String;
 use picolet_device::led::Show;
 use picolet_platform::{
-    Clock, Duration, Entropy, FirmwareSlots, HeapFigures, I2c, I2cError, Led, LedMode, Level, Log, LogCursor,
+    Clock, Duration, Entropy, Firmware, HeapFigures, I2c, I2cError, Led, LedMode, Level, Log, LogCursor,
     LogExtent, LogNext, Machine, Memory, PinMode, PinReading, PinSet, Pins, Record, RecordError, Records,
     ResetReason, Sensors, System, TimeSource, UnixMicros,
 };
+
+use picolet_update::Updater;
 
 /// The kernel's place is embassy's.
 const KERNEL: &str = "embassy-0.10";
@@ -28,6 +30,7 @@ pub(crate) struct Identity {
     system_uuid: String<36>,
     boot_id: String<36>,
     before: Before,
+    updater: Option<&'static Updater<'static>>,
 }
 
 /// 16 bytes as a UUID is written, with the bits of a version 8 (made by us).
@@ -61,7 +64,12 @@ fn hex<const N: usize>(text: &mut String<N>, byte: u8) {
 
 impl Identity {
     /// The identity of the board of this kind with this number, which came to start so.
-    pub(crate) fn of(model: &'static Model, unique: [u8; 8], before: Before) -> Self {
+    pub(crate) fn of(
+        model: &'static Model,
+        unique: [u8; 8],
+        before: Before,
+        updater: Option<&'static Updater<'static>>,
+    ) -> Self {
         let mut number = [0; 16];
         number[..8].copy_from_slice(&unique);
         number[8..].copy_from_slice(b"picolet\0");
@@ -77,6 +85,7 @@ impl Identity {
             system_uuid: uuid(number),
             boot_id: uuid(random),
             before,
+            updater,
         }
     }
 }
@@ -229,8 +238,9 @@ impl System for Board {
         0 // there are no modules yet
     }
 
-    fn firmware_slots(&self) -> Option<&dyn FirmwareSlots> {
-        firmware::slots().map(|slots| slots as &dyn FirmwareSlots)
+    fn firmware(&self) -> Option<&dyn Firmware> {
+        let updater = self.identity.updater?;
+        Some(updater)
     }
 
     async fn reboot(&self) {

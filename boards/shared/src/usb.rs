@@ -15,13 +15,15 @@ use embassy_rp::usb::{Driver, InterruptHandler};
 use embassy_rp::{Peri, bind_interrupts};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
-use embassy_time::{Duration, Timer};
+use embassy_time::{Duration, Timer, with_timeout};
 use embassy_usb::class::cdc_acm::{self, CdcAcmClass, ControlChanged};
 use embassy_usb::driver::EndpointError;
 use embassy_usb::{Builder, Config};
 use heapless::String;
 use picolet_platform::Level;
 use picolet_store::serial::{Console, SAMPLES, Then, noise_line};
+use picolet_update::Updater;
+use picolet_update::console::{self, Console as FirmwareConsole};
 use static_cell::StaticCell;
 
 bind_interrupts!(struct Interrupts {
@@ -41,6 +43,10 @@ const SHORT: usize = PACKET - 1;
 const OPENED: Duration = Duration::from_millis(100);
 /// How long a host may take for the last answer.
 const FAREWELL: Duration = Duration::from_millis(100);
+/// What is answered where there is no boot log.
+const NO_UPDATES: &str = "% error the boot log cannot be read: this board takes no firmware updates\r\n";
+/// How long an update waits for a host that has gone away.
+const ABANDONED: Duration = Duration::from_secs(60);
 /// When a board restarts that was given settings, and whose host does not ask for it: until then the node runs with a
 /// copy of the settings from before.
 const UNASKED: Duration = Duration::from_secs(2);
@@ -65,15 +71,22 @@ pub(crate) fn spawn(
     unique: [u8; 8],
     board: &'static str,
     settings: Part,
+    updater: Option<&'static Updater<'static>>,
 ) {
     static SERIAL: StaticCell<String<16>> = StaticCell::new();
     let serial = SERIAL.init(machine::serial_number(unique));
-    spawner.spawn(run(usb, serial, board, settings).expect("this is spawned once"));
+    spawner.spawn(run(usb, serial, board, settings, updater).expect("this is spawned once"));
 }
 
 /// Runs it, for ever.
 #[embassy_executor::task]
-async fn run(usb: Peri<'static, USB>, serial: &'static str, board: &'static str, mut settings: Part) {
+async fn run(
+    usb: Peri<'static, USB>,
+    serial: &'static str,
+    board: &'static str,
+    mut settings: Part,
+    updater: Option<&'static Updater<'static>>,
+) {
     static BUFFERS: StaticCell<Buffers> = StaticCell::new();
     let buffers = BUFFERS.init_with(|| Buffers {
         configuration: [0; _],
@@ -97,6 +110,7 @@ async fn run(usb: Peri<'static, USB>, serial: &'static str, board: &'static str,
     let (mut sender, mut receiver, control) = class.split_with_control();
     let mut device = builder.build();
     let mut console = Console::new(board);
+    let mut firmware = updater.map(FirmwareConsole::new);
     let restarts = Signal::new();
     let serve = async {
         loop {
@@ -104,8 +118,15 @@ async fn run(usb: Peri<'static, USB>, serial: &'static str, board: &'static str,
             until_dtr(&control, true).await;
             Timer::after(OPENED).await;
             // It ends when the host goes away.
-            let talk = talk(&mut sender, &mut receiver, &mut console, &mut settings, &restarts);
+            let consoles = (&mut console, &mut firmware);
+            let talk = talk(&mut sender, &mut receiver, consoles, &mut settings, &restarts);
             select(talk, until_dtr(&control, false)).await;
+            // An update that nobody goes on with does not keep its memory.
+            if let Some(firmware) = firmware.as_mut().filter(|firmware| firmware.is_busy())
+                && with_timeout(ABANDONED, until_dtr(&control, true)).await.is_err()
+            {
+                firmware.abandon();
+            }
         }
     };
     let restart = async {
@@ -129,7 +150,7 @@ async fn until_dtr(control: &ControlChanged<'static>, open: bool) {
 async fn talk(
     sender: &mut Sender,
     receiver: &mut Receiver,
-    console: &mut Console,
+    (console, firmware): (&mut Console, &mut Option<FirmwareConsole<'static>>),
     settings: &mut Part,
     restarts: &Signal<NoopRawMutex, Duration>,
 ) -> Result<Infallible, EndpointError> {
@@ -146,6 +167,25 @@ async fn talk(
             let Some(answer) = console.take(*byte, settings).await else {
                 continue;
             };
+            if answer.then == Then::Firmware {
+                let Some(firmware) = firmware else {
+                    send(sender, NO_UPDATES.as_bytes()).await?;
+                    continue;
+                };
+                let (line, then) = firmware.answer(&answer.line);
+                if then == console::Then::Restart {
+                    log::line(
+                        Level::Info,
+                        format_args!("new firmware is on trial after this restart"),
+                    );
+                    restarts.signal(FAREWELL);
+                }
+                if then == console::Then::Refused {
+                    log::line(Level::Warn, format_args!("firmware update: {}", line.trim_end()));
+                }
+                send(sender, line.as_bytes()).await?;
+                continue;
+            }
             if answer.then == Then::Written {
                 log::line(
                     Level::Info,

@@ -94,6 +94,8 @@ impl<'a> Console<'a> {
     }
 
     /// Answers a request: the words behind `firmware `.
+    // Called from a large future, which it would be compiled into.
+    #[inline(never)]
     pub fn answer(&mut self, request: &str) -> (String<LINE>, Then) {
         let mut line = String::new();
         // What does not fit is left out, except for the end of the line. No answer is as long.

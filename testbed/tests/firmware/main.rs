@@ -15,6 +15,7 @@ mod power;
 mod quirks;
 mod radio;
 mod time;
+mod updates;
 mod used;
 mod weather;
 

@@ -78,6 +78,8 @@ fn program(compressed: &'static [u8]) -> Program {
 
 /// What the radio's processor runs, and what it must know of the board.
 pub(crate) struct Firmware {
+    /// What our firmware names it by that needs this one.
+    pub(crate) name: [u8; 4],
     program: Program,
     countries: &'static [u8],
     parameters: Piece,
@@ -90,6 +92,7 @@ pub(crate) fn firmware(region: &'static [u8]) -> Result<Firmware, RadioError> {
         return Err(RadioError::Damaged);
     }
     Ok(Firmware {
+        name: radio.name,
         program: program(radio.firmware),
         countries: radio.countries,
         parameters: piece(radio.parameters),
@@ -311,6 +314,7 @@ async fn start(hardware: Hardware, settings: Option<Settings<'static>>) -> Start
         mut program,
         countries,
         parameters,
+        ..
     } = hardware.firmware;
     let (device, mut control, runner) =
         cyw43::new(hardware.room.0, power, bus, &mut program, parameters).await;
