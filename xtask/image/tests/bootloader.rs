@@ -278,6 +278,19 @@ fn update_completes_when_power_is_cut_in_any_operation() {
     }
 }
 
+/// An outage of an update may not depend on the age of the flash: a start costs the program of one page.
+#[test]
+fn trial_starts_as_fast_as_before_when_flash_is_slow() {
+    let mut bench = Bench::new();
+    bench.board.set_slow_flash(true);
+    bench.tell_and_expect(b't');
+    let restarted = bench.board.time();
+    bench.restart("firmware two B trial 0");
+    let took = bench.board.time().since(restarted);
+    println!("{took:?} from the reset to the first line of the firmware on trial");
+    assert!(took < std::time::Duration::from_millis(100), "{took:?}");
+}
+
 #[test]
 fn board_without_firmware_shows_its_drive() {
     let mut board = Board::new(Config::default());
