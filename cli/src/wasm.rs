@@ -34,3 +34,11 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Check(arguments) => report::check(&arguments),
     }
 }
+
+/// Parses `NAME=VALUE`.
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("not of the form NAME=VALUE".into()),
+    }
+}

@@ -508,7 +508,10 @@ fn settings_are_delivered_when_the_line_breaks_after_the_board_has_them() {
 fn an_emulated_board_takes_settings_over_its_line_and_joins_with_them() {
     let folder = Folder::new();
     let image = picolet_image::Image::build("pico-w", "pico-w", "picolet-pico-w", Place::Here);
-    folder.put("picolet.uf2", &image.expect("the image").uf2());
+    folder.put(
+        "picolet.uf2",
+        &image.expect("the image").uf2().expect("a UF2 file"),
+    );
     let [image, line, wifi] = ["picolet.uf2", "console", "wifi"].map(|name| folder.path(name));
     let text = |path: &PathBuf| path.to_str().expect("UTF-8").to_owned();
     let options = [

@@ -20,6 +20,7 @@ pub mod net;
 mod observe;
 mod quirks;
 pub mod radio;
+mod surroundings;
 mod time;
 mod vcd;
 

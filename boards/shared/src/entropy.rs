@@ -2,7 +2,7 @@
 
 use crate::flash::{self, Storage};
 use crate::noise::ChipNoise;
-use crate::{executor, fault, log};
+use crate::{executor, fault, log, watchdog};
 use core::cell::RefCell;
 use critical_section::Mutex;
 use embassy_rp::pac;
@@ -52,7 +52,7 @@ pub(crate) fn start(
     unique: [u8; 8],
 ) -> Result<([u8; CARRIED], Option<NoiseFailure>), NoiseFailure> {
     mix_chip(gatherer);
-    let started = seed(gatherer, carried, &unique, fault::feed_now)?;
+    let started = seed(gatherer, carried, &unique, watchdog::feed_now)?;
     critical_section::with(|section| GENERATOR.borrow(section).replace(Some(started.generator)));
     install_random(&Source);
     Ok((started.next, started.failure))

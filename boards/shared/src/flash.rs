@@ -2,7 +2,7 @@
 //!
 //! While it is erased or written nothing runs: the program itself lies in it. A sector takes some 50 ms.
 
-use crate::{fault, log};
+use crate::{log, watchdog};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use embassy_embedded_hal::adapter::BlockingAsync;
@@ -53,14 +53,14 @@ impl NorFlash for Chip {
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
         for sector in (from..to).step_by(ERASE_SIZE) {
-            fault::feed_now();
+            watchdog::feed_now();
             self.0.blocking_erase(sector, sector + ERASE_SIZE as u32)?;
         }
         Ok(())
     }
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
-        fault::feed_now();
+        watchdog::feed_now();
         self.0.blocking_write(offset, bytes)
     }
 }

@@ -23,6 +23,7 @@ mod fault;
 mod firmware;
 mod flash;
 mod i2c;
+mod kept;
 mod log;
 mod machine;
 mod memory;
@@ -33,6 +34,7 @@ mod pins;
 mod shutdown;
 mod updates;
 mod usb;
+mod watchdog;
 
 use core::fmt;
 use embassy_executor::Spawner;
@@ -182,7 +184,7 @@ fn start(
             Err(error) => log::line(Level::Error, format_args!("{error}")),
         },
         |spawner| {
-            spawner.spawn(fault::feed(Watchdog::new(p.WATCHDOG)).expect("this is spawned once"));
+            spawner.spawn(watchdog::feed(Watchdog::new(p.WATCHDOG)).expect("this is spawned once"));
             if settings.is_none_or(|settings| settings.uart_log()) {
                 spawner.spawn(log::run(p.UART0, p.PIN_0).expect("this is spawned once"));
             }

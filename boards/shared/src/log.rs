@@ -4,7 +4,7 @@
 //! too slow, or that nobody listens to, loses the oldest lines and says so. After a reset UART 0 goes on where it was,
 //! and the console begins with what is left of the run before.
 
-use crate::fault::Kept;
+use crate::kept::Kept;
 use core::cell::RefCell;
 use core::fmt::{self, Write};
 use embassy_rp::peripherals::{PIN_0, UART0};

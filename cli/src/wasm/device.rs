@@ -32,7 +32,7 @@ pub(crate) struct Options {
     )]
     lm75: Option<f64>,
     /// A key of pico-config.
-    #[arg(long, value_name = "KEY=VALUE", requires = "device", value_parser = super::run::variable)]
+    #[arg(long, value_name = "KEY=VALUE", requires = "device", value_parser = super::variable)]
     config: Vec<(String, String)>,
 }
 

@@ -16,7 +16,7 @@ use picolet_wasi::{Absent, Errno, Host, Limits, Strings, Wasi};
 use picolet_wasm::{Arena, InstantiateError, Module, StoreLimits};
 
 use super::machine::{HostFile, Machine};
-use super::{device, module};
+use super::{device, module, variable};
 
 /// Exit codes: out of fuel as of timeout(1), a trap as of SIGABRT, out of memory as of SIGKILL.
 const OUT_OF_FUEL: u8 = 124;
@@ -58,13 +58,6 @@ pub(crate) struct Arguments {
     /// Arguments of the module.
     #[arg(value_name = "ARGUMENTS", trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
-}
-
-pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("not of the form NAME=VALUE".into()),
-    }
 }
 
 fn folder(text: &str) -> Result<(PathBuf, String), String> {

@@ -287,6 +287,8 @@ impl<S: Read + Write> Connection<S> {
             self.received.drain(end..end + framing);
         }
         head.chunked = false;
+        // Readers of chunk extensions disagree: nothing that follows is taken for a request.
+        head.close = true;
         Ok(())
     }
 
