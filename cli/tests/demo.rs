@@ -37,7 +37,7 @@ fn two_emulated_boards_are_driven_by_one_configmap() {
     let image = Image::build("pico-w", "pico-w", "picolet-pico-w", Place::Here).expect("the image");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("picolet.uf2");
-    std::fs::write(&file, image.uf2()).expect("the file");
+    std::fs::write(&file, image.uf2().expect("the image")).expect("the file");
     let shown = demo(1, &["--boards", "2", "--image", file.to_str().expect("UTF-8")]);
     for name in ["pico-1", "pico-2"] {
         for words in [

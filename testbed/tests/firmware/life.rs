@@ -1,7 +1,9 @@
 //! From reset to a Ready node, and back to one after a fault, a panic, a hang, and new firmware.
 
 use crate::{Bench, NODE, READY, image, slot, vectors};
+use picolet_boot::{Reason, State};
 use picolet_emulator::Image as Program;
+use picolet_emulator::radio::FailureMode;
 use picolet_image::boot_log;
 use picolet_store::layout::PICO_W;
 use std::time::Duration;
@@ -153,26 +155,75 @@ fn the_shipped_image_is_a_node_and_comes_back_to_be_one() {
     assert!(bench.reason().contains("watchdog"));
 }
 
-#[test]
-fn firmware_on_trial_is_confirmed_once_its_node_is_ready() {
+/// A board whose other slot is about to start for its trial, without power.
+fn on_trial() -> Bench {
     let mut bench = Bench::new();
     let other = slot().other();
     bench.write(PICO_W.slots[other.index()].address(), &image().slot(other));
     let log = boot_log::on_trial(other, image().name()).expect("a boot log");
     bench.write(PICO_W.boot_log.address(), &log);
+    bench
+}
+
+/// What the last entry of the boot log says.
+fn boot_state(bench: &Bench) -> State {
+    let (from, to) = (PICO_W.boot_log.offset as usize, PICO_W.boot_log.end() as usize);
+    boot_log::read(&bench.testbed.board.flash()[from..to]).expect("a boot log")
+}
+
+#[test]
+fn firmware_on_trial_is_confirmed_once_its_node_is_ready() {
+    let mut bench = on_trial();
+    let other = slot().other();
     bench.testbed.board.power_on();
     bench.expect("started by", READY);
-    let confirmed = |bench: &Bench| {
-        let (from, to) = (PICO_W.boot_log.offset as usize, PICO_W.boot_log.end() as usize);
-        let state = boot_log::read(&bench.testbed.board.flash()[from..to]);
-        state.expect("a boot log").confirmed
-    };
     assert_eq!(
-        confirmed(&bench),
-        slot(),
-        "it is not confirmed before it is Ready"
+        boot_state(&bench).trial_slot(),
+        Some(other),
+        "it is not Ready yet"
     );
     bench.expect("firmware confirmed", READY);
     assert!(bench.testbed.is_ready(NODE));
-    assert_eq!(confirmed(&bench), other);
+    assert_eq!(
+        (boot_state(&bench).confirmed, boot_state(&bench).trial),
+        (other, None)
+    );
+}
+
+#[test]
+fn firmware_on_trial_is_reverted_when_its_radio_fails() {
+    let mut bench = on_trial();
+    bench.testbed.break_radio(FailureMode::BusLow, Some(1));
+    bench.testbed.board.power_on();
+    bench.expect("started by power-on", READY);
+    assert_eq!(boot_state(&bench).trial_slot(), Some(slot().other()));
+    bench.expect("started by radio", Duration::from_secs(60));
+    bench.expect_ready();
+    let state = boot_state(&bench);
+    assert_eq!(
+        (state.confirmed, state.trial, state.reason),
+        (slot(), None, Reason::RADIO_SILENT)
+    );
+}
+
+#[test]
+fn firmware_on_trial_is_reverted_when_its_node_is_not_ready_for_five_minutes() {
+    let mut bench = on_trial();
+    bench.testbed.set_access_point(false);
+    bench.testbed.board.power_on();
+    bench.run(Duration::from_secs(290));
+    assert_eq!(
+        boot_state(&bench).trial_slot(),
+        Some(slot().other()),
+        "{}",
+        bench.log
+    );
+    bench.run(Duration::from_secs(20));
+    let state = boot_state(&bench);
+    assert_eq!(
+        (state.confirmed, state.trial, state.reason),
+        (slot(), None, Reason::NOT_READY)
+    );
+    bench.testbed.set_access_point(true);
+    bench.expect_ready();
 }
