@@ -9,18 +9,18 @@ use picolet_store::layout::PICO_W;
 use std::time::Duration;
 
 /// The entry in the vector table of the interrupt of the timer's first alarm, by which embassy keeps time: RP2040 datasheet 2.3.2.
-const TIMER: u32 = 4 * 16;
+pub(crate) const TIMER: u32 = 4 * 16;
 
 /// Where a check of bounds in the shipped program leads when it fails, and the place that it tells then.
-struct FailedCheck {
-    address: u32,
-    place: String,
+pub(crate) struct FailedCheck {
+    pub(crate) address: u32,
+    pub(crate) place: String,
 }
 
 impl FailedCheck {
     /// The first such code in the image: it loads the place into R2 and calls `core`'s panic. The image has no other way to
     /// panic than its own.
-    fn find() -> Self {
+    pub(crate) fn find() -> Self {
         let elf = image().elf_of(slot()).expect("an ELF file");
         let program = Program::parse(&elf).expect("an ELF file");
         let panics = program
@@ -182,7 +182,7 @@ fn firmware_on_trial_is_confirmed_once_its_node_is_ready() {
         Some(other),
         "it is not Ready yet"
     );
-    bench.expect("firmware confirmed", READY);
+    bench.expect("FirmwareConfirmed", Duration::from_secs(45));
     assert!(bench.testbed.is_ready(NODE));
     assert_eq!(
         (boot_state(&bench).confirmed, boot_state(&bench).trial),

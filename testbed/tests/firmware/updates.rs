@@ -1,9 +1,11 @@
 //! Firmware updates over USB, and what becomes of firmware on trial.
 
-use crate::{Bench, NODE, READY, image};
+use crate::life::{FailedCheck, TIMER};
+use crate::{Bench, NODE, READY, image, slot};
 use picolet_boot::Slot;
 use picolet_ec::p256::SecretKey;
-use picolet_firmware::{HEADER, IMAGE_OFFSET, SignatureBlock, SignedHeader, Text};
+use picolet_firmware::{Header, IMAGE_OFFSET, SignatureBlock, SignedHeader, Text, Variant, assemble};
+use picolet_store::layout::PICO_W;
 use picolet_store::settings::Field;
 use picolet_testbed::Options;
 use std::fmt::Write as _;
@@ -25,20 +27,37 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A firmware file of the shipped image that says that it has this version, by a key.
-fn file_by(version: &str, key: &SecretKey) -> Vec<u8> {
-    let mut file = image().firmware_file();
-    let (block, _) = file.split_first_chunk_mut::<IMAGE_OFFSET>().expect("a header");
+/// A firmware file of the shipped image after a change, signed by a key.
+fn file_with(key: &SecretKey, change: impl FnOnce(&mut Header, &mut [Vec<u8>; 2])) -> Vec<u8> {
+    let file = image().firmware_file();
+    let (block, _) = file.split_first_chunk::<IMAGE_OFFSET>().expect("a header");
     let mut header = SignedHeader::parse(block).expect("a header").header;
-    header.version = Text::new(version).expect("a version");
-    let header = header.to_bytes();
-    block[..HEADER].copy_from_slice(&header);
-    block[HEADER..].copy_from_slice(&SignatureBlock::sign(&header, key).to_bytes());
-    file
+    let mut images = [Slot::A, Slot::B].map(|slot| image().application(slot).to_vec());
+    change(&mut header, &mut images);
+    for (variant, image) in header.variants.iter_mut().zip(&images) {
+        *variant = Variant {
+            length: variant.length,
+            ..Variant::of(variant.address, image)
+        };
+    }
+    let signature = SignatureBlock::sign(&header.to_bytes(), key);
+    assemble(&header, &signature, [&images[0], &images[1]])
+}
+
+/// Firmware 0.2.0 that reaches `handler` at its first timer interrupt.
+fn file_with_timer(handler: u32) -> Vec<u8> {
+    file_with(&key(), |header, images| {
+        header.version = Text::new("0.2.0").expect("a version");
+        for image in images {
+            image[TIMER as usize..][..4].copy_from_slice(&handler.to_le_bytes());
+        }
+    })
 }
 
 fn file(version: &str) -> Vec<u8> {
-    file_by(version, &key())
+    file_with(&key(), |header, _| {
+        header.version = Text::new(version).expect("a version")
+    })
 }
 
 /// A board that trusts the key, as it is flashed.
@@ -152,25 +171,199 @@ impl Bench {
 #[test]
 fn board_is_updated_twice_and_goes_back() {
     let mut bench = bench();
-    assert_eq!(
-        bench.expect_condition("Confirmed", READY),
-        "firmware 0.1.0 in slot A"
-    );
-    for (version, slot, downgrade) in [("0.2.0", 'B', false), ("0.3.0", 'A', false), ("0.1.0", 'B', true)] {
+    let message = bench.expect_condition("Confirmed", READY);
+    assert_eq!(message, format!("firmware 0.1.0 in slot {:?}", slot()));
+    let (first, other) = (slot(), slot().other());
+    for (version, slot, downgrade) in [
+        ("0.2.0", other, false),
+        ("0.3.0", first, false),
+        ("0.1.0", other, true),
+    ] {
         let outage = bench.update(&file(version), downgrade);
         println!("{version}: Ready {outage:?} after the last request");
         assert!(outage < Duration::from_secs(5));
         let message = bench.expect_condition("OnTrial", READY);
         assert_eq!(
             message,
-            format!("firmware {version} in slot {slot}, attempt 1 of 3")
+            format!("firmware {version} in slot {slot:?}, attempt 1 of 3")
         );
         let message = bench.expect_condition("Confirmed", Duration::from_secs(60));
-        assert_eq!(message, format!("firmware {version} in slot {slot}"));
+        assert_eq!(message, format!("firmware {version} in slot {slot:?}"));
         let info = bench.metric("picolet_firmware_info");
         assert!(
             info.contains(&format!("version=\"{version}\"")) && info.contains("confirmed"),
             "{info}"
         );
     }
+}
+
+/// What the old firmware says of a trial that was reverted.
+fn reverted(why: &str) -> String {
+    format!("firmware 0.2.0 was reverted: {why}")
+}
+
+impl Bench {
+    /// The board is Ready with the old firmware, which reports why.
+    fn expect_reverted(&mut self, why: &str, limit: Duration) {
+        let message = self.expect_condition("Reverted", limit);
+        assert!(message.starts_with(&reverted(why)), "{message}");
+        assert!(message.ends_with("; 0.1.0 runs again"), "{message}");
+        let event = self.within(READY, "an event", |testbed| {
+            let events = testbed.cluster.list("events", "", "", "").expect("events");
+            events
+                .iter()
+                .any(|event| event["reason"] == "FirmwareReverted" && event["message"] == *message)
+        });
+        assert!(event < READY);
+        let count = self.metric("picolet_firmware_updates_total{result=\"reverted\"}");
+        assert!(count.ends_with(" 1"), "{count}");
+        assert!(self.metric("picolet_firmware_info").contains("version=\"0.1.0\""));
+    }
+}
+
+#[test]
+fn firmware_that_breaks_a_rule_is_refused_and_the_node_goes_on() {
+    let mut bench = bench();
+    let text = |text| Text::new(text).expect("a text");
+    let newer = |header: &mut Header| header.version = Text::new("0.2.0").expect("a version");
+    let other = SecretKey::generate(&[2; 48]);
+    let files = [
+        (
+            file_with(&other, |header, _| newer(header)),
+            "which this board does not trust",
+        ),
+        (
+            file_with(&key(), |header, _| {
+                header.version = Text::new("0.0.9").expect("a version")
+            }),
+            "firmware 0.0.9 is older than 0.1.0: allow the downgrade explicitly",
+        ),
+    ];
+    let board = file_with(&key(), |header, _| {
+        newer(header);
+        header.board = text("pico-2-w");
+    });
+    let large = file_with(&key(), |header, images| {
+        newer(header);
+        let length = PICO_W.slots[0].length;
+        images[0].resize(length as usize, 0xff);
+        header.variants[0].length = length;
+    });
+    let mut damaged = file("0.2.0");
+    damaged[60_000] ^= 1;
+    let at = damaged.len() - 1000;
+    damaged[at] ^= 1;
+    let mut forged = file("0.2.0");
+    forged[40] ^= 1;
+    let files = files.into_iter().chain([
+        (board, "firmware is for pico-2-w, this board is a pico-w"),
+        (large, "firmware has 836096 bytes, a slot has 835584"),
+        (forged, "firmware was changed after it was signed"),
+        (damaged, "firmware file is damaged: transfer it again"),
+    ]);
+    for (file, words) in files {
+        let refused = bench.send(&file, false).expect_err(words);
+        assert!(
+            refused.starts_with("error ") && refused.ends_with(words),
+            "{refused}"
+        );
+        assert!(bench.ask("state").contains(" confirmed 0 0.1.0"));
+    }
+    let count = bench.metric("picolet_firmware_updates_total{result=\"refused\"}");
+    assert!(count.ends_with(" 6"), "{count}");
+    assert!(bench.testbed.is_ready(NODE));
+}
+
+#[test]
+fn firmware_that_faults_at_its_start_is_reverted() {
+    let mut bench = bench();
+    bench
+        .send(&file_with_timer(0xf000_0001), false)
+        .expect("it is taken");
+    bench.ask("start");
+    bench.expect_restart();
+    bench.expect_reverted("fault at 0xf0000000, called from ", READY);
+}
+
+#[test]
+fn firmware_that_panics_is_reverted_and_the_place_reported() {
+    let check = FailedCheck::find();
+    // The same code is linked for either slot.
+    let [a, b] = PICO_W.slots.map(|slot| slot.address());
+    let distance = if slot() == Slot::A {
+        b - a
+    } else {
+        a.wrapping_sub(b)
+    };
+    let handler = check.address.wrapping_add(distance) | 1;
+    let mut bench = bench();
+    bench.send(&file_with_timer(handler), false).expect("it is taken");
+    bench.ask("start");
+    bench.expect_restart();
+    bench.expect_reverted(&format!("panic at {} after 0 s", check.place), READY);
+}
+
+#[test]
+fn firmware_that_hangs_with_interrupts_off_is_reverted() {
+    let mut bench = bench();
+    // CPSID i, and a branch to itself, in flash that nothing else has.
+    let idle = PICO_W.modules.address();
+    let code = 0xe7fe_b672_u32.to_le_bytes();
+    bench.testbed.board.write_memory(idle, &code).expect("flash");
+    bench
+        .send(&file_with_timer(idle | 1), false)
+        .expect("it is taken");
+    bench.ask("start");
+    bench.run(Duration::from_secs(9));
+    bench.expect_restart();
+    bench.expect_reverted("watchdog", READY);
+}
+
+#[test]
+fn firmware_that_dies_29_s_after_it_was_ready_is_reverted() {
+    let mut bench = bench();
+    bench.update(&file("0.2.0"), false);
+    bench.run(Duration::from_secs(26));
+    bench.expect_condition("OnTrial", READY);
+    let vector = PICO_W.slots[slot().other().index()].address() + IMAGE_OFFSET as u32 + TIMER;
+    bench
+        .testbed
+        .board
+        .write_memory(vector, &0xf000_0001_u32.to_le_bytes())
+        .expect("flash");
+    bench.expect_restart();
+    bench.expect_reverted("fault at 0xf0000000, called from ", READY);
+}
+
+#[test]
+fn trial_is_repeated_when_the_api_server_was_away_with_either_firmware() {
+    let mut bench = bench();
+    bench.send(&file("0.2.0"), false).expect("it is taken");
+    bench.testbed.cluster.set_down(Duration::from_secs(620).into());
+    bench.ask("start");
+    // Five minutes with the new firmware, five with the old one, and the API server is back.
+    bench.expect(
+        "firmware 0.2.0 is reverted: the node was not Ready",
+        Duration::from_secs(310),
+    );
+    bench.expect(
+        "the node is not Ready with firmware 0.1.0 either",
+        Duration::from_secs(310),
+    );
+    bench.expect("trial 2 of 3 begins", Duration::from_secs(60));
+    let message = bench.expect_condition("Confirmed", Duration::from_secs(60));
+    assert_eq!(message, format!("firmware 0.2.0 in slot {:?}", slot().other()));
+}
+
+#[test]
+fn firmware_that_is_never_ready_is_reverted() {
+    let mut bench = bench();
+    bench.send(&file("0.2.0"), false).expect("it is taken");
+    bench.testbed.cluster.set_down(Duration::from_secs(301).into());
+    bench.ask("start");
+    bench.expect(
+        "firmware 0.2.0 is reverted: the node was not Ready",
+        Duration::from_secs(310),
+    );
+    bench.expect_reverted("not ready", Duration::from_secs(30));
 }
