@@ -209,8 +209,10 @@ impl Wasi {
         path: usize,
         follow: bool,
     ) -> Result<Place> {
-        let Target::Directory(base) = self.descriptors.get(call.slot(base))?.target else {
-            return Err(Errno::NotDirectory.into());
+        let base = match self.descriptors.get(call.slot(base))?.target {
+            Target::Directory(base) => base,
+            Target::File(_) | Target::Object(..) => return Err(Errno::NotDirectory.into()),
+            _ => return Err(Errno::BadDescriptor.into()),
         };
         let path = call.text(path)?;
         Ok(self.files().resolve(self.root, base, &path, follow)?)

@@ -110,20 +110,21 @@ fn calls_on_descriptors_return_their_errno() {
         ("fd_filestat_get", &[9, OUT], BADF),
         ("fd_filestat_get", &[4, BAD], FAULT),
         ("fd_filestat_set_size", &[9, 0, 0], BADF),
-        ("fd_filestat_set_size", &[4, 0, 0], BADF),
+        ("fd_filestat_set_size", &[4, 0, 0], INVAL),
         ("fd_filestat_set_size", &[1, 0, 0], BADF),
         ("fd_filestat_set_size", &[6, 0, 1], FBIG),
         ("fd_filestat_set_size", &[6, 1 << 20, 0], NOSPC),
         ("fd_filestat_set_times", &[4, 0, 0, 0, 0, 0], NOTSUP),
         ("fd_pread", &[9, buffer, 1, 0, 0, OUT], BADF),
         ("fd_pread", &[0, buffer, 1, 0, 0, OUT], SPIPE),
-        ("fd_pread", &[5, buffer, 1, 0, 0, OUT], ISDIR),
+        ("fd_pread", &[5, buffer, 1, 0, 0, OUT], BADF),
+        ("fd_pread", &[1, buffer, 1, 0, 0, OUT], BADF),
         ("fd_pread", &[4, BAD, 1, 0, 0, OUT], FAULT),
         ("fd_pread", &[4, buffer, 1, 0, 0, BAD], FAULT),
         ("fd_pread", &[4, buffer, many, 0, 0, OUT], INVAL),
         ("fd_prestat_dir_name", &[3, DATA, 0], NAMETOOLONG),
         ("fd_prestat_dir_name", &[3, MEMORY as u32, 1], FAULT),
-        ("fd_prestat_dir_name", &[5, DATA, 1], BADF),
+        ("fd_prestat_dir_name", &[5, DATA, 1], NOTDIR),
         ("fd_prestat_get", &[4, OUT], BADF),
         ("fd_prestat_get", &[9, OUT], BADF),
         ("fd_prestat_get", &[3, BAD], FAULT),
@@ -134,10 +135,10 @@ fn calls_on_descriptors_return_their_errno() {
         ("fd_pwrite", &[6, buffer, 1, 1 << 20, 0, OUT], NOSPC),
         ("fd_read", &buffers(9), BADF),
         ("fd_read", &buffers(1), BADF),
-        ("fd_read", &buffers(5), ISDIR),
+        ("fd_read", &buffers(5), BADF),
         ("fd_read", &[4, BAD, 1, OUT], FAULT),
         ("fd_readdir", &[9, DATA, 64, 0, 0, OUT], BADF),
-        ("fd_readdir", &[4, DATA, 64, 0, 0, OUT], NOTDIR),
+        ("fd_readdir", &[4, DATA, 64, 0, 0, OUT], BADF),
         ("fd_readdir", &[3, BAD, 64, 0, 0, OUT], FAULT),
         ("fd_readdir", &[3, DATA, 64, 0, 0, BAD], FAULT),
         ("fd_renumber", &[9, 4], BADF),
@@ -262,15 +263,19 @@ fn path_open_returns_its_errno() {
         ("app.wasm/x", 0, false, NOTDIR, NOTDIR),
         ("etc", 0, false, 0, 0),
         ("etc", 0, true, ISDIR, ISDIR),
-        ("etc", DIRECTORY, true, 0, 0),
+        ("etc", DIRECTORY, false, 0, 0),
+        ("etc", DIRECTORY, true, ISDIR, ISDIR),
+        ("etc", DIRECTORY | TRUNCATE, false, INVAL, INVAL),
         ("etc", CREATE, true, ISDIR, ISDIR),
         ("new", 0, false, NOENT, NOENT),
         ("new", CREATE, true, 0, ROFS),
         ("new/", CREATE, true, ISDIR, ISDIR),
         ("new", CREATE | DIRECTORY, true, INVAL, INVAL),
         ("dangling", CREATE, true, 0, ROFS),
+        ("dangling", CREATE | EXCLUSIVE, true, EXIST, EXIST),
         ("dangling", 0, false, NOENT, NOENT),
         ("loop", 0, false, LOOP, LOOP),
+        ("loop", CREATE | EXCLUSIVE, true, EXIST, EXIST),
         ("out/hosts", 0, false, PERM, PERM),
         ("../etc/hosts", 0, false, PERM, PERM),
         ("etc/../../etc", 0, false, PERM, PERM),
@@ -313,10 +318,11 @@ fn path_open_refuses_what_is_no_text_or_out_of_bounds() {
     assert_eq!(guest.call("path_open", &open(at, length, BAD)), FAULT);
     assert_eq!(guest.open("none", 0, false), Err(NOENT));
     // A base that is no directory.
-    assert_eq!(
-        guest.call("path_open", &[1, 0, at, length, 0, 2, 0, 0, 0, 0, OUT]),
-        NOTDIR
-    );
+    let file = guest.open("app.wasm", 0, false).unwrap();
+    for (base, errno) in [(file, NOTDIR), (1, BADF)] {
+        let open = [base, 0, at, length, 0, 2, 0, 0, 0, 0, OUT];
+        assert_eq!(guest.call("path_open", &open), errno);
+    }
     assert_eq!(
         guest.call("path_open", &[99, 0, at, length, 0, 2, 0, 0, 0, 0, OUT]),
         BADF

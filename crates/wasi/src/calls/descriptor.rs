@@ -120,18 +120,17 @@ impl Wasi {
 
     pub(super) fn fd_filestat_set_size(&mut self, call: &mut Call<'_>) -> Result {
         let descriptor = self.descriptors.get(call.slot(0))?;
-        let Target::File(node) = descriptor.target else {
-            return Err(Errno::BadDescriptor.into());
+        let node = match descriptor.target {
+            Target::File(node) if descriptor.writable => node,
+            Target::File(_) | Target::Object(..) => return Err(Errno::Invalid.into()),
+            _ => return Err(Errno::BadDescriptor.into()),
         };
-        if !descriptor.writable {
-            return Err(Errno::BadDescriptor.into());
-        }
         let now = call.now();
         Ok(self.files_mut().set_length(node, call.long(1), now)?)
     }
 
     pub(super) fn fd_prestat_get(&mut self, call: &mut Call<'_>) -> Result {
-        self.preopen(call)?;
+        self.preopen(call, Errno::BadDescriptor)?;
         // The tag of a directory is 0.
         call.put_u32(1, 0)?;
         let length = advance(call.slot(1), 4)?;
@@ -139,7 +138,7 @@ impl Wasi {
     }
 
     pub(super) fn fd_prestat_dir_name(&mut self, call: &mut Call<'_>) -> Result {
-        self.preopen(call)?;
+        self.preopen(call, Errno::NotDirectory)?;
         if (call.slot(2) as usize) < ROOT.len() {
             return Err(Errno::NameTooLong.into());
         }
@@ -169,7 +168,7 @@ impl Wasi {
     }
 
     pub(super) fn fd_pread(&mut self, call: &mut Call<'_>) -> Result {
-        let descriptor = self.at_offset(call.slot(0))?;
+        let descriptor = self.at_offset(call.slot(0), true)?;
         // Nothing is beyond 4 GiB.
         let position = u32::try_from(call.long(3)).unwrap_or(u32::MAX);
         let count = self.scatter(call, &descriptor, position, 1)?;
@@ -177,7 +176,7 @@ impl Wasi {
     }
 
     pub(super) fn fd_pwrite(&mut self, call: &mut Call<'_>) -> Result {
-        let descriptor = self.at_offset(call.slot(0))?;
+        let descriptor = self.at_offset(call.slot(0), false)?;
         let position = u32::try_from(call.long(3)).map_err(|_| Errno::FileTooBig)?;
         let count = self.gather(call, &descriptor, position, 1)?;
         call.put_u32(5, count)
@@ -206,7 +205,7 @@ impl Wasi {
 
     pub(super) fn fd_readdir(&mut self, call: &mut Call<'_>) -> Result {
         let Target::Directory(base) = self.descriptors.get(call.slot(0))?.target else {
-            return Err(Errno::NotDirectory.into());
+            return Err(Errno::BadDescriptor.into());
         };
         let (start, length) = (call.slot(1), call.slot(2));
         let mut cookie = call.long(3);
@@ -254,12 +253,18 @@ impl Wasi {
     }
 
     /// A descriptor that can be read or written at an offset.
-    fn at_offset(&self, number: u32) -> Result<Descriptor> {
+    fn at_offset(&self, number: u32, reads: bool) -> Result<Descriptor> {
         let descriptor = self.descriptors.get(number)?;
+        let open = if reads {
+            descriptor.readable
+        } else {
+            descriptor.writable
+        };
         match descriptor.target {
             Target::File(_) | Target::Object(..) => Ok(descriptor.clone()),
-            Target::Directory(_) => Err(Errno::IsDirectory.into()),
-            _ => Err(Errno::NotSeekable.into()),
+            Target::Directory(_) => Err(Errno::BadDescriptor.into()),
+            _ if open => Err(Errno::NotSeekable.into()),
+            _ => Err(Errno::BadDescriptor.into()),
         }
     }
 
@@ -271,10 +276,11 @@ impl Wasi {
         Ok(())
     }
 
-    fn preopen(&self, call: &Call<'_>) -> Result {
+    /// Checks that a descriptor is the preopened one; `other` is the error if it is another.
+    fn preopen(&self, call: &Call<'_>, other: Errno) -> Result {
         let descriptor = self.descriptors.get(call.slot(0))?;
         if !descriptor.preopened {
-            return Err(Errno::BadDescriptor.into());
+            return Err(other.into());
         }
         Ok(())
     }

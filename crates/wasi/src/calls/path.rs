@@ -24,11 +24,13 @@ const FD_WRITE: u64 = 1 << 6;
 impl Wasi {
     pub(super) fn path_open(&mut self, call: &mut Call<'_>) -> Result {
         let (open, rights, out) = (call.slot(4), call.long(5), call.slot(10));
-        let place = self.resolve(call, 0, 2, call.slot(1) & FOLLOW != 0)?;
-        let create = open & CREATE != 0;
-        if create && open & DIRECTORY != 0 {
+        if open & DIRECTORY != 0 && open & (CREATE | EXCLUSIVE | TRUNCATE) != 0 {
             return Err(Errno::Invalid.into());
         }
+        let create = open & CREATE != 0;
+        let exclusive = create && open & EXCLUSIVE != 0;
+        // A link is in the way of a new file, wherever it leads.
+        let place = self.resolve(call, 0, 2, call.slot(1) & FOLLOW != 0 && !exclusive)?;
         let writable = rights & FD_WRITE != 0;
         let readable = rights & FD_READ != 0 || !writable;
         self.descriptors.reserve()?;
@@ -43,11 +45,9 @@ impl Wasi {
                 let owner = files.owner(self.owner)?;
                 Target::File(files.create(&place, false, owner, now)?)
             }
-            Some(_) if create && open & EXCLUSIVE != 0 => return Err(Errno::Exists.into()),
+            Some(_) if exclusive => return Err(Errno::Exists.into()),
             Some(node) => match files.stat(node).file_type {
-                FileType::Directory
-                    if open & DIRECTORY != 0 || !(create || writable || open & TRUNCATE != 0) =>
-                {
+                FileType::Directory if !(create || writable || open & TRUNCATE != 0) => {
                     Target::Directory(Base {
                         directory: node,
                         read_only: place.read_only,

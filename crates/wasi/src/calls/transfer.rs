@@ -69,13 +69,12 @@ impl Wasi {
         vectors: usize,
         direction: Direction,
     ) -> Result<u32> {
-        let (open, wrong) = match (direction, &descriptor.target) {
-            (Direction::Read, Target::Directory(_)) => (false, Errno::IsDirectory),
-            (Direction::Read, _) => (descriptor.readable, Errno::BadDescriptor),
-            (Direction::Write, _) => (descriptor.writable, Errno::BadDescriptor),
+        let open = match direction {
+            Direction::Read => descriptor.readable && !matches!(descriptor.target, Target::Directory(_)),
+            Direction::Write => descriptor.writable,
         };
         if !open {
-            return Err(wrong.into());
+            return Err(Errno::BadDescriptor.into());
         }
         let mut vectors = Vectors {
             address: call.slot(vectors),
