@@ -1,4 +1,4 @@
-//! P-256 and X25519 for the Cortex-M0+: a TLS handshake's public-key arithmetic in a tenth of the time.
+//! P-256, X25519 and P-384 verification for the Cortex-M0+: a TLS handshake's public-key arithmetic in a tenth of the time.
 //!
 //! That core has no 32 × 32 → 64 multiply, which every portable library builds on. Here the two fields are assembly made
 //! for it, with a Rust twin of the same interface for everything else.
@@ -9,6 +9,7 @@
 //! | `arch` | products and the two fields: assembly, or the twin |
 //! | `inverse` | modular inversion (safegcd) |
 //! | [`p256`] | keys, ECDSA, ECDH and their encodings; inside: field, scalar, point, comb, window |
+//! | [`p384`] | ECDSA verification, for chains of public registries |
 //! | [`x25519`] | keys and shared secrets; inside: the ladder, and a comb on edwards25519 |
 //!
 //! # What is claimed
@@ -31,4 +32,5 @@ mod inverse;
 mod words;
 
 pub mod p256;
+pub mod p384;
 pub mod x25519;

@@ -100,7 +100,9 @@ impl ResponseReader {
         Ok((received.len(), None))
     }
 
-    /// Takes a byte beyond the beginning of a line.
+    /// Takes a byte beyond the beginning of a line. Not inlined, since most clients hold no long lines.
+    #[cold]
+    #[inline(never)]
     fn push_long(&mut self, byte: u8) {
         if self.length as usize == LINE_BYTES {
             let is_named = |name: &&str| {

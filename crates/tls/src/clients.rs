@@ -135,7 +135,10 @@ impl ClientCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ALGORITHMS.supported_schemes()
+        // No keys on P-384: clients are the cluster's. A scheme that is offered must be verified in the handshake.
+        let mut schemes = ALGORITHMS.supported_schemes();
+        schemes.retain(|scheme| *scheme != SignatureScheme::ECDSA_NISTP384_SHA384);
+        schemes
     }
 }
 

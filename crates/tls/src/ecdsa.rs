@@ -1,4 +1,4 @@
-//! ECDSA signatures with SHA-256, in DER.
+//! ECDSA signatures in DER.
 
 use crate::arithmetic::P256Secret;
 use alloc::vec::Vec;
@@ -14,14 +14,20 @@ pub(crate) struct EcdsaSignature<'a> {
 }
 
 impl EcdsaSignature<'_> {
-    /// r, then s, each in 32 bytes, or `None` if one is larger.
-    pub(crate) fn to_bytes(&self) -> Option<[u8; 64]> {
-        let mut bytes = [0; 64];
-        for (number, place) in [self.r, self.s].iter().zip(bytes.chunks_exact_mut(32)) {
-            let start = 32usize.checked_sub(number.as_bytes().len())?;
-            place[start..].copy_from_slice(number.as_bytes());
-        }
+    /// r, then s, each in half of the bytes, or `None` if one is larger.
+    pub(crate) fn to_bytes<const N: usize>(&self) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.write(&mut bytes)?;
         Some(bytes)
+    }
+
+    fn write(&self, bytes: &mut [u8]) -> Option<()> {
+        let (r, s) = bytes.split_at_mut(bytes.len() / 2);
+        for (number, place) in [(self.r, r), (self.s, s)] {
+            let start = place.len().checked_sub(number.as_bytes().len())?;
+            place.get_mut(start..)?.copy_from_slice(number.as_bytes());
+        }
+        Some(())
     }
 }
 

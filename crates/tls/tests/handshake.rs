@@ -215,6 +215,42 @@ fn names_what_is_wrong_with_a_client() {
 }
 
 #[test]
+fn server_is_verified_when_its_chain_leads_to_a_p384_root() {
+    // As GitHub's: the intermediate has a P-256 key and is signed with SHA-384 by a P-384 root.
+    let authority = |name: &str| {
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        parameters
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        (parameters.not_before, parameters.not_after) = (common::date(-10), common::date(10));
+        parameters
+    };
+    let root = || {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        rcgen::CertifiedIssuer::self_signed(authority("root"), key).unwrap()
+    };
+    let (right, wrong) = (root(), root());
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let intermediate = rcgen::CertifiedIssuer::signed_by(authority("intermediate"), key, &right).unwrap();
+    let mut leaf = rcgen::CertificateParams::new(vec!["api.test".into()]).unwrap();
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    (leaf.not_before, leaf.not_after) = (common::date(-1), common::date(1));
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let leaf = leaf.signed_by(&key, &intermediate).unwrap();
+    let key = picolet_tls::P256Key::from_der(&key.serialize_der()).unwrap();
+    let chain = vec![leaf.der().to_vec(), intermediate.der().to_vec()];
+    let identity = Identity::new(chain, &key).unwrap();
+    let none = [right.der().to_vec()];
+    let acceptor = Acceptor::new(&identity, Clients::Optional(&none), now).unwrap();
+    for (root, verifies) in [(&right, true), (&wrong, false)] {
+        let connector = Connector::new(&[root.der().to_vec()], None, now).unwrap();
+        let (near, _) = shake(&connector, "api.test", &acceptor);
+        assert_eq!(near.is_ok(), verifies);
+    }
+}
+
+#[test]
 fn verifies_an_rsa_authority_with_three_signature_algorithms() {
     // The CA's own key is RSA-2048, as kubeadm's is. What it signed: P-256 with SHA-256, RSA-3072 with SHA-512 (the
     // latter is in tests/records.rs, since we only sign with P-256).

@@ -1,4 +1,4 @@
-//! Public-key arithmetic on P-256 and Curve25519, and nothing else: bytes in, bytes out.
+//! Public-key arithmetic on P-256, P-384 and Curve25519, and nothing else: bytes in, bytes out.
 //!
 //! This is the one module that knows which library does it: `picolet-ec`, made for the Cortex-M0+ and faster than RustCrypto on the
 //! other processors as well (`crates/ec/README.md` has the figures). All secrets are handled in constant time; verification is of public
@@ -8,7 +8,7 @@ pub(crate) mod prepared;
 
 use crate::random::{self, RandomError};
 use crate::sync::Arc;
-use picolet_ec::{p256, x25519};
+use picolet_ec::{p256, p384, x25519};
 use zeroize::Zeroizing;
 
 /// A point on P-256, uncompressed (SEC 1, section 2.3.3).
@@ -67,6 +67,11 @@ pub(crate) fn p256_verify(public: &[u8], digest: &[u8; 32], signature: &[u8; 64]
         return false;
     };
     prepared::verify(&key, digest, &signature)
+}
+
+/// Whether `signature` (r, then s) over the digest was made by the key of `public` (SEC 1), on P-384.
+pub(crate) fn p384_verify(public: &[u8], digest: &[u8], signature: &[u8; 96]) -> bool {
+    p384::verify(public, digest, signature)
 }
 
 /// Counts a valid signature of the trusted key `public` (SEC 1), so that a key that comes back is prepared.

@@ -38,7 +38,7 @@ impl HashKind {
     }
 
     /// The digest of all `parts` in a row.
-    fn digest(self, parts: &[&[u8]]) -> ([u8; DIGEST], usize) {
+    pub(super) fn digest(self, parts: &[&[u8]]) -> ([u8; DIGEST], usize) {
         fn run<D: Digest>(parts: &[&[u8]]) -> ([u8; DIGEST], usize) {
             let mut running = D::new();
             for part in parts {

@@ -1,4 +1,4 @@
-//! Verifying what peers and certificate authorities signed: ECDSA on P-256, RSA of 2048 to 4096 bits.
+//! Verifying what peers and certificate authorities signed: ECDSA on P-256 and P-384, RSA of 2048 to 4096 bits.
 
 use super::rsa::{self, HashKind};
 use crate::arithmetic;
@@ -14,6 +14,9 @@ use sha2::Digest;
 pub(crate) static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
         &TRUSTED_P256,
+        &P256_SHA384,
+        &P384_SHA384,
+        &P384_SHA256,
         &RSA_PKCS1_SHA256,
         &RSA_PKCS1_SHA384,
         &RSA_PKCS1_SHA512,
@@ -23,6 +26,7 @@ pub(crate) static ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorit
     ],
     mapping: &[
         (SignatureScheme::ECDSA_NISTP256_SHA256, &[&TRUSTED_P256]),
+        (SignatureScheme::ECDSA_NISTP384_SHA384, &[&P384_SHA384]),
         (SignatureScheme::RSA_PSS_SHA256, &[&RSA_PSS_SHA256]),
         (SignatureScheme::RSA_PSS_SHA384, &[&RSA_PSS_SHA384]),
         (SignatureScheme::RSA_PSS_SHA512, &[&RSA_PSS_SHA512]),
@@ -91,6 +95,60 @@ impl SignatureVerificationAlgorithm for EcdsaP256Sha256 {
             arithmetic::p256_count(public);
         }
         Ok(())
+    }
+}
+
+/// ECDSA as public registries' chains have it besides: on P-384, and with SHA-384. Their keys are not prepared.
+#[derive(Debug)]
+pub(super) struct Ecdsa {
+    key: AlgorithmIdentifier,
+    hash: HashKind,
+    signature: AlgorithmIdentifier,
+}
+
+/// On P-256 with SHA-384, of which the leftmost 256 bits count (FIPS 186-5, section 6.4.2).
+pub(super) static P256_SHA384: Ecdsa = Ecdsa {
+    key: alg_id::ECDSA_P256,
+    hash: HashKind::Sha384,
+    signature: alg_id::ECDSA_SHA384,
+};
+pub(super) static P384_SHA384: Ecdsa = Ecdsa {
+    key: alg_id::ECDSA_P384,
+    hash: HashKind::Sha384,
+    signature: alg_id::ECDSA_SHA384,
+};
+pub(super) static P384_SHA256: Ecdsa = Ecdsa {
+    key: alg_id::ECDSA_P384,
+    hash: HashKind::Sha256,
+    signature: alg_id::ECDSA_SHA256,
+};
+
+impl SignatureVerificationAlgorithm for Ecdsa {
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        self.key
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.signature
+    }
+
+    fn verify_signature(
+        &self,
+        public: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        let verify = || {
+            let signature = EcdsaSignature::from_der(signature).ok()?;
+            let (digest, length) = self.hash.digest(&[message]);
+            let digest = digest.get(..length)?;
+            Some(if self.key == alg_id::ECDSA_P384 {
+                arithmetic::p384_verify(public, digest, &signature.to_bytes()?)
+            } else {
+                arithmetic::p256_verify(public, digest.first_chunk()?, &signature.to_bytes()?)
+            })
+        };
+        verify().filter(|valid| *valid).map(drop).ok_or(InvalidSignature)
     }
 }
 

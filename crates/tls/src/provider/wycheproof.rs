@@ -42,6 +42,43 @@ fn ecdsa_p256_sha256() {
 }
 
 #[test]
+fn ecdsa_p384_and_sha384() {
+    use ecdsa::TestName;
+    for (name, algorithm) in [
+        (TestName::EcdsaSecp384r1Sha384, &verify::P384_SHA384),
+        (TestName::EcdsaSecp384r1Sha256, &verify::P384_SHA256),
+    ] {
+        let mut seen = Seen::default();
+        for group in ecdsa::TestSet::load(name).unwrap().test_groups {
+            for test in group.tests {
+                let result = algorithm.verify_signature(&group.key.key, &test.msg, &test.sig);
+                seen.note(test.tc_id, test.result, result.is_ok());
+            }
+        }
+        assert!(seen.valid > 150 && seen.refused > 200, "{name:?}: {seen:?}");
+    }
+}
+
+/// There are no vectors of P-256 with SHA-384.
+#[test]
+fn p256_is_verified_when_the_digest_is_longer_than_the_order() {
+    use sha2::Digest;
+    let secret = P256Secret::from_bytes(&[7; 32]).unwrap();
+    let digest = sha2::Sha384::digest(b"message");
+    let signature = secret.sign(digest.first_chunk().unwrap());
+    // Both halves as DER integers with a leading zero where the highest bit is set.
+    let integer = |half: &[u8]| {
+        assert_ne!(half[0], 0);
+        let zero: &[u8] = if half[0] >= 0x80 { &[0] } else { &[] };
+        [&[2, (zero.len() + half.len()) as u8], zero, half].concat()
+    };
+    let body = [integer(&signature[..32]), integer(&signature[32..])].concat();
+    let der = [&[0x30, body.len() as u8], &body[..]].concat();
+    let verify = |message: &[u8]| verify::P256_SHA384.verify_signature(&secret.public(), message, &der);
+    assert!(verify(b"message").is_ok() && verify(b"massage").is_err());
+}
+
+#[test]
 fn ecdh_p256() {
     let set = ecdh::TestSet::load(ecdh::TestName::EcdhSecp256r1Ecpoint).unwrap();
     let mut seen = Seen::default();
