@@ -80,6 +80,10 @@ const HELM: Module = Module {
     folder: "helm",
     packages: &["helm.sh/helm/v3/cmd/helm"],
 };
+const REGISTRY: Module = Module {
+    folder: "registry",
+    packages: &["github.com/distribution/distribution/v3/cmd/registry"],
+};
 const K3S: Module = Module {
     folder: "k3s",
     packages: &["picolet.dev/conformance/k3s"],
@@ -111,6 +115,21 @@ impl Binaries {
     pub fn build_tlspeer() -> Result<PathBuf, BuildError> {
         find_go()?;
         let build = || Ok(build_tlspeer(sources(), &cache_directory()?)?.join("tlspeer"));
+        build().map_err(BuildError::Failed)
+    }
+
+    /// Returns distribution's registry, which takes a minute or two to build.
+    ///
+    /// # Errors
+    ///
+    /// When there is no Go, or it fails.
+    pub fn registry() -> Result<PathBuf, BuildError> {
+        find_go()?;
+        let build = || {
+            Ok(REGISTRY
+                .build(sources(), &cache_directory()?, "-s -w")?
+                .join("registry"))
+        };
         build().map_err(BuildError::Failed)
     }
 
