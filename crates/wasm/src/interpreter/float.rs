@@ -115,7 +115,9 @@ mod tests {
                 prop_assert_eq!(found, expected, "{} of {} and {}", operation, a, b);
             }
             let root = a.sqrt();
-            prop_assert_eq!(bits32(unary(4, from32(x))), if root.is_nan() { CANONICAL_32 } else { root.to_bits() });
+            // By the bits: in optimized tests, a choice by `is_nan` kept the processor's NaN for a signalling one.
+            let root = if root.to_bits() << 1 > 0xff00_0000 { CANONICAL_32 } else { root.to_bits() };
+            prop_assert_eq!(bits32(unary(4, from32(x))), root);
         }
 
         // Quotients and products whose results are subnormal.
