@@ -70,19 +70,18 @@ pub enum BlockType {
 
 impl BlockType {
     fn read(cursor: &mut Cursor<'_>) -> Step<Self> {
-        let mut ahead = *cursor;
-        let byte = ahead.byte()?;
+        let byte = cursor.byte()?;
         // A one-byte negative number is a value type.
         if (0x40..0x80).contains(&byte) {
-            *cursor = ahead;
             return match byte {
                 0x40 => Ok(Self::Empty),
                 _ => match ValueType::from_byte(byte) {
                     Ok(value) => Ok(Self::Value(value)),
-                    Err(kind) => cursor.fail(kind),
+                    Err(kind) => cursor.fail_last(kind),
                 },
             };
         }
+        cursor.back();
         match u32::try_from(cursor.signed(33)?) {
             Ok(index) => Ok(Self::Function(index)),
             Err(_) => cursor.fail(ErrorKind::Malformed(Reason::BlockType)),
@@ -131,11 +130,9 @@ impl Instruction {
             match second {
                 0..=0x11 => this.opcode = 0xfc00 | second as u16,
                 0x13..=0x16 => {
-                    return Err(ErrorKind::Unsupported(Proposal::WideArithmetic)
-                        .at(this.offset)
-                        .into());
+                    return Err(ErrorKind::Unsupported(Proposal::WideArithmetic).into());
                 }
-                _ => return Err(ErrorKind::Malformed(Reason::Opcode).at(this.offset).into()),
+                _ => return Err(ErrorKind::Malformed(Reason::Opcode).into()),
             }
         }
         this.read_immediates(cursor)?;
@@ -191,7 +188,7 @@ impl Instruction {
                     return cursor.fail(ErrorKind::Malformed(Reason::ReferenceType));
                 }
             }
-            _ => return Err(unknown(self.opcode).at(self.offset).into()),
+            _ => return Err(unknown(self.opcode).into()),
         }
         Ok(())
     }
@@ -211,24 +208,18 @@ fn unknown(opcode: u16) -> ErrorKind {
 }
 
 pub(crate) fn value_type(cursor: &mut Cursor<'_>) -> Step<ValueType> {
-    let mut ahead = *cursor;
-    let byte = ahead.byte()?;
+    let byte = cursor.byte()?;
     match ValueType::from_byte(byte) {
-        Ok(value) => {
-            *cursor = ahead;
-            Ok(value)
-        }
-        Err(kind) => cursor.fail(kind),
+        Ok(value) => Ok(value),
+        Err(kind) => cursor.fail_last(kind),
     }
 }
 
 /// The byte that names the memory, of which there is one.
 fn memory_index(cursor: &mut Cursor<'_>) -> Step<()> {
-    let mut ahead = *cursor;
-    if ahead.byte()? != 0 {
-        return cursor.fail(ErrorKind::Unsupported(Proposal::MultiMemory));
+    if cursor.byte()? != 0 {
+        return cursor.fail_last(ErrorKind::Unsupported(Proposal::MultiMemory));
     }
-    *cursor = ahead;
     Ok(())
 }
 

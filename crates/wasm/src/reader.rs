@@ -1,19 +1,19 @@
 //! Reads the parts of a module from bytes that may end at any point.
 
-use crate::error::{Error, ErrorKind, Reason};
+use crate::error::{ErrorKind, Reason};
 
 /// Why an item could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// The item goes on in bytes that have not arrived.
     Incomplete,
-    /// The item is wrong, at an offset of the module.
-    Error(Error),
+    /// The item is wrong, at [`Cursor::error_offset`].
+    Error(ErrorKind),
 }
 
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
+impl From<ErrorKind> for Stop {
+    fn from(kind: ErrorKind) -> Self {
+        Self::Error(kind)
     }
 }
 
@@ -26,6 +26,9 @@ pub(crate) struct Cursor<'a> {
     at: usize,
     /// Offset of `bytes[0]` in the module.
     base: u32,
+    /// Offset of an error that is returned: by default that of `bytes[0]`, where the item starts. It is kept here so that a result
+    /// fits in registers.
+    error_offset: u32,
     /// Whether `bytes` ends where the section or the function does: then more bytes are no remedy.
     bounded: bool,
 }
@@ -39,12 +42,14 @@ impl<'a> Cursor<'a> {
                 bytes,
                 at: 0,
                 base,
+                error_offset: base,
                 bounded: true,
             },
             None => Self {
                 bytes,
                 at: 0,
                 base,
+                error_offset: base,
                 bounded: false,
             },
         }
@@ -57,6 +62,7 @@ impl<'a> Cursor<'a> {
             bytes: &bytes[start..],
             at: 0,
             base: offset,
+            error_offset: offset,
             bounded: true,
         }
     }
@@ -74,8 +80,35 @@ impl<'a> Cursor<'a> {
         self.bytes.len() - self.at
     }
 
-    pub(crate) fn fail<T>(&self, kind: ErrorKind) -> Step<T> {
-        Err(Stop::Error(kind.at(self.offset())))
+    pub(crate) fn error_offset(&self) -> u32 {
+        self.error_offset
+    }
+
+    /// Sets the offset of errors that follow to that of the next byte.
+    pub(crate) fn mark(&mut self) {
+        self.error_offset = self.offset();
+    }
+
+    /// Fails at an offset of the module.
+    pub(crate) fn fail_at<T>(&mut self, offset: u32, kind: ErrorKind) -> Step<T> {
+        self.error_offset = offset;
+        Err(Stop::Error(kind))
+    }
+
+    /// Fails at the next byte.
+    pub(crate) fn fail<T>(&mut self, kind: ErrorKind) -> Step<T> {
+        self.fail_at(self.offset(), kind)
+    }
+
+    /// Steps back over the byte that was read last.
+    pub(crate) fn back(&mut self) {
+        self.at -= 1;
+    }
+
+    /// Fails at the byte that was read last.
+    pub(crate) fn fail_last<T>(&mut self, kind: ErrorKind) -> Step<T> {
+        self.back();
+        self.fail(kind)
     }
 
     pub(crate) fn byte(&mut self) -> Step<u8> {
@@ -104,8 +137,7 @@ impl<'a> Cursor<'a> {
         for shift in [0, 7, 14, 21, 28] {
             let byte = self.byte()?;
             if shift == 28 && byte > 0x0f {
-                self.at -= 1;
-                return self.fail(ErrorKind::Malformed(Reason::Number));
+                return self.fail_last(ErrorKind::Malformed(Reason::Number));
             }
             value |= u32::from(byte & 0x7f) << shift;
             if byte < 0x80 {
@@ -126,8 +158,7 @@ impl<'a> Cursor<'a> {
                 // The unused bits of the last byte must repeat the sign.
                 let sign_and_unused = (byte as i8) << 1 >> left;
                 if byte >= 0x80 || (sign_and_unused != 0 && sign_and_unused != -1) {
-                    self.at -= 1;
-                    return self.fail(ErrorKind::Malformed(Reason::Number));
+                    return self.fail_last(ErrorKind::Malformed(Reason::Number));
                 }
             }
             value |= u64::from(byte & 0x7f) << shift;

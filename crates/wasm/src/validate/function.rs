@@ -252,14 +252,13 @@ impl Control {
 impl Validator<'_> {
     /// The start of a body.
     pub(super) fn body(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         let size = cursor.u32()?;
         let end = cursor
             .offset()
             .checked_add(size)
             .filter(|end| *end <= self.section_end);
         let Some(end) = end else {
-            return Err(ErrorKind::Malformed(Reason::SizeOfAFunction).at(start).into());
+            return Err(ErrorKind::Malformed(Reason::SizeOfAFunction).into());
         };
         self.body_end = end;
         let index = self.info.imported_functions + self.bodies;
@@ -275,7 +274,7 @@ impl Validator<'_> {
         function.max_operands = self.limits.operands;
         if let Some(found) = self.info.types.get(ty) {
             for value in self.info.types.params(found) {
-                function.add_locals(1, *value).map_err(|kind| kind.at(start))?;
+                function.add_locals(1, *value)?;
             }
         }
         self.state = State::LocalGroupCount;
@@ -285,32 +284,29 @@ impl Validator<'_> {
     pub(super) fn local_group_count(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
         let left = cursor.u32()?;
         self.state = State::LocalGroup { left };
-        self.start_code(left, cursor.offset())
+        self.start_code(cursor, left)
     }
 
     pub(super) fn local_group(&mut self, cursor: &mut Cursor<'_>, left: u32) -> Step<()> {
-        let start = cursor.offset();
         let count = cursor.u32()?;
         let value = crate::instruction::value_type(cursor)?;
-        self.function
-            .add_locals(count, value)
-            .map_err(|kind| kind.at(start))?;
+        self.function.add_locals(count, value)?;
         if self.function.groups.len() > self.limits.local_groups as usize {
-            return Err(ErrorKind::Limit(Reason::GroupsOfLocals).at(start).into());
+            return Err(ErrorKind::Limit(Reason::GroupsOfLocals).into());
         }
         self.state = State::LocalGroup { left: left - 1 };
-        self.start_code(left - 1, cursor.offset())
+        self.start_code(cursor, left - 1)
     }
 
     /// Starts the instructions once no groups of locals are left.
-    fn start_code(&mut self, groups_left: u32, offset: u32) -> Step<()> {
+    fn start_code(&mut self, cursor: &mut Cursor<'_>, groups_left: u32) -> Step<()> {
         if groups_left > 0 {
             return Ok(());
         }
-        let fail = |kind: ErrorKind| kind.at(offset);
+        cursor.mark();
         let locals = self.function.local_slots();
         if locals > u64::from(self.limits.locals) {
-            return Err(fail(ErrorKind::Limit(Reason::LocalsOfAFunction)).into());
+            return Err(ErrorKind::Limit(Reason::LocalsOfAFunction).into());
         }
         let types = &self.info.types;
         let ty = self.function.ty;
@@ -324,9 +320,9 @@ impl Validator<'_> {
             results: u32::from(results),
             locals: locals as u32,
             groups: &self.function.groups,
-            body: offset,
+            body: cursor.offset(),
         };
-        self.emitter.function(&head).map_err(fail)?;
+        self.emitter.function(&head)?;
         // The body is a block without parameters: these are locals.
         let control = Control {
             opcode: op::BLOCK,
@@ -343,9 +339,7 @@ impl Validator<'_> {
     pub(super) fn code(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
         let instruction = Instruction::read(cursor)?;
         if instruction.opcode == op::BR_TABLE {
-            self.function
-                .pop_expected(ValueType::I32)
-                .map_err(|kind| kind.at(instruction.offset))?;
+            self.function.pop_expected(ValueType::I32)?;
             self.state = State::Label {
                 left: instruction.a,
                 arity: None,
@@ -353,22 +347,20 @@ impl Validator<'_> {
             };
             return Ok(());
         }
-        self.check(&instruction)
-            .map_err(|kind| kind.at(instruction.offset))?;
+        self.check(&instruction)?;
         if self.function.controls.is_empty() {
             return self.end_body(cursor);
         }
         Ok(())
     }
 
-    fn end_body(&mut self, cursor: &Cursor<'_>) -> Step<()> {
+    fn end_body(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
         let end = cursor.offset();
         if end != self.body_end {
             return cursor.fail(ErrorKind::Malformed(Reason::SizeOfAFunction));
         }
-        self.emitter
-            .finish(end, self.function.max_slots)
-            .map_err(|kind| kind.at(end))?;
+        cursor.mark();
+        self.emitter.finish(end, self.function.max_slots)?;
         self.bodies += 1;
         self.left -= 1;
         self.state = State::Entry;
@@ -383,10 +375,9 @@ impl Validator<'_> {
         arity: Option<u32>,
         instruction: u32,
     ) -> Step<()> {
-        let start = cursor.offset();
         let label = cursor.u32()?;
-        let kind = self.check_label(label, arity, left == 0, instruction, cursor.offset());
-        kind.map_err(|kind| kind.at(start).into())
+        self.check_label(label, arity, left == 0, instruction, cursor.offset())?;
+        Ok(())
     }
 
     fn check_label(

@@ -221,7 +221,7 @@ impl<'e> Validator<'e> {
                     self.leave_section()?;
                 }
                 Err(Stop::Incomplete) => break,
-                Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::Error(kind)) => return Err(kind.at(cursor.error_offset())),
             }
         }
         Ok(used)
@@ -240,6 +240,8 @@ impl<'e> Validator<'e> {
         Ok(())
     }
 
+    // Inlined into the loop of its caller, the addresses of all fields would be computed ahead and kept on the stack.
+    #[inline(never)]
     fn step(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
         match self.state {
             State::Header => self.header(cursor),
@@ -273,10 +275,9 @@ impl<'e> Validator<'e> {
     }
 
     fn header(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         for expected in *b"\0asm" {
             if cursor.byte()? != expected {
-                return Err(ErrorKind::Malformed(Reason::MagicNumber).at(start).into());
+                return Err(ErrorKind::Malformed(Reason::MagicNumber).into());
             }
         }
         let version = cursor.little_endian(4)? as u32;
@@ -289,16 +290,15 @@ impl<'e> Validator<'e> {
             0x0001_0000.. if version >> 16 == 1 => ErrorKind::Unsupported(Proposal::ComponentModel),
             _ => ErrorKind::Malformed(Reason::Version),
         };
-        Err(kind.at(start + 4).into())
+        cursor.fail_at(4, kind)
     }
 
     fn section_head(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         let id = cursor.byte()?;
         let size = cursor.u32()?;
         let end = cursor.offset().checked_add(size).filter(|end| *end < NO_END);
         let Some(end) = end else {
-            return Err(ErrorKind::Malformed(Reason::SizeOfASection).at(start).into());
+            return Err(ErrorKind::Malformed(Reason::SizeOfASection).into());
         };
         self.section = id;
         self.section_end = end;
@@ -313,14 +313,12 @@ impl<'e> Validator<'e> {
             10 => 11,
             11 => 12,
             13 => {
-                return Err(ErrorKind::Unsupported(Proposal::ExceptionHandling)
-                    .at(start)
-                    .into());
+                return Err(ErrorKind::Unsupported(Proposal::ExceptionHandling).into());
             }
-            _ => return Err(ErrorKind::Malformed(Reason::Section).at(start).into()),
+            _ => return Err(ErrorKind::Malformed(Reason::Section).into()),
         };
         if order <= self.order {
-            return Err(ErrorKind::Malformed(Reason::OrderOfSections).at(start).into());
+            return Err(ErrorKind::Malformed(Reason::OrderOfSections).into());
         }
         self.order = order;
         self.state = if id == 8 { State::Entry } else { State::Count };
@@ -345,7 +343,7 @@ impl<'e> Validator<'e> {
             cursor.byte()?;
         }
         if let Some(wrong) = self.utf8.first_wrong(bytes) {
-            return Err(ErrorKind::Malformed(Reason::Utf8).at(start + wrong as u32).into());
+            return cursor.fail_at(start + wrong as u32, ErrorKind::Malformed(Reason::Utf8));
         }
         for &byte in bytes {
             self.name_hash = (self.name_hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -357,7 +355,7 @@ impl<'e> Validator<'e> {
         self.end_name(cursor, after)
     }
 
-    fn end_name(&mut self, cursor: &Cursor<'_>, after: After) -> Step<()> {
+    fn end_name(&mut self, cursor: &mut Cursor<'_>, after: After) -> Step<()> {
         if self.name_left > 0 {
             return Ok(());
         }

@@ -20,25 +20,20 @@ fn push<T>(list: &mut alloc::vec::Vec<T>, item: T, limit: u32, what: Reason) -> 
 impl Validator<'_> {
     /// The number of entries of a section.
     pub(super) fn count(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         let count = cursor.u32()?;
         self.left = count;
         self.state = State::Entry;
         match self.section {
-            5 if count > 1 => return Err(ErrorKind::Unsupported(Proposal::MultiMemory).at(start).into()),
+            5 if count > 1 => return Err(ErrorKind::Unsupported(Proposal::MultiMemory).into()),
             7 => self.info.exports = (cursor.offset(), count),
             10 => {
                 if count != self.functions.len() as u32 - self.info.imported_functions {
-                    return Err(ErrorKind::Malformed(Reason::NumberOfFunctionsAndBodies)
-                        .at(start)
-                        .into());
+                    return Err(ErrorKind::Malformed(Reason::NumberOfFunctionsAndBodies).into());
                 }
-                self.emitter.start(count).map_err(|kind| kind.at(start))?;
+                self.emitter.start(count)?;
             }
             11 if self.data_count.is_some_and(|announced| announced != count) => {
-                return Err(ErrorKind::Malformed(Reason::NumberOfDataSegments)
-                    .at(start)
-                    .into());
+                return Err(ErrorKind::Malformed(Reason::NumberOfDataSegments).into());
             }
             12 => {
                 self.data_count = Some(count);
@@ -63,27 +58,25 @@ impl Validator<'_> {
             }
             3 => {
                 let ty = cursor.u32()?;
-                self.add_function(ty).map_err(|kind| kind.at(start))?;
+                self.add_function(ty)?;
             }
             4 => {
                 let table = table_type(cursor)?;
                 if table.min > limits.table_elements {
-                    return Err(ErrorKind::Limit(Reason::ElementsOfATable).at(start).into());
+                    return Err(ErrorKind::Limit(Reason::ElementsOfATable).into());
                 }
-                push(&mut self.info.tables, table, limits.tables, Reason::Tables)
-                    .map_err(|kind| kind.at(start))?;
+                push(&mut self.info.tables, table, limits.tables, Reason::Tables)?;
             }
             5 => {
                 let memory = memory_type(cursor)?;
                 if u64::from(memory.min) << memory.page_log2 > u64::from(limits.pages) << 16 {
-                    return Err(ErrorKind::Limit(Reason::PagesOfMemory).at(start).into());
+                    return Err(ErrorKind::Limit(Reason::PagesOfMemory).into());
                 }
-                self.add_memory(memory).map_err(|kind| kind.at(start))?;
+                self.add_memory(memory)?;
             }
             6 => {
                 let global = global_type(cursor)?;
-                push(&mut self.info.globals, global, limits.globals, Reason::Globals)
-                    .map_err(|kind| kind.at(start))?;
+                push(&mut self.info.globals, global, limits.globals, Reason::Globals)?;
                 self.state = State::GlobalValue;
                 return Ok(());
             }
@@ -98,11 +91,9 @@ impl Validator<'_> {
                     .functions
                     .get(function as usize)
                     .and_then(|ty| types.get(u32::from(*ty)));
-                let ty = ty.ok_or(ErrorKind::Invalid(Reason::UnknownFunction).at(start))?;
+                let ty = ty.ok_or(ErrorKind::Invalid(Reason::UnknownFunction))?;
                 if !types.params(ty).is_empty() || !types.results(ty).is_empty() {
-                    return Err(ErrorKind::Invalid(Reason::TypeOfTheStartFunction)
-                        .at(start)
-                        .into());
+                    return Err(ErrorKind::Invalid(Reason::TypeOfTheStartFunction).into());
                 }
                 self.info.start = Some(function);
             }
@@ -122,24 +113,19 @@ impl Validator<'_> {
     }
 
     fn type_head(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         match cursor.byte()? {
             0x60 => {}
             0x4e..=0x50 | 0x5e | 0x5f => {
-                return Err(ErrorKind::Unsupported(Proposal::GarbageCollection)
-                    .at(start)
-                    .into());
+                return Err(ErrorKind::Unsupported(Proposal::GarbageCollection).into());
             }
-            _ => return Err(ErrorKind::Malformed(Reason::FunctionType).at(start).into()),
+            _ => return Err(ErrorKind::Malformed(Reason::FunctionType).into()),
         }
         if self.info.types.len() >= self.limits.types.min(u32::from(u16::MAX)) as usize {
-            return Err(ErrorKind::Limit(Reason::Types).at(start).into());
+            return Err(ErrorKind::Limit(Reason::Types).into());
         }
         let params = cursor.u32()?;
         if !Types::fits(params) {
-            return Err(ErrorKind::Limit(Reason::ParametersOrResultsOfAType)
-                .at(start)
-                .into());
+            return Err(ErrorKind::Limit(Reason::ParametersOrResultsOfAType).into());
         }
         self.state = State::TypeParams { left: params, params };
         self.skip_empty_list();
@@ -147,13 +133,10 @@ impl Validator<'_> {
     }
 
     pub(super) fn function_type(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         if let State::TypeResultCount { params } = self.state {
             let results = cursor.u32()?;
             if !Types::fits(results) {
-                return Err(ErrorKind::Limit(Reason::ParametersOrResultsOfAType)
-                    .at(start)
-                    .into());
+                return Err(ErrorKind::Limit(Reason::ParametersOrResultsOfAType).into());
             }
             self.state = State::TypeResults {
                 left: results,
@@ -162,7 +145,7 @@ impl Validator<'_> {
             };
         } else {
             let value = value_type(cursor)?;
-            self.info.types.push_value(value).map_err(|kind| kind.at(start))?;
+            self.info.types.push_value(value)?;
             match &mut self.state {
                 State::TypeParams { left, .. } | State::TypeResults { left, .. } => *left -= 1,
                 _ => {}
@@ -175,10 +158,7 @@ impl Validator<'_> {
             results,
         } = self.state
         {
-            self.info
-                .types
-                .finish(params, results)
-                .map_err(|kind| kind.at(start))?;
+            self.info.types.finish(params, results)?;
             self.entry_done();
         }
         Ok(())
@@ -206,24 +186,22 @@ impl Validator<'_> {
     }
 
     pub(super) fn import_description(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         let kind = match cursor.byte()? {
             0 => {
                 let ty = cursor.u32()?;
-                self.add_function(ty).map_err(|kind| kind.at(start))?;
+                self.add_function(ty)?;
                 self.info.imported_functions += 1;
                 ImportKind::Function(ty as u16)
             }
             1 => {
                 let table = table_type(cursor)?;
-                push(&mut self.info.tables, table, self.limits.tables, Reason::Tables)
-                    .map_err(|kind| kind.at(start))?;
+                push(&mut self.info.tables, table, self.limits.tables, Reason::Tables)?;
                 self.info.imported_tables += 1;
                 ImportKind::Table(table)
             }
             2 => {
                 let memory = memory_type(cursor)?;
-                self.add_memory(memory).map_err(|kind| kind.at(start))?;
+                self.add_memory(memory)?;
                 self.info.memory_imported = true;
                 ImportKind::Memory(memory)
             }
@@ -234,17 +212,14 @@ impl Validator<'_> {
                     global,
                     self.limits.globals,
                     Reason::Globals,
-                )
-                .map_err(|kind| kind.at(start))?;
+                )?;
                 self.info.imported_globals += 1;
                 ImportKind::Global(global)
             }
             4 => {
-                return Err(ErrorKind::Unsupported(Proposal::ExceptionHandling)
-                    .at(start)
-                    .into());
+                return Err(ErrorKind::Unsupported(Proposal::ExceptionHandling).into());
             }
-            _ => return Err(ErrorKind::Malformed(Reason::KindOfAnImport).at(start).into()),
+            _ => return Err(ErrorKind::Malformed(Reason::KindOfAnImport).into()),
         };
         let import = Import {
             name: self.info.import_offset,
@@ -255,14 +230,12 @@ impl Validator<'_> {
             import,
             self.limits.imports,
             Reason::Imports,
-        )
-        .map_err(|kind| kind.at(start))?;
+        )?;
         self.entry_done();
         Ok(())
     }
 
     pub(super) fn export_description(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         let kind = cursor.byte()?;
         let index = cursor.u32()?;
         let exists = match kind {
@@ -271,14 +244,12 @@ impl Validator<'_> {
             2 => index == 0 && self.info.memory.is_some(),
             3 => (index as usize) < self.info.globals.len(),
             4 => {
-                return Err(ErrorKind::Unsupported(Proposal::ExceptionHandling)
-                    .at(start)
-                    .into());
+                return Err(ErrorKind::Unsupported(Proposal::ExceptionHandling).into());
             }
-            _ => return Err(ErrorKind::Malformed(Reason::KindOfAnExport).at(start).into()),
+            _ => return Err(ErrorKind::Malformed(Reason::KindOfAnExport).into()),
         };
         if !exists {
-            return Err(ErrorKind::Invalid(Reason::UnknownExport).at(start).into());
+            return Err(ErrorKind::Invalid(Reason::UnknownExport).into());
         }
         if kind == 0 {
             self.declare(index);
@@ -286,10 +257,10 @@ impl Validator<'_> {
         // Two names with one hash would be refused too: no module in practice has them, and one that is made for it harms
         // only itself.
         match self.export_names.binary_search(&self.name_hash) {
-            Ok(_) => return Err(ErrorKind::Invalid(Reason::DuplicateExport).at(start).into()),
+            Ok(_) => return Err(ErrorKind::Invalid(Reason::DuplicateExport).into()),
             Err(place) => {
                 if self.export_names.len() >= self.limits.exports as usize {
-                    return Err(ErrorKind::Limit(Reason::Exports).at(start).into());
+                    return Err(ErrorKind::Limit(Reason::Exports).into());
                 }
                 self.export_names.insert(place, self.name_hash);
             }
@@ -321,7 +292,7 @@ impl Validator<'_> {
     /// A constant expression with its `end`.
     fn constant(&mut self, cursor: &mut Cursor<'_>, expected: ValueType) -> Step<()> {
         let instruction = Instruction::read(cursor)?;
-        let fail = |kind: ErrorKind| Err(kind.at(instruction.offset).into());
+        let fail = |kind: ErrorKind| Err(kind.into());
         let found = match instruction.opcode {
             op::I32_CONST => ValueType::I32,
             op::I64_CONST => ValueType::I64,
@@ -343,16 +314,13 @@ impl Validator<'_> {
         if found != expected {
             return fail(ErrorKind::Invalid(Reason::TypeMismatch));
         }
-        let end = cursor.offset();
         match cursor.byte()? {
             0x0b => {}
             0x6a..=0x6c | 0x7c..=0x7e | 0x23 | 0x41 | 0x42 => {
-                return Err(ErrorKind::Unsupported(Proposal::ExtendedConst).at(end).into());
+                return cursor.fail_last(ErrorKind::Unsupported(Proposal::ExtendedConst));
             }
             _ => {
-                return Err(ErrorKind::Invalid(Reason::ConstantExpressionRequired)
-                    .at(end)
-                    .into());
+                return cursor.fail_last(ErrorKind::Invalid(Reason::ConstantExpressionRequired));
             }
         }
         if instruction.opcode == op::REF_FUNC {
@@ -362,12 +330,9 @@ impl Validator<'_> {
     }
 
     fn element_head(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         let flags = cursor.u32()?;
         if flags > 7 {
-            return Err(ErrorKind::Malformed(Reason::FlagsOfAnElementSegment)
-                .at(start)
-                .into());
+            return Err(ErrorKind::Malformed(Reason::FlagsOfAnElementSegment).into());
         }
         let mode = match flags & 3 {
             0 => ElementMode::Active { table: 0, offset: 0 },
@@ -381,7 +346,7 @@ impl Validator<'_> {
         if let ElementMode::Active { table, .. } = mode
             && table as usize >= self.info.tables.len()
         {
-            return Err(ErrorKind::Invalid(Reason::UnknownTable).at(start).into());
+            return Err(ErrorKind::Invalid(Reason::UnknownTable).into());
         }
         let segment = ElementSegment {
             mode,
@@ -395,8 +360,7 @@ impl Validator<'_> {
             segment,
             self.limits.elements,
             Reason::ElementSegments,
-        )
-        .map_err(|kind| kind.at(start))?;
+        )?;
         self.element_flags = flags;
         self.state = if flags & 1 == 0 {
             State::ElementOffset
@@ -419,15 +383,12 @@ impl Validator<'_> {
     }
 
     pub(super) fn element_count(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         let mut element = ValueType::FuncRef;
         if self.element_flags & 3 != 0 {
             if self.element_flags & 4 != 0 {
                 element = reference_type(cursor)?;
             } else if cursor.byte()? != 0 {
-                return Err(ErrorKind::Malformed(Reason::KindOfAnElementSegment)
-                    .at(start)
-                    .into());
+                return Err(ErrorKind::Malformed(Reason::KindOfAnElementSegment).into());
             }
         }
         let count = cursor.u32()?;
@@ -441,9 +402,7 @@ impl Validator<'_> {
                 .get(table as usize)
                 .is_none_or(|table| table.element != element)
         {
-            return Err(ErrorKind::Invalid(Reason::TypeOfAnElementSegment)
-                .at(start)
-                .into());
+            return Err(ErrorKind::Invalid(Reason::TypeOfAnElementSegment).into());
         }
         segment.element = element;
         segment.count = count;
@@ -456,7 +415,6 @@ impl Validator<'_> {
     }
 
     pub(super) fn element_item(&mut self, cursor: &mut Cursor<'_>, left: u32) -> Step<()> {
-        let start = cursor.offset();
         let Some(segment) = self.info.elements.last() else {
             return Ok(());
         };
@@ -466,7 +424,7 @@ impl Validator<'_> {
         } else {
             let function = cursor.u32()?;
             if function as usize >= self.functions.len() {
-                return Err(ErrorKind::Invalid(Reason::UnknownFunction).at(start).into());
+                return Err(ErrorKind::Invalid(Reason::UnknownFunction).into());
             }
             self.declare(function);
         }
@@ -478,16 +436,15 @@ impl Validator<'_> {
     }
 
     fn data_head(&mut self, cursor: &mut Cursor<'_>) -> Step<()> {
-        let start = cursor.offset();
         let flags = cursor.u32()?;
         let memory = match flags {
             0 | 1 => 0,
             2 => cursor.u32()?,
-            _ => return Err(ErrorKind::Malformed(Reason::FlagsOfADataSegment).at(start).into()),
+            _ => return Err(ErrorKind::Malformed(Reason::FlagsOfADataSegment).into()),
         };
         let active = flags != 1;
         if active && (memory > 0 || self.info.memory.is_none()) {
-            return Err(ErrorKind::Invalid(Reason::UnknownMemory).at(start).into());
+            return Err(ErrorKind::Invalid(Reason::UnknownMemory).into());
         }
         let segment = DataSegment {
             offset: None,
@@ -499,8 +456,7 @@ impl Validator<'_> {
             segment,
             self.limits.data,
             Reason::DataSegments,
-        )
-        .map_err(|kind| kind.at(start))?;
+        )?;
         self.state = if active {
             State::DataOffset
         } else {
@@ -553,10 +509,9 @@ impl Validator<'_> {
 }
 
 fn reference_type(cursor: &mut Cursor<'_>) -> Step<ValueType> {
-    let start = cursor.offset();
     let value = value_type(cursor)?;
     if !value.is_reference() {
-        return Err(ErrorKind::Malformed(Reason::ReferenceType).at(start).into());
+        return cursor.fail_last(ErrorKind::Malformed(Reason::ReferenceType));
     }
     Ok(value)
 }
@@ -572,7 +527,6 @@ fn limits(cursor: &mut Cursor<'_>, flags: u8) -> Step<(u32, Option<u32>)> {
 }
 
 fn flags(cursor: &mut Cursor<'_>, allowed: u8) -> Step<u8> {
-    let start = cursor.offset();
     let flags = cursor.byte()?;
     let kind = match flags & !allowed {
         0 => return Ok(flags),
@@ -581,17 +535,14 @@ fn flags(cursor: &mut Cursor<'_>, allowed: u8) -> Step<u8> {
         excess if excess & 4 != 0 => ErrorKind::Unsupported(Proposal::Memory64),
         _ => ErrorKind::Malformed(Reason::FlagsOfLimits),
     };
-    Err(kind.at(start).into())
+    cursor.fail_last(kind)
 }
 
 fn table_type(cursor: &mut Cursor<'_>) -> Step<TableType> {
-    let start = cursor.offset();
-    let mut ahead = *cursor;
-    if ahead.byte()? == 0x40 {
-        return Err(ErrorKind::Unsupported(Proposal::FunctionReferences)
-            .at(start)
-            .into());
+    if cursor.byte()? == 0x40 {
+        return cursor.fail_last(ErrorKind::Unsupported(Proposal::FunctionReferences));
     }
+    cursor.back();
     let element = reference_type(cursor)?;
     let flags = flags(cursor, 1)?;
     let (min, max) = limits(cursor, flags)?;
@@ -599,15 +550,14 @@ fn table_type(cursor: &mut Cursor<'_>) -> Step<TableType> {
 }
 
 fn memory_type(cursor: &mut Cursor<'_>) -> Step<MemoryType> {
-    let start = cursor.offset();
     let flags = flags(cursor, 0b1001)?;
     let (min, max) = limits(cursor, flags)?;
     let page_log2 = if flags & 8 != 0 { cursor.u32()? } else { 16 };
     if page_log2 != 0 && page_log2 != 16 {
-        return Err(ErrorKind::Invalid(Reason::PageSize).at(start).into());
+        return Err(ErrorKind::Invalid(Reason::PageSize).into());
     }
     if page_log2 == 16 && min.max(max.unwrap_or(0)) > 1 << 16 {
-        return Err(ErrorKind::Invalid(Reason::SizeOfAMemory).at(start).into());
+        return Err(ErrorKind::Invalid(Reason::SizeOfAMemory).into());
     }
     Ok(MemoryType {
         min,
@@ -618,12 +568,11 @@ fn memory_type(cursor: &mut Cursor<'_>) -> Step<MemoryType> {
 
 fn global_type(cursor: &mut Cursor<'_>) -> Step<GlobalType> {
     let value = value_type(cursor)?;
-    let start = cursor.offset();
     let mutable = match cursor.byte()? {
         0 => false,
         1 => true,
-        2 | 3 => return Err(ErrorKind::Unsupported(Proposal::Threads).at(start).into()),
-        _ => return Err(ErrorKind::Malformed(Reason::Mutability).at(start).into()),
+        2 | 3 => return cursor.fail_last(ErrorKind::Unsupported(Proposal::Threads)),
+        _ => return cursor.fail_last(ErrorKind::Malformed(Reason::Mutability)),
     };
     Ok(GlobalType { value, mutable })
 }
