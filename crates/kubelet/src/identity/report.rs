@@ -10,8 +10,8 @@ use picolet_kube::Timestamp;
 use picolet_platform::{Identities, Level, Log, Network, Purpose};
 
 impl<H: Host> IdentityController<'_, H> {
-    /// Reports what a request waits for. What is renewed in good time is not worth a line.
-    pub(super) fn report_progress(&self, purpose: Purpose, request: &str, approved: bool) {
+    /// Reports what a request waits for, as a warning once it waits for long. What is renewed in good time is not worth a line.
+    pub(super) fn report_progress(&self, purpose: Purpose, request: &str, approved: bool, long: bool) {
         let valid = self.is_valid(purpose);
         if valid && purpose == Purpose::Client && !approved {
             return;
@@ -45,7 +45,13 @@ impl<H: Host> IdentityController<'_, H> {
                 ),
             ),
         };
-        self.report(purpose, Some(words));
+        let long = long && !valid;
+        self.report_at(
+            if long { Level::Warn } else { Level::Info },
+            long,
+            purpose,
+            Some(words),
+        );
     }
 
     pub(super) fn report_failure(&self, purpose: Purpose, failure: &Failure) {
@@ -74,15 +80,21 @@ impl<H: Host> IdentityController<'_, H> {
 
     /// Logs what is the matter, unless that was said before, and has the status tell it, or that nothing is.
     pub(super) fn report(&self, purpose: Purpose, words: Option<String>) {
-        let words = words.map(String::into_boxed_str);
         let level = if self.is_valid(purpose) {
             Level::Info
         } else {
             Level::Warn
         };
+        self.report_at(level, false, purpose, words);
+    }
+
+    /// The same at this level, and `again` where it was logged before at another.
+    fn report_at(&self, level: Level, again: bool, purpose: Purpose, words: Option<String>) {
+        let words = words.map(String::into_boxed_str);
         let mut certificates = self.certificates.state.borrow_mut();
         let trouble = &mut certificates.trouble[purpose as usize];
-        if *trouble != words {
+        let changed = *trouble != words;
+        if changed || again {
             *trouble = words;
             if let Some(words) = trouble {
                 self.machine.log(level, format_args!("{words}"));

@@ -28,6 +28,8 @@ use zeroize::Zeroizing;
 /// Delay before the request is read for the first time, and the longest between two reads.
 const FIRST_READ: Duration = Duration::from_millis(250);
 const READS: Duration = Duration::from_secs(5);
+/// After which a request that waits is a warning: whoever approves by a controller or by `picolet approve` does so before.
+const LONG_WAIT: Duration = Duration::from_secs(30);
 /// A certificate that is being requested. Its record is all of it, in this order.
 pub(super) struct Pending {
     /// What its CertificateSigningRequest's name ends with.
@@ -278,6 +280,7 @@ impl<H: Host> IdentityController<'_, H> {
     ) -> Result<Vec<u8>, Failure> {
         let mut pause = Backoff::new(FIRST_READ, READS);
         let mut approved = false;
+        let mut warn_at = Some(self.machine.uptime() + LONG_WAIT);
         loop {
             pause.wait(self.machine).await;
             // A certificate for an address that is no longer ours would be of no use.
@@ -308,14 +311,24 @@ impl<H: Host> IdentityController<'_, H> {
                 }
                 _ if !answer.certificate.is_empty() => return Ok(answer.certificate),
                 _ if late => return Err(Failure::Undecided),
-                Decision::Pending => self.report_progress(purpose, request, false),
+                Decision::Pending => {
+                    let long = self.is_over(&mut warn_at);
+                    self.report_progress(purpose, request, false, long);
+                }
                 // Signers take a moment, which is not worth a line.
                 Decision::Approved if core::mem::replace(&mut approved, true) => {
-                    self.report_progress(purpose, request, true);
+                    let long = self.is_over(&mut warn_at);
+                    self.report_progress(purpose, request, true, long);
                 }
-                Decision::Approved => {}
+                // From here on it waits for another.
+                Decision::Approved => warn_at = Some(self.machine.uptime() + LONG_WAIT),
             }
         }
+    }
+
+    /// Whether the uptime of `deadline` is reached, which is then taken.
+    fn is_over(&self, deadline: &mut Option<Duration>) -> bool {
+        deadline.take_if(|at| self.machine.uptime() >= *at).is_some()
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn answer<'p, 's>(
     parameters: &str,
     query: &str,
     find: impl FnOnce(&str, &str) -> Option<&'p Pod>,
-    read: impl FnOnce(&Pod, Options) -> Option<Option<Answer<'s>>>,
+    read: impl Fn(&Pod, Options) -> Option<Option<Answer<'s>>>,
 ) -> Answer<'s> {
     let mut segments = [""; 4];
     for (segment, text) in segments.iter_mut().zip(parameters.split('/')) {
@@ -95,6 +95,14 @@ pub(super) fn answer<'p, 's>(
                 }
             }
         }
+        Route::Exec | Route::Run | Route::Attach | Route::PortForward
+            if (fourth.is_empty() || *third == *pod.metadata.uid)
+                && (route == Route::PortForward
+                    || pod.containers.iter().any(|known| *known.name == *container))
+                && read(pod, options).is_some() =>
+        {
+            no_processes(route, quoted.0, quoted.1)
+        }
         Route::Attach => Answer::text(
             500,
             &format_args!("container {container} not found in pod {name}_{namespace}"),
@@ -105,6 +113,26 @@ pub(super) fn answer<'p, 's>(
         Route::PortForward => Answer::text(500, &format_args!("pod not found (\"{name}_{namespace}\")")),
         _ => Answer::text(500, &format_args!("container not found ({})", quoted.1)),
     }
+}
+
+/// Answers for the node's own pod, which runs and has neither processes nor a network namespace.
+fn no_processes<'s>(route: Route, pod: Quoted<'_>, container: Quoted<'_>) -> Answer<'s> {
+    if route == Route::PortForward {
+        return Answer::text(
+            500,
+            &format_args!("pod {pod} has no processes that listen on a port"),
+        );
+    }
+    let verb = match route {
+        Route::Attach => "attach to",
+        _ => "execute",
+    };
+    Answer::text(
+        500,
+        &format_args!(
+            "container {container} in pod {pod} has no processes to {verb}: it is the log of the node"
+        ),
+    )
 }
 
 /// The options of a request for logs, or what is wrong with them, which a kubelet looks at before it looks for the pod
@@ -182,8 +210,7 @@ mod tests {
     use picolet_http::Method;
     use picolet_kube::pod::Container;
 
-    #[test]
-    fn containers_that_do_not_run() {
+    fn web() -> Pod {
         let mut pod = Pod::default();
         pod.metadata.name = "web".into();
         pod.metadata.namespace = "default".into();
@@ -196,6 +223,12 @@ mod tests {
             name: "app".into(),
             ..Container::default()
         });
+        pod
+    }
+
+    #[test]
+    fn containers_that_do_not_run() {
+        let pod = web();
         for (method, path, query, code, want) in [
             (
                 Method::Get,
@@ -355,6 +388,56 @@ mod tests {
             };
             assert_eq!((answer.code, &*body), (code, want), "{path}");
             assert!(answer.media_type.starts_with("text/plain"), "{path}");
+        }
+    }
+
+    #[test]
+    fn exec_says_that_there_are_no_processes_when_the_container_runs_without_any() {
+        let pod = web();
+        for (method, path, query, want) in [
+            (
+                Method::Post,
+                "/exec/default/web/app",
+                "output=1&command=ls",
+                r#"container "app" in pod "web" has no processes to execute: it is the log of the node"#,
+            ),
+            (
+                Method::Post,
+                "/run/default/web/app",
+                "cmd=ls",
+                r#"container "app" in pod "web" has no processes to execute: it is the log of the node"#,
+            ),
+            (
+                Method::Get,
+                "/attach/default/web/uid-web/app",
+                "input=1",
+                r#"container "app" in pod "web" has no processes to attach to: it is the log of the node"#,
+            ),
+            (
+                Method::Get,
+                "/portForward/default/web",
+                "",
+                r#"pod "web" has no processes that listen on a port"#,
+            ),
+            (
+                Method::Post,
+                "/exec/default/web/other",
+                "output=1",
+                r#"container not found ("other")"#,
+            ),
+        ] {
+            let found = routes::find(method, path);
+            let answer = answer(
+                found.route,
+                found.parameters,
+                query,
+                |_, _| Some(&pod),
+                |_, _| Some(None),
+            );
+            let Body::Whole(body) = answer.body else {
+                panic!("{path} is answered in pieces");
+            };
+            assert_eq!((answer.code, &*body), (500, want), "{path}");
         }
     }
 

@@ -74,6 +74,27 @@ fn stores(node: &JoiningNode, record: Record) -> bool {
 }
 
 #[test]
+fn waiting_for_approval_becomes_a_warning_when_it_takes_long() {
+    let time = TestClock::default();
+    let node = JoiningNode::new(Some(TOKEN), &time);
+    let cluster = cluster(&time);
+    let waits = "the kubelet port is closed until";
+    run(&time, &node, &cluster, false, async {
+        until(&time, 10, "it waits for approval", || log(&node).contains(waits)).await;
+        let lines = log(&node);
+        assert!(lines.contains(&format!("Info {waits}")), "{lines}");
+        assert!(!lines.contains("Warn"), "{lines}");
+        until(&time, 60, "it is a warning", || {
+            log(&node).contains(&format!("Warn {waits}"))
+        })
+        .await;
+        // Once: what is read every five seconds is no news.
+        time.sleep(Duration::from_secs(120)).await;
+    });
+    assert_eq!(log(&node).matches(&format!("Warn {waits}")).count(), 1);
+}
+
+#[test]
 fn serving_request_is_resumed_when_the_node_restarts() {
     let time = TestClock::default();
     let mut node = JoiningNode::new(Some(TOKEN), &time);
