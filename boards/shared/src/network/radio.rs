@@ -186,7 +186,10 @@ impl Controls<'_> {
                 Ok(Err(error)) => ("not joined: ", words(error)),
                 Err(_) => ("not joined: ", "the radio reports no outcome"),
             };
-            log::line(Level::Warn, format_args!("{what}{why}"));
+            log::line(
+                Level::Warn,
+                format_args!("{what}{why} (SSID {:?})", settings.ssid()),
+            );
             match end {
                 End::Restart => {
                     Timer::after(SENT).await;
