@@ -87,7 +87,10 @@ fn node_joins_when_handshakes_do_not_begin() {
     let mut bench = Bench::quirky("handshake-timeouts=2");
     bench.testbed.board.power_on();
     for _ in 0..2 {
-        bench.expect("not joined: the access point does not begin the handshake (SSID ", READY);
+        bench.expect(
+            "not joined: the access point does not begin the handshake (SSID ",
+            READY,
+        );
     }
     bench.within(READY, "Ready", |testbed| testbed.is_ready(NODE));
 }
