@@ -7,7 +7,7 @@ use core::fmt;
 const HOUR: u32 = 3600;
 /// Seconds without a frame, joined and with link up, after which the network is joined again: at first, and after such a join.
 const SILENCE: u32 = 300;
-const SILENCE_AFTER_JOIN: u32 = 120;
+const SILENCE_AFTER_JOIN: u32 = 90;
 /// Silences in a row after which the radio counts as failed.
 const SILENCES: u8 = 3;
 /// Joins in a row without an outcome after which the radio counts as failed.
@@ -276,7 +276,7 @@ mod tests {
     fn network_is_joined_twice_again_before_a_silent_radio_fails() {
         let mut reception = Reception::default();
         let mut seen = std::vec::Vec::new();
-        for second in (10..=540).step_by(10) {
+        for second in (10..=480).step_by(10) {
             match reception.record(false, 10) {
                 Health::Unknown => {}
                 health => seen.push((second, health)),
@@ -286,8 +286,8 @@ mod tests {
             seen,
             [
                 (300, Health::Silent),
-                (420, Health::Silent),
-                (540, Health::Failed)
+                (390, Health::Silent),
+                (480, Health::Failed)
             ]
         );
     }
@@ -311,7 +311,7 @@ mod tests {
         let mut reception = Reception::default();
         for _ in 0..9 {
             assert_eq!(reception.record(false, 300), Health::Silent);
-            assert_eq!(reception.record(false, 120), Health::Silent);
+            assert_eq!(reception.record(false, 90), Health::Silent);
             assert_eq!(reception.record(true, 10), Health::Unknown);
         }
     }
