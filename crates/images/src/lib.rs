@@ -2,7 +2,7 @@
 //!
 //! | module | what it does | limit |
 //! |---|---|---|
-//! | [`reference`] | parses image references as upstream does | 255 bytes of repository name |
+//! | [`mod@reference`] | parses image references as upstream does | 255 bytes of repository name |
 //! | [`digest`] | SHA-256 digests, verified while streaming | |
 //! | [`documents`] | decodes index, manifest, configuration, token and error | 8 layers, 4 KB of strings, 4 KB of token |
 //! | [`client`] | authenticates, follows redirects, resumes, verifies | 256 KB of manifest, 5 redirects, 8 resumptions |
