@@ -145,11 +145,12 @@ mod tests {
             tracing::error!("of nobody");
             tracing::error!(node = "journal-3", "of nobody who is here");
             one.begin_run();
-            tracing::debug!(node = "journal-1", "second");
+            tracing::debug!(node = "journal-1", "not kept");
+            tracing::info!(node = "journal-1", "second");
         });
         let extent = one.extent();
-        assert_eq!(read(&one, extent.oldest), ["INFO first of 1", "DEBUG second"]);
-        assert_eq!(read(&one, extent.run), ["DEBUG second"]);
+        assert_eq!(read(&one, extent.oldest), ["INFO first of 1", "INFO second"]);
+        assert_eq!(read(&one, extent.run), ["INFO second"]);
         assert_eq!(read(&two, two.extent().run), ["WARN code=7 who=me why=it is so"]);
     }
 

@@ -30,6 +30,14 @@ const LAYOUT: Layout = picolet_store::layout::PICO_2_W;
 /// Firmware has to feed the watchdog within this time. The most that an RP2040 can count is 8.3 s.
 const WATCHDOG: Duration = Duration::from_secs(8);
 
+/// What the watchdog resets: all but the two oscillators. RP2040 datasheet 2.13.5, PSM WDSEL: bits 0 and 1 of 17; RP2350 datasheet 7.4.4:
+/// bits 2 and 3 of 25.
+const RESET: u32 = if cfg!(target_abi = "eabi") {
+    0x0001_ffff & !0b11
+} else {
+    0x01ff_ffff & !0b1100
+};
+
 /// What this program leaves in [`mark`] when it starts a slot.
 const STARTED: u32 = u32::from_le_bytes(*b"slot");
 
@@ -138,7 +146,7 @@ impl NorFlash for LogFlash {
 fn restart() -> ! {
     pac::PSM
         .wdsel()
-        .write_value(pac::psm::regs::Wdsel(0x0001_ffff & !0b11));
+        .write_value(pac::psm::regs::Wdsel(RESET));
     pac::WATCHDOG.ctrl().modify(|control| control.set_trigger(true));
     loop {
         cortex_m::asm::nop();

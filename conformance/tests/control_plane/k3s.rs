@@ -198,7 +198,7 @@ fn refusals(case: &Case<'_>) -> Result<()> {
     ensure!(node.object().is_err(), "it joined with a token that is not good");
     good(true)?;
     node.wait_ready(LIMIT).with_context(|| node.log())?;
-    let told = node.log().matches("k3s refuses it").count();
+    let told = node.log().matches("the token is wrong or has expired").count();
     ensure!(told == 1, "it was told {told} times: {}", node.log());
     wait_certificates(&node, "True", "serving certificate until")?;
     let path = |record: &str| node.state().join(format!("{}.{record}", node.name()));

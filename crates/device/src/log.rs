@@ -134,7 +134,7 @@ impl<const N: usize> Ring<N> {
         }
         let mut head = [0; HEAD];
         head[0] = text.len() as u8;
-        head[1] = level as u8;
+        head[1] = level as u8 | length_check(text.len()) << 2;
         head[3..].copy_from_slice(&millis.to_le_bytes());
         head[2] = sum(&head, text);
         for (n, byte) in head.iter().chain(text).enumerate() {
@@ -196,7 +196,7 @@ impl<const N: usize> Ring<N> {
         }
         let length = usize::from(head[0]);
         let check = core::mem::take(&mut head[2]);
-        if length > LINE || HEAD + length > left {
+        if length > LINE || HEAD + length > left || head[1] >> 2 != length_check(length) {
             return None;
         }
         let text = &mut text[..length];
@@ -206,12 +206,11 @@ impl<const N: usize> Ring<N> {
         if check != sum(&head, text) {
             return None;
         }
-        let level = match head[1] {
+        let level = match head[1] & 3 {
             0 => Level::Debug,
             1 => Level::Info,
             2 => Level::Warn,
-            3 => Level::Error,
-            _ => return None,
+            _ => Level::Error,
         };
         let line = Line {
             level,
@@ -236,6 +235,12 @@ impl<const N: usize> Default for Ring<N> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Check of a length, of six bits, which differs for lengths that differ in one bit: with such a length the CRC would be one of other bytes,
+/// and right once in 256.
+const fn length_check(length: usize) -> u8 {
+    (length % 61) as u8
 }
 
 /// CRC-8 of a line; the place of the check itself is 0.
