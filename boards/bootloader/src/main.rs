@@ -144,9 +144,7 @@ impl NorFlash for LogFlash {
 
 /// Resets all of the chip.
 fn restart() -> ! {
-    pac::PSM
-        .wdsel()
-        .write_value(pac::psm::regs::Wdsel(RESET));
+    pac::PSM.wdsel().write_value(pac::psm::regs::Wdsel(RESET));
     pac::WATCHDOG.ctrl().modify(|control| control.set_trigger(true));
     loop {
         cortex_m::asm::nop();
